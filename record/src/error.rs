@@ -1,0 +1,70 @@
+//! [`BatchError`], what can be wrong with an encoded batch.
+
+/// What is wrong with an encoded batch. The bytes are to blame: sending them again will not help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BatchError {
+    /// Fewer bytes than a header, or than the header says.
+    #[error("record batch is cut short: {have} bytes of {need}")]
+    Truncated {
+        /// Bytes that a whole batch would have.
+        need: usize,
+        /// Bytes that are there.
+        have: usize,
+    },
+    /// Bytes after the end that the header names.
+    #[error("record batch is followed by {extra} stray bytes")]
+    TrailingBytes {
+        /// How many.
+        extra: usize,
+    },
+    /// The length field is negative or smaller than a header.
+    #[error("record batch length {length} is impossible")]
+    Length {
+        /// The field.
+        length: i32,
+    },
+    /// A format other than v2.
+    #[error("record batch format {magic} is not supported, only format 2")]
+    Magic {
+        /// The field.
+        magic: i8,
+    },
+    /// The checksum does not match: the bytes were changed on the way.
+    #[error("record batch checksum is {computed:#010x}, the header says {stored:#010x}")]
+    Checksum {
+        /// In the header.
+        stored: u32,
+        /// Of the bytes.
+        computed: u32,
+    },
+    /// Attribute bits that a producer may not set.
+    #[error("record batch attributes {attributes:#06x} are not allowed: {rule}")]
+    Attributes {
+        /// The field.
+        attributes: i16,
+        /// What is not allowed.
+        rule: &'static str,
+    },
+    /// A codec that is not supported.
+    #[error("record batch compression {0} is not supported, send it uncompressed")]
+    Compression(&'static str),
+    /// The counts in the header contradict each other or the bytes.
+    #[error("record batch claims {count} records with last offset delta {last_offset_delta}: {rule}")]
+    Count {
+        /// Record count in the header.
+        count: i32,
+        /// Last offset delta in the header.
+        last_offset_delta: i32,
+        /// What contradicts.
+        rule: &'static str,
+    },
+    /// A record that cannot be read.
+    #[error("record {index} of the batch is malformed: {rule}")]
+    Record {
+        /// Which one, from 0.
+        index: u32,
+        /// What is wrong.
+        rule: &'static str,
+    },
+}
