@@ -103,7 +103,8 @@ impl RecordBatch {
         self.validate_counts()?;
         let mut input = &self.bytes[BATCH_HEADER_LEN..];
         for index in 0..self.header.count as u32 {
-            let deltas = record::take(&mut input, &mut Discard).map_err(|rule| BatchError::Record { index, rule })?;
+            let deltas =
+                record::take(&mut input, &mut Discard).map_err(|rule| BatchError::Record { index, rule })?;
             if deltas.offset as u32 != index {
                 return Err(BatchError::Record { index, rule: "its offset delta is out of sequence" });
             }
@@ -128,7 +129,10 @@ impl RecordBatch {
             return Err(BatchError::Attributes { attributes, rule: "transactions are not supported" });
         }
         if self.header.producer_id >= 0 {
-            return Err(BatchError::Attributes { attributes, rule: "idempotent producers are not supported" });
+            return Err(BatchError::Attributes {
+                attributes,
+                rule: "idempotent producers are not supported",
+            });
         }
         Ok(())
     }

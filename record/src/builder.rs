@@ -23,8 +23,10 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct BatchBuilder {
-    /// Room for the header, then the records.
+    /// Whatever was there before, then room for the header, then the records.
     out: BytesMut,
+    /// Where the batch begins.
+    start: usize,
     count: i32,
     base_timestamp: i64,
     max_timestamp: i64,
@@ -38,9 +40,14 @@ impl BatchBuilder {
 
     /// An empty batch with room for `records_len` bytes of encoded records.
     pub fn with_capacity(records_len: usize) -> BatchBuilder {
-        let mut out = BytesMut::with_capacity(BATCH_HEADER_LEN + records_len);
-        out.resize(BATCH_HEADER_LEN, 0);
-        BatchBuilder { out, count: 0, base_timestamp: NO_TIMESTAMP, max_timestamp: NO_TIMESTAMP }
+        BatchBuilder::onto(BytesMut::with_capacity(BATCH_HEADER_LEN + records_len))
+    }
+
+    /// An empty batch behind what `out` holds already.
+    pub fn onto(mut out: BytesMut) -> BatchBuilder {
+        let start = out.len();
+        out.resize(start + BATCH_HEADER_LEN, 0);
+        BatchBuilder { out, start, count: 0, base_timestamp: NO_TIMESTAMP, max_timestamp: NO_TIMESTAMP }
     }
 
     /// Appends a record. `timestamp` is in milliseconds since the Unix epoch.
@@ -67,7 +74,7 @@ impl BatchBuilder {
 
     /// Bytes of the batch so far, header included.
     pub fn len(&self) -> usize {
-        self.out.len()
+        self.out.len() - self.start
     }
 
     /// An upper bound of the bytes that a record adds to a batch.
@@ -80,10 +87,18 @@ impl BatchBuilder {
     ///
     /// # Panics
     /// When there is no record: an empty batch has no encoding.
-    pub fn finish(mut self, base_offset: Offset, leader_epoch: i32) -> Bytes {
+    pub fn finish(self, base_offset: Offset, leader_epoch: i32) -> Bytes {
+        self.finish_onto(base_offset, leader_epoch).freeze()
+    }
+
+    /// The batch, behind what was there before; see [`onto`](BatchBuilder::onto).
+    ///
+    /// # Panics
+    /// When there is no record.
+    pub fn finish_onto(mut self, base_offset: Offset, leader_epoch: i32) -> BytesMut {
         assert!(self.count > 0, "a batch has at least one record");
-        let len = self.out.len();
-        let out = &mut self.out[..];
+        let len = self.len();
+        let out = &mut self.out[self.start..];
         put(out, header::BASE_OFFSET, &base_offset.as_i64().to_be_bytes());
         put(out, header::LENGTH, &header::length_field(len).to_be_bytes());
         put(out, header::LEADER_EPOCH, &leader_epoch.to_be_bytes());
@@ -98,7 +113,7 @@ impl BatchBuilder {
         put(out, header::COUNT, &self.count.to_be_bytes());
         let crc = crc32c(&out[header::ATTRIBUTES..]);
         put(out, header::CRC, &crc.to_be_bytes());
-        self.out.freeze()
+        self.out
     }
 }
 

@@ -41,11 +41,14 @@ pub(crate) struct Deltas {
 pub(crate) const RECORD_LEN_MIN: usize = 7;
 
 /// Bytes of the record behind its length field.
-pub(crate) fn body_len(deltas: Deltas, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header]) -> usize {
-    let headers_len: usize = headers
-        .iter()
-        .map(|h| nullable_len(Some(h.name.as_ref())) + nullable_len(h.value.as_deref()))
-        .sum();
+pub(crate) fn body_len(
+    deltas: Deltas,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[Header],
+) -> usize {
+    let headers_len: usize =
+        headers.iter().map(|h| nullable_len(Some(h.name.as_ref())) + nullable_len(h.value.as_deref())).sum();
     1 + varint::len(deltas.timestamp)
         + varint::len(deltas.offset.into())
         + nullable_len(key)
@@ -140,7 +143,8 @@ fn take_headers(body: &mut &[u8], sink: &mut impl Sink) -> Result<(), &'static s
         return Err("it claims more headers than it has bytes");
     }
     for _ in 0..count {
-        let name_len = take_len(body).flatten().ok_or("a header's name is null or reaches beyond the record")?;
+        let name_len =
+            take_len(body).flatten().ok_or("a header's name is null or reaches beyond the record")?;
         sink.header_name(body, name_len);
         body.advance(name_len);
         let value_len = take_len(body).ok_or("a header's value reaches beyond the record")?;

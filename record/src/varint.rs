@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn encodes_as_protocol_buffers_do() {
-        for (value, bytes) in [(0, &[0][..]), (-1, &[1]), (1, &[2]), (-65, &[0x81, 0x01]), (150, &[0xac, 0x02])] {
+        for (value, bytes) in
+            [(0, &[0][..]), (-1, &[1]), (1, &[2]), (-65, &[0x81, 0x01]), (150, &[0xac, 0x02])]
+        {
             let mut out = Vec::new();
             put(&mut out, value);
             assert_eq!(out, bytes, "{value}");

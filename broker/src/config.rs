@@ -1,0 +1,44 @@
+//! [`BrokerConfig`], what can be chosen.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{Clock, SystemClock};
+
+/// How a broker keeps its topics. The defaults are those of the server.
+#[derive(Clone, Debug)]
+pub struct BrokerConfig {
+    /// Age at which messages are evicted; `None`: never.
+    pub retention: Option<Duration>,
+    /// Whether a produce creates the topic that it names.
+    pub auto_create: AutoCreate,
+    /// Most partitions that there may be. There is a limit because with auto-create any client makes them.
+    pub partitions_max: usize,
+    /// Largest message or batch, in bytes as a batch.
+    pub message_bytes_max: usize,
+    /// Bytes of messages that may wait for the disk, over all partitions; producers are slowed down at the bound.
+    pub waiting_bytes_max: usize,
+    /// Where the append clock takes its time from; tests bring their own.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Whether a produce creates the topic that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCreate {
+    /// It does.
+    Enabled,
+    /// It fails with [`Error::TopicNotFound`](crate::Error::TopicNotFound).
+    Disabled,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> BrokerConfig {
+        BrokerConfig {
+            retention: Some(Duration::from_secs(168 * 3600)),
+            auto_create: AutoCreate::Enabled,
+            partitions_max: 10_000,
+            message_bytes_max: 3 * 1024 * 1024,
+            waiting_bytes_max: 64 * 1024 * 1024,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What can be said about topics and partitions.
+
+use std::time::Duration;
+
+use minikafka_record::Offset;
+use minikafka_storage::TopicId;
+
+/// A topic, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSummary {
+    /// Name.
+    pub name: String,
+    /// Identity: changes when a topic is deleted and created again.
+    pub id: TopicId,
+    /// Number of partitions.
+    pub partitions: u32,
+}
+
+/// A topic with its partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// The short of it.
+    pub summary: TopicSummary,
+    /// Its partitions, from 0.
+    pub partitions: Vec<PartitionBounds>,
+    /// Age at which messages are evicted; `None`: never.
+    pub retention: Option<Duration>,
+}
+
+/// Where a partition begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionBounds {
+    /// First offset not evicted.
+    pub start: Offset,
+    /// First offset that cannot be read yet.
+    pub high_watermark: Offset,
+    /// First offset not yet written.
+    pub end: Offset,
+    /// Below it, everything is on this disk.
+    pub durable: Offset,
+    /// Bytes that the partition takes up in its storage.
+    pub size_bytes: u64,
+}

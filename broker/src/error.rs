@@ -1,0 +1,111 @@
+//! [`Error`]: what can go wrong, by what the caller can do about it.
+
+use minikafka_record::{BatchError, Offset};
+use minikafka_storage::StorageError;
+
+use crate::TopicNameError;
+
+/// An error of the broker. Every door maps it to its own codes in one table.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Choose another name.
+    #[error(transparent)]
+    InvalidTopicName(#[from] TopicNameError),
+    /// Mend the request.
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// Mend the batch: nothing of it is stored.
+    #[error(transparent)]
+    InvalidBatch(#[from] BatchError),
+    /// Send less at once, or raise the limit.
+    #[error("a message or batch of {size} bytes is over the limit of {max} bytes")]
+    MessageTooLarge {
+        /// Bytes that it would take up as a batch.
+        size: usize,
+        /// Bytes that are allowed.
+        max: usize,
+    },
+    /// Create the topic, or wait for it.
+    #[error("topic \"{0}\" not found")]
+    TopicNotFound(String),
+    /// Choose another partition.
+    #[error("partition {partition} of topic \"{topic}\" not found: it has {partitions}")]
+    PartitionNotFound {
+        /// The topic.
+        topic: String,
+        /// What was asked for.
+        partition: u32,
+        /// How many there are.
+        partitions: u32,
+    },
+    /// It is there already.
+    #[error("topic \"{0}\" exists already")]
+    TopicExists(String),
+    /// Go on inside the range.
+    #[error("message {} is out of range of topic \"{topic}\" partition {partition}: messages {} to {} can be read, {} is the next to come",
+        .wanted.number(), .start.number(), .high_watermark.get(), .high_watermark.number())]
+    OutOfRange {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// What was asked for.
+        wanted: Offset,
+        /// The first offset that can be read.
+        start: Offset,
+        /// The first offset that cannot be read yet.
+        high_watermark: Offset,
+    },
+    /// Ask who leads now.
+    #[error(
+        "leader epoch {wanted} of topic \"{topic}\" partition {partition} is stale or unknown, it is {current}"
+    )]
+    StaleLeaderEpoch {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// What was asked for.
+        wanted: u64,
+        /// What it is.
+        current: u64,
+    },
+    /// Delete topics, or raise the limit.
+    #[error("there are {max} partitions, as many as allowed")]
+    TooManyPartitions {
+        /// The limit.
+        max: usize,
+    },
+    /// Wait for space: reads go on, and produce resumes by itself.
+    #[error("{0}")]
+    Full(String),
+    /// Try again, perhaps elsewhere: nothing of the request is stored.
+    #[error("the server is stopping")]
+    Stopping,
+    /// Try again: entries before this one failed, nothing of the request is stored.
+    #[error("an earlier write failed, nothing of this request is stored")]
+    Aborted,
+    /// Go on at `next`, or restore the data.
+    #[error("messages from {} on of topic \"{topic}\" partition {partition} are damaged on disk: {reason}", .from.number())]
+    Damaged {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The first offset that cannot be read.
+        from: Offset,
+        /// What storage says.
+        reason: String,
+    },
+    /// Look at the server's disk.
+    #[error("storage failed: {0}")]
+    Storage(StorageError),
+}
+
+impl Error {
+    /// Whether the same request may succeed later, and nothing of it is stored now.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Error::Full(_) | Error::Stopping | Error::Aborted)
+    }
+}

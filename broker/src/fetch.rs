@@ -1,0 +1,74 @@
+//! Fetching: from memory if possible, from the disk if not; at the end, waiting to be woken.
+
+use std::time::Duration;
+
+use minikafka_record::{Offset, RecordBatch};
+use minikafka_storage::StorageError;
+use tokio::time::Instant;
+
+use crate::{Error, Partition};
+
+/// What was fetched.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Whole batches, in order, as stored; the first holds the wanted offset, and may begin before it. Empty
+    /// when nothing came in time.
+    pub batches: Vec<RecordBatch>,
+    /// Where to fetch next.
+    pub next: Offset,
+    /// First offset not evicted.
+    pub start: Offset,
+    /// First offset that cannot be read yet.
+    pub high_watermark: Offset,
+}
+
+impl Partition {
+    /// The batches from the one that holds `from`: at least one, and no more once they have `bytes_max` bytes. At the end, waits up to
+    /// `wait` for the next one.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] when `from` lies before the start or beyond the high watermark; [`Error::Stopping`] and
+    /// [`Error::TopicNotFound`] also while it waits.
+    pub async fn fetch(&self, from: Offset, bytes_max: usize, wait: Duration) -> Result<Fetched, Error> {
+        let deadline = Instant::now().checked_add(wait);
+        let mut progress = self.core.progress.subscribe();
+        loop {
+            self.core.check_open()?;
+            let high_watermark = progress.borrow_and_update().high_watermark;
+            let start = self.core.log.bounds().start;
+            if from < start || from > high_watermark {
+                return Err(self.core.out_of_range(from, start));
+            }
+            if from < high_watermark {
+                let batches = self.read(from, high_watermark, bytes_max).await?;
+                let next = batches.last().map_or(from, RecordBatch::end_offset);
+                return Ok(Fetched { batches, next, start, high_watermark });
+            }
+            let woken = match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline, progress.changed()).await.is_ok(),
+                None => progress.changed().await.is_ok(),
+            };
+            if !woken {
+                return Ok(Fetched { batches: Vec::new(), next: from, start, high_watermark });
+            }
+        }
+    }
+
+    async fn read(&self, from: Offset, upper: Offset, bytes_max: usize) -> Result<Vec<RecordBatch>, Error> {
+        if let Some(batches) =
+            self.core.log.read_tail(from, upper, bytes_max).map_err(|error| self.core.error(error))?
+        {
+            return Ok(batches);
+        }
+        let damaged = |reason| Error::Damaged {
+            topic: self.topic().to_owned(),
+            partition: self.number(),
+            from,
+            reason,
+        };
+        match self.core.read_cold(move |log| log.read(from, upper, bytes_max)).await {
+            Err(Error::Storage(error @ StorageError::Damaged { .. })) => Err(damaged(error.to_string())),
+            other => other,
+        }
+    }
+}

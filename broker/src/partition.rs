@@ -1,0 +1,250 @@
+//! [`Partition`], the handle that doors produce to and fetch from.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use minikafka_record::Offset;
+use minikafka_storage::{Epoch, Log, LogId, Seek, StorageError};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::{
+    Error, PartitionBounds, Payload, PendingProduce,
+    append_clock::AppendClock,
+    owner::{self, Command, MAILBOX_LEN, Produce},
+    retention::RetentionQueue,
+};
+
+/// One partition of a topic. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    pub(crate) core: Arc<PartitionCore>,
+    mailbox: mpsc::Sender<Command>,
+}
+
+/// What a partition's handles, its owner and its completions share.
+pub(crate) struct PartitionCore {
+    pub(crate) id: LogId,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) clock: Arc<AppendClock>,
+    pub(crate) message_bytes_max: usize,
+    /// Room for bytes that wait for the disk, shared by all partitions.
+    pub(crate) room: Arc<Semaphore>,
+    /// Threads that may block on cold reads, shared by all partitions.
+    pub(crate) cold_reads: Arc<Semaphore>,
+    /// What readers wait for.
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) retention: RetentionQueue,
+    /// Whether retention knows that there is something to evict one day.
+    pub(crate) retention_armed: AtomicBool,
+}
+
+/// What readers of a partition wait for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    pub(crate) high_watermark: Offset,
+    pub(crate) state: PartitionState,
+}
+
+/// Whether a partition is in service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PartitionState {
+    Open,
+    Stopping,
+    Deleted,
+}
+
+impl Partition {
+    /// Starts the owner task. Everything in the log is committed: with one server, what is there after a restart
+    /// was either acknowledged or is as good as that.
+    pub(crate) fn start(core: PartitionCore) -> Partition {
+        let core = Arc::new(core);
+        let (mailbox, inbox) = mpsc::channel(MAILBOX_LEN);
+        tokio::spawn(owner::run(core.clone(), inbox));
+        let partition = Partition { core, mailbox };
+        partition.core.arm_retention();
+        partition
+    }
+
+    /// Name of its topic.
+    pub fn topic(&self) -> &str {
+        &self.core.id.topic
+    }
+
+    /// Its number, from 0.
+    pub fn number(&self) -> u32 {
+        self.core.id.partition
+    }
+
+    /// The current leader epoch; 0 without a cluster.
+    pub fn leader_epoch(&self) -> Epoch {
+        self.core.leader_epoch()
+    }
+
+    /// Checks the leader epoch that a client believes in, if it names one.
+    ///
+    /// # Errors
+    /// [`Error::StaleLeaderEpoch`] when it is not the current one.
+    pub fn check_leader_epoch(&self, wanted: Option<Epoch>) -> Result<(), Error> {
+        let current = self.leader_epoch();
+        match wanted {
+            Some(wanted) if wanted != current => Err(Error::StaleLeaderEpoch {
+                topic: self.topic().to_owned(),
+                partition: self.number(),
+                wanted,
+                current,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the partition is still in service: neither deleted nor stopping.
+    pub fn is_open(&self) -> bool {
+        self.core.progress.borrow().state == PartitionState::Open
+    }
+
+    /// Appends messages. Returns once they have their place in the order, which may take until there is room for
+    /// their bytes; the [`PendingProduce`] resolves once they are committed.
+    ///
+    /// # Errors
+    /// When the payload breaks a rule, or the partition is no longer in service. Nothing is stored then.
+    pub async fn produce(&self, payload: Payload) -> Result<PendingProduce, Error> {
+        let payload = payload.check(self.core.message_bytes_max)?;
+        self.core.check_open()?;
+        let bytes = u32::try_from(payload.waiting_bytes()).expect("the size of a payload is limited");
+        let room = self.core.room.clone().acquire_many_owned(bytes).await.map_err(|_| Error::Stopping)?;
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Produce(Produce { payload, reply, room });
+        // After a stop or a deletion the owner takes nothing more.
+        self.mailbox.send(command).await.map_err(|_| self.core.closed_error())?;
+        Ok(PendingProduce(answer))
+    }
+
+    /// Where the partition begins and ends.
+    pub fn bounds(&self) -> PartitionBounds {
+        let bounds = self.core.log.bounds();
+        let high_watermark = self.core.high_watermark();
+        PartitionBounds {
+            start: bounds.start,
+            high_watermark: high_watermark.max(bounds.start),
+            end: bounds.end,
+            durable: bounds.durable,
+            size_bytes: bounds.size_bytes,
+        }
+    }
+
+    /// The first readable record with this timestamp (milliseconds since the Unix epoch) or a later one; `None`
+    /// when there is none.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn offset_at(&self, timestamp: i64) -> Result<Option<Offset>, Error> {
+        let high_watermark = self.core.high_watermark();
+        let place = self.core.read_cold(move |log| log.seek(Seek::RecordTimestamp(timestamp))).await?;
+        Ok(place.map(|place| place.offset).filter(|offset| *offset < high_watermark))
+    }
+
+    /// Ends the owner task and wakes all readers with the same news.
+    pub(crate) async fn end(&self, state: PartitionState) {
+        self.core.set_state(state);
+        // A full mailbox drains; a closed one has ended already.
+        let _ = self.mailbox.send(Command::Stop(self.core.closed_error())).await;
+        self.mailbox.closed().await;
+    }
+}
+
+impl PartitionCore {
+    pub(crate) fn leader_epoch(&self) -> Epoch {
+        0
+    }
+
+    pub(crate) fn high_watermark(&self) -> Offset {
+        self.progress.borrow().high_watermark
+    }
+
+    /// Everything below `end` is committed: lets readers have it.
+    pub(crate) fn commit(self: &Arc<Self>, end: Offset) {
+        self.progress.send_modify(|progress| progress.high_watermark = end);
+        self.arm_retention();
+    }
+
+    /// Has retention look after this partition, unless it does already.
+    pub(crate) fn arm_retention(self: &Arc<Self>) {
+        // Looked at first, because almost always it is.
+        if self.retention_armed.load(Ordering::Acquire) || self.log.bounds().start >= self.high_watermark() {
+            return;
+        }
+        if !self.retention_armed.swap(true, Ordering::AcqRel) {
+            self.retention.push(self);
+        }
+    }
+
+    pub(crate) fn set_state(&self, state: PartitionState) {
+        self.progress.send_modify(|progress| progress.state = state);
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        match self.progress.borrow().state {
+            PartitionState::Open => Ok(()),
+            _ => Err(self.closed_error()),
+        }
+    }
+
+    fn closed_error(&self) -> Error {
+        match self.progress.borrow().state {
+            PartitionState::Deleted => Error::TopicNotFound(self.id.topic.clone()),
+            PartitionState::Open | PartitionState::Stopping => Error::Stopping,
+        }
+    }
+
+    /// Runs something that may block on the disk, on a bounded number of threads.
+    pub(crate) async fn read_cold<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Log) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let turn = self.cold_reads.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
+        let log = self.log.clone();
+        let outcome = tokio::task::spawn_blocking(move || {
+            let outcome = read(&*log);
+            drop(turn);
+            outcome
+        });
+        match outcome.await {
+            Ok(outcome) => outcome.map_err(|error| self.error(error)),
+            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+            Err(_) => Err(Error::Stopping),
+        }
+    }
+
+    /// What a storage error means to a caller.
+    pub(crate) fn error(&self, error: StorageError) -> Error {
+        match error {
+            StorageError::OutOfRange { wanted, start, .. } => self.out_of_range(wanted, start),
+            StorageError::NotFound { .. } => Error::TopicNotFound(self.id.topic.clone()),
+            StorageError::Full(what) => Error::Full(what),
+            StorageError::Truncated | StorageError::Discontinuous { .. } => Error::Aborted,
+            StorageError::Closed => Error::Stopping,
+            other => Error::Storage(other),
+        }
+    }
+
+    pub(crate) fn out_of_range(&self, wanted: Offset, start: Offset) -> Error {
+        Error::OutOfRange {
+            topic: self.id.topic.clone(),
+            partition: self.id.partition,
+            wanted,
+            start,
+            high_watermark: self.high_watermark().max(start),
+        }
+    }
+}
+
+impl fmt::Debug for PartitionCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partition").field("id", &self.id).field("progress", &*self.progress.borrow()).finish()
+    }
+}

@@ -1,0 +1,89 @@
+//! [`Payload`]: what producers bring, in either of its two forms.
+
+use bytes::Bytes;
+use minikafka_record::{BATCH_HEADER_LEN, BatchBuilder, Header, RecordBatch};
+
+use crate::Error;
+
+/// What a request per message costs in memory while it waits, beside its bytes.
+const REQUEST_OVERHEAD_BYTES: usize = 512;
+
+/// What a producer brings: a list of messages, or a record batch that it has encoded itself.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// Messages, in order; at least one.
+    Messages(Vec<NewMessage>),
+    /// One encoded record batch.
+    Batch(Bytes),
+}
+
+/// A message to be stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewMessage {
+    /// Milliseconds since the Unix epoch; `None`: the append time.
+    pub timestamp: Option<i64>,
+    /// Key, if any.
+    pub key: Option<Bytes>,
+    /// The message; `None` is null, which is not empty.
+    pub value: Option<Bytes>,
+    /// Names and values, in order.
+    pub headers: Vec<Header>,
+}
+
+/// A payload that keeps all the rules.
+#[derive(Debug)]
+pub(crate) struct CheckedPayload {
+    pub(crate) form: Form,
+    /// An upper bound of the bytes it takes up in an entry.
+    pub(crate) bytes: usize,
+    pub(crate) count: u32,
+}
+
+#[derive(Debug)]
+pub(crate) enum Form {
+    Messages(Vec<NewMessage>),
+    Batch(RecordBatch),
+}
+
+impl Payload {
+    /// Checks the payload; `bytes_max` limits it as a batch.
+    pub(crate) fn check(self, bytes_max: usize) -> Result<CheckedPayload, Error> {
+        match self {
+            Payload::Messages(messages) => check_messages(messages, bytes_max),
+            Payload::Batch(bytes) => check_batch(bytes, bytes_max),
+        }
+    }
+}
+
+impl CheckedPayload {
+    /// Bytes that it occupies while it waits.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.bytes + REQUEST_OVERHEAD_BYTES
+    }
+}
+
+fn check_messages(messages: Vec<NewMessage>, bytes_max: usize) -> Result<CheckedPayload, Error> {
+    if messages.is_empty() {
+        return Err(Error::InvalidRequest("a produce request has at least one message".to_owned()));
+    }
+    let records: usize = messages
+        .iter()
+        .map(|m| BatchBuilder::record_len_max(m.key.as_deref(), m.value.as_deref(), &m.headers))
+        .sum();
+    let bytes = BATCH_HEADER_LEN + records;
+    if bytes > bytes_max {
+        return Err(Error::MessageTooLarge { size: bytes, max: bytes_max });
+    }
+    let count = u32::try_from(messages.len()).expect("a record has bytes, and they are limited");
+    Ok(CheckedPayload { form: Form::Messages(messages), bytes, count })
+}
+
+fn check_batch(bytes: Bytes, bytes_max: usize) -> Result<CheckedPayload, Error> {
+    if bytes.len() > bytes_max {
+        return Err(Error::MessageTooLarge { size: bytes.len(), max: bytes_max });
+    }
+    let batch = RecordBatch::parse(bytes)?;
+    batch.validate()?;
+    let count = u32::try_from(batch.count()).expect("the count of a batch is an i32");
+    Ok(CheckedPayload { bytes: batch.bytes().len(), form: Form::Batch(batch), count })
+}

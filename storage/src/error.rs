@@ -1,0 +1,115 @@
+//! What can go wrong in a log. Variants say what the caller can do.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use minikafka_record::Offset;
+
+use crate::Index;
+
+/// An error of a storage or a log. Cloned to everybody who waits for the same sync.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The log was removed.
+    #[error("log \"{log}\" is not there")]
+    NotFound {
+        /// Its directory name.
+        log: String,
+    },
+    /// Read from below the start or from beyond the end.
+    #[error("offset {wanted} is out of range [{start}, {end}]")]
+    OutOfRange {
+        /// What was asked for.
+        wanted: Offset,
+        /// The first offset kept.
+        start: Offset,
+        /// The first offset not yet written.
+        end: Offset,
+    },
+    /// An index that was removed or is not there yet.
+    #[error("index {wanted} is out of range [{first}, {next}]")]
+    IndexOutOfRange {
+        /// What was asked for.
+        wanted: Index,
+        /// The first index kept.
+        first: Index,
+        /// The index that the next entry takes.
+        next: Index,
+    },
+    /// The entries do not continue the log: ask for its bounds and stamp them again. Happens after a failure took
+    /// entries off the end.
+    #[error(
+        "entry with index {index} and offset {offset} does not continue a log at index {next_index} and offset {end}"
+    )]
+    Discontinuous {
+        /// The entry's.
+        index: Index,
+        /// The entry's.
+        offset: Offset,
+        /// The log's.
+        next_index: Index,
+        /// The log's.
+        end: Offset,
+    },
+    /// The entries were removed by a truncation or a reset before they were durable.
+    #[error("entries were truncated before they were durable")]
+    Truncated,
+    /// No space left: on the disk, or under the memory limit. Passes when space returns; nothing of the entries is kept.
+    #[error("no space left for messages: {0}")]
+    Full(String),
+    /// The disk failed. The log takes no more appends until it is opened again; what was acknowledged stays readable.
+    #[error("{action} {path:?} failed: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// The log failed before and takes no appends until it is opened again.
+    #[error("log takes no appends since an earlier failure: {0}")]
+    Poisoned(String),
+    /// Bytes on the disk are not what was written. They are kept and never served.
+    #[error("{path:?} is damaged at byte {position}: {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        position: u64,
+        /// What does not fit.
+        what: String,
+    },
+    /// Another process uses the directory.
+    #[error("data directory {0:?} is locked: another server uses it")]
+    Locked(PathBuf),
+    /// The directory holds something else.
+    #[error("{0:?} is not a MiniKafka data directory: it is not empty and has no file named \"{1}\"")]
+    Foreign(PathBuf, &'static str),
+    /// The directory was written by a version that this one does not know.
+    #[error("{path:?} has format {found}, this version reads format {known}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// The storage was closed.
+    #[error("storage is closed")]
+    Closed,
+}
+
+impl StorageError {
+    /// An I/O error with what was tried on what.
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> StorageError {
+        StorageError::Io { action, path: path.into(), source: Arc::new(source) }
+    }
+
+    /// Whether the same call may succeed later without anybody's help to the storage.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, StorageError::Full(_) | StorageError::Truncated | StorageError::Discontinuous { .. })
+    }
+}

@@ -1,0 +1,221 @@
+//! [`Run`], consecutive entries in memory: all that a memory log has, and the tail of a log on disk.
+
+use std::{collections::VecDeque, ops::Range};
+
+use minikafka_record::{Offset, RecordBatch};
+
+use crate::{Entry, EntryKind, Epoch, Index, Millis, Place, StorageError};
+
+/// What an entry takes up beside its payload.
+const ENTRY_OVERHEAD_BYTES: u64 = 128;
+
+/// Consecutive entries, found by offset or index.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    entries: VecDeque<Entry>,
+    bytes: u64,
+}
+
+/// What the next entry of a log must carry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Next {
+    pub(crate) index: Index,
+    pub(crate) offset: Offset,
+    pub(crate) epoch_min: Epoch,
+    pub(crate) append_time_min: Millis,
+}
+
+impl Next {
+    /// What must follow `entry`.
+    pub(crate) fn after(entry: &Entry) -> Next {
+        Next {
+            index: entry.index + 1,
+            offset: entry.end_offset(),
+            epoch_min: entry.epoch,
+            append_time_min: entry.append_time,
+        }
+    }
+
+    /// Checks that `entries` continue the log, and gives what must follow them.
+    pub(crate) fn check(mut self, entries: &[Entry]) -> Result<Next, StorageError> {
+        for entry in entries {
+            let continues = entry.index == self.index
+                && entry.base_offset == self.offset
+                && entry.epoch >= self.epoch_min
+                && entry.append_time >= self.append_time_min;
+            if !continues {
+                return Err(StorageError::Discontinuous {
+                    index: entry.index,
+                    offset: entry.base_offset,
+                    next_index: self.index,
+                    end: self.offset,
+                });
+            }
+            debug_assert!(
+                entry.kind == EntryKind::Data || entry.record_count == 0,
+                "internal entries take no offset"
+            );
+            self = Next::after(entry);
+        }
+        Ok(self)
+    }
+}
+
+/// Bytes that `entry` takes up in memory.
+pub(crate) fn memory_bytes(entry: &Entry) -> u64 {
+    entry.payload.len() as u64 + ENTRY_OVERHEAD_BYTES
+}
+
+/// Whether trimming to `to` removes all of `entry`.
+pub(crate) fn ends_before(entry: &Entry, to: Offset) -> bool {
+    match entry.kind {
+        EntryKind::Data => entry.end_offset() <= to,
+        EntryKind::Internal => entry.base_offset < to,
+    }
+}
+
+impl Run {
+    pub(crate) fn first(&self) -> Option<&Entry> {
+        self.entries.front()
+    }
+
+    pub(crate) fn last(&self) -> Option<&Entry> {
+        self.entries.back()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.bytes += memory_bytes(&entry);
+        self.entries.push_back(entry);
+    }
+
+    pub(crate) fn pop_front(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= memory_bytes(&entry);
+        Some(entry)
+    }
+
+    /// Removes the first entry if all of it lies before `to`. An internal entry between two records goes with the earlier one.
+    pub(crate) fn pop_before(&mut self, to: Offset) -> Option<Entry> {
+        self.first().filter(|first| ends_before(first, to))?;
+        self.pop_front()
+    }
+
+    /// Removes the entries from `from` on.
+    pub(crate) fn truncate(&mut self, from: Index) {
+        while self.entries.back().is_some_and(|last| last.index >= from) {
+            if let Some(entry) = self.entries.pop_back() {
+                self.bytes -= memory_bytes(&entry);
+            }
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+    }
+
+    /// Whether the record at `offset` is here.
+    pub(crate) fn holds(&self, offset: Offset) -> bool {
+        match (self.first(), self.last()) {
+            (Some(first), Some(last)) => first.base_offset <= offset && offset < last.end_offset(),
+            _ => false,
+        }
+    }
+
+    /// The batches from the one that holds `from`, with a base offset below `upper`.
+    pub(crate) fn read(&self, from: Offset, upper: Offset, bytes_max: usize) -> Vec<RecordBatch> {
+        let mut reader = BatchCollector::new(from, upper, bytes_max);
+        let first = self.entries.partition_point(|entry| entry.end_offset() <= from);
+        for entry in self.entries.range(first..) {
+            if !reader.take(entry) {
+                break;
+            }
+        }
+        reader.batches
+    }
+
+    /// The entries in a range of indexes.
+    pub(crate) fn entries(&self, range: Range<Index>, bytes_max: usize) -> Vec<Entry> {
+        let first = self.entries.partition_point(|entry| entry.index < range.start);
+        let mut bytes = 0;
+        self.entries
+            .range(first..)
+            .take_while(|entry| {
+                let wanted = entry.index < range.end && bytes < bytes_max;
+                bytes += entry.payload.len();
+                wanted
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// The entry with this index.
+    pub(crate) fn get(&self, index: Index) -> Option<&Entry> {
+        let first = self.first()?.index;
+        self.entries.get(usize::try_from(index.checked_sub(first)?).ok()?)
+    }
+
+    /// The first entry with records that was appended later than `time`, and ends behind `start`.
+    pub(crate) fn appended_after(&self, time: Millis, start: Offset) -> Option<Place> {
+        let first = self.entries.partition_point(|entry| entry.append_time <= time);
+        self.entries
+            .range(first..)
+            .find(|entry| entry.end_offset() > start && entry.record_count > 0)
+            .map(|entry| Place { offset: entry.base_offset.max(start), time: entry.append_time })
+    }
+
+    /// The first record at `start` or later with this timestamp or a later one.
+    pub(crate) fn record_at(&self, timestamp: Millis, start: Offset) -> Option<Place> {
+        self.entries
+            .iter()
+            .filter(|entry| entry.end_offset() > start)
+            .find_map(|entry| record_in_entry(entry, timestamp, start))
+    }
+}
+
+/// The first record of `entry` at `start` or later with this timestamp or a later one.
+pub(crate) fn record_in_entry(entry: &Entry, timestamp: Millis, start: Offset) -> Option<Place> {
+    entry
+        .batches()
+        .filter(|batch| batch.header().max_timestamp >= timestamp && batch.end_offset() > start)
+        .flat_map(|batch| batch.records().map_while(Result::ok))
+        .find(|record| record.offset >= start && record.timestamp >= timestamp)
+        .map(|record| Place { offset: record.offset, time: record.timestamp })
+}
+
+/// Collects whole batches until there are enough.
+pub(crate) struct BatchCollector {
+    from: Offset,
+    upper: Offset,
+    bytes_left: usize,
+    pub(crate) batches: Vec<RecordBatch>,
+}
+
+impl BatchCollector {
+    pub(crate) fn new(from: Offset, upper: Offset, bytes_max: usize) -> BatchCollector {
+        BatchCollector { from, upper, bytes_left: bytes_max, batches: Vec::new() }
+    }
+
+    /// Takes the batches of the next entry; says whether there is room for more.
+    pub(crate) fn take(&mut self, entry: &Entry) -> bool {
+        if entry.base_offset >= self.upper {
+            return false;
+        }
+        for batch in entry.batches() {
+            if batch.end_offset() <= self.from {
+                continue;
+            }
+            let len = batch.bytes().len();
+            if batch.base_offset() >= self.upper || (len > self.bytes_left && !self.batches.is_empty()) {
+                return false;
+            }
+            self.bytes_left = self.bytes_left.saturating_sub(len);
+            self.batches.push(batch);
+        }
+        self.bytes_left > 0
+    }
+}
