@@ -153,7 +153,7 @@ fn append(core: &Arc<PartitionCore>, builder: EntryBuilder) {
     };
     let core_at_completion = core.clone();
     core.log
-        .append(vec![entry], Box::new(move |outcome| complete(&core_at_completion, end, waiters, outcome)));
+        .append(vec![entry], Box::new(move |outcome| complete(&core_at_completion, end, waiters, &outcome)));
 }
 
 /// Encodes requests one behind the other: a batch stays as it is, plain messages in a row share one.
@@ -209,12 +209,17 @@ impl Encoder {
 }
 
 /// Runs on the thread that made the entry durable: moves the high watermark, then answers.
-fn complete(core: &Arc<PartitionCore>, end: Offset, waiters: Vec<Waiter>, outcome: Result<(), StorageError>) {
+fn complete(
+    core: &Arc<PartitionCore>,
+    end: Offset,
+    waiters: Vec<Waiter>,
+    outcome: &Result<(), StorageError>,
+) {
     if outcome.is_ok() {
         core.commit(end);
     }
     for waiter in waiters {
-        let outcome = match &outcome {
+        let outcome = match outcome {
             Ok(()) => Ok(waiter.produced),
             Err(error) => Err(core.error(error.clone())),
         };

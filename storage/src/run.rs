@@ -159,13 +159,16 @@ impl Run {
         self.entries.get(usize::try_from(index.checked_sub(first)?).ok()?)
     }
 
+    /// The last entry that trimming to `to` removes.
+    pub(crate) fn last_before(&self, to: Offset) -> Option<&Entry> {
+        let count = self.entries.partition_point(|entry| ends_before(entry, to));
+        self.entries.get(count.checked_sub(1)?)
+    }
+
     /// The first entry with records that was appended later than `time`, and ends behind `start`.
     pub(crate) fn appended_after(&self, time: Millis, start: Offset) -> Option<Place> {
         let first = self.entries.partition_point(|entry| entry.append_time <= time);
-        self.entries
-            .range(first..)
-            .find(|entry| entry.end_offset() > start && entry.record_count > 0)
-            .map(|entry| Place { offset: entry.base_offset.max(start), time: entry.append_time })
+        self.entries.range(first..).find_map(|entry| appended_in_entry(entry, time, start))
     }
 
     /// The first record at `start` or later with this timestamp or a later one.
@@ -175,6 +178,12 @@ impl Run {
             .filter(|entry| entry.end_offset() > start)
             .find_map(|entry| record_in_entry(entry, timestamp, start))
     }
+}
+
+/// The first record of `entry` at `start` or later, if the entry was appended later than `time`.
+pub(crate) fn appended_in_entry(entry: &Entry, time: Millis, start: Offset) -> Option<Place> {
+    let wanted = entry.append_time > time && entry.end_offset() > start && entry.record_count > 0;
+    wanted.then(|| Place { offset: entry.base_offset.max(start), time: entry.append_time })
 }
 
 /// The first record of `entry` at `start` or later with this timestamp or a later one.

@@ -1,0 +1,110 @@
+//! [`Handles`], a bounded cache of open segment files.
+//!
+//! Logs may have far more segments than a process may have open files.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Names a segment for as long as the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct SegmentKey(u64);
+
+impl SegmentKey {
+    pub(super) fn new() -> SegmentKey {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        SegmentKey(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Open files, the least recently used of which is closed when there are too many. A file in use stays open until its last user
+/// lets go of it.
+#[derive(Debug)]
+pub(super) struct Handles {
+    open_max: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    files: HashMap<SegmentKey, (Arc<File>, u64)>,
+    /// Counts uses, to tell which file was used last.
+    uses: u64,
+}
+
+impl Handles {
+    pub(super) fn new(open_max: usize) -> Handles {
+        Handles { open_max: open_max.max(1), open: Mutex::default() }
+    }
+
+    /// The file of a segment, opened if it is not.
+    pub(super) fn get(&self, key: SegmentKey, path: &Path) -> io::Result<Arc<File>> {
+        if let Some(file) = self.lock().touch(key) {
+            return Ok(file);
+        }
+        // Opened without the lock: a slow directory is not to hold up the others.
+        let file = Arc::new(File::options().read(true).write(true).open(path)?);
+        self.insert(key, file.clone());
+        Ok(file)
+    }
+
+    pub(super) fn insert(&self, key: SegmentKey, file: Arc<File>) {
+        let mut open = self.lock();
+        if open.files.len() >= self.open_max {
+            // A scan, but only when a file has just been opened, which costs more.
+            let oldest = open.files.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key);
+            oldest.and_then(|oldest| open.files.remove(&oldest));
+        }
+        open.uses += 1;
+        let used = open.uses;
+        open.files.insert(key, (file, used));
+    }
+
+    pub(super) fn forget(&self, key: SegmentKey) {
+        self.lock().files.remove(&key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn touch(&mut self, key: SegmentKey) -> Option<Arc<File>> {
+        self.uses += 1;
+        let used = self.uses;
+        self.files.get_mut(&key).map(|(file, last)| {
+            *last = used;
+            file.clone()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_recently_used_file_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        File::create(&path).unwrap();
+        let handles = Handles::new(2);
+        let keys = [SegmentKey::new(), SegmentKey::new(), SegmentKey::new()];
+        let first = handles.get(keys[0], &path).unwrap();
+        handles.get(keys[1], &path).unwrap();
+        assert!(Arc::ptr_eq(&first, &handles.get(keys[0], &path).unwrap()), "still open");
+        handles.get(keys[2], &path).unwrap();
+        assert_eq!(handles.lock().files.len(), 2);
+        assert!(Arc::ptr_eq(&first, &handles.get(keys[0], &path).unwrap()), "the other one went");
+        handles.forget(keys[0]);
+        assert!(!Arc::ptr_eq(&first, &handles.get(keys[0], &path).unwrap()));
+    }
+}

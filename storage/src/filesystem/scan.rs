@@ -1,0 +1,93 @@
+//! [`FrameScan`], which reads the frames of a segment one after the other, in large reads.
+
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+
+use super::frame::{FRAME_HEADER_LEN, FrameHeader};
+use crate::Entry;
+
+/// Reads verified frames from a range of a file.
+#[derive(Debug)]
+pub(super) struct FrameScan {
+    file: Arc<File>,
+    /// Where the next frame begins.
+    position: u64,
+    /// Where the frames end.
+    end: u64,
+    /// Bytes read ahead, from `position` on.
+    chunk: Bytes,
+    chunk_len: usize,
+}
+
+/// A frame and where it lies.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) position: u64,
+    pub(super) durable: minikafka_record::Offset,
+    pub(super) entry: Entry,
+}
+
+/// Why a scan cannot go on.
+#[derive(Debug)]
+pub(super) enum ScanError {
+    /// The bytes at `position` are no whole frame.
+    Bad { position: u64, what: &'static str },
+    /// The disk failed.
+    Io(io::Error),
+}
+
+impl From<io::Error> for ScanError {
+    fn from(error: io::Error) -> ScanError {
+        ScanError::Io(error)
+    }
+}
+
+impl FrameScan {
+    /// Scans the frames in `[position, end)`, reading about `chunk_len` bytes at a time.
+    pub(super) fn new(file: Arc<File>, position: u64, end: u64, chunk_len: usize) -> FrameScan {
+        FrameScan { file, position, end, chunk: Bytes::new(), chunk_len }
+    }
+
+    /// The next frame; `None` at the end.
+    ///
+    /// # Errors
+    /// When it is not whole, or cannot be read. The position stays.
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, ScanError> {
+        if self.position >= self.end {
+            return Ok(None);
+        }
+        let position = self.position;
+        let bad = |what| ScanError::Bad { position, what };
+        if !self.fill(FRAME_HEADER_LEN)? {
+            return Err(bad("the frame's header is cut off"));
+        }
+        let header = self.chunk.first_chunk().expect("a header's bytes were filled in");
+        let header = FrameHeader::parse(header).map_err(bad)?;
+        let len = FRAME_HEADER_LEN + header.payload_len;
+        if !self.fill(len)? {
+            return Err(bad("the frame is cut off"));
+        }
+        let entry = header.verify(self.chunk.slice(FRAME_HEADER_LEN..len)).map_err(bad)?;
+        self.chunk = self.chunk.slice(len..);
+        self.position += len as u64;
+        Ok(Some(Frame { position, durable: header.durable, entry }))
+    }
+
+    /// Makes the chunk hold at least `len` bytes; says whether there are that many. Allocates by what the file
+    /// holds, not by what a frame claims.
+    fn fill(&mut self, len: usize) -> io::Result<bool> {
+        if self.chunk.len() >= len {
+            return Ok(true);
+        }
+        let left = self.end - self.position;
+        if left < len as u64 {
+            return Ok(false);
+        }
+        let wanted = left.min(len.max(self.chunk_len) as u64) as usize;
+        let mut chunk = BytesMut::zeroed(wanted);
+        self.file.read_exact_at(&mut chunk, self.position)?;
+        self.chunk = chunk.freeze();
+        Ok(true)
+    }
+}

@@ -1,0 +1,9 @@
+//! What storage promises, checked through its public face.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod backend;
+mod contract;
+mod filesystem;
+mod oracle;
+mod original;
