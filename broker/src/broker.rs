@@ -102,6 +102,7 @@ impl Broker {
             clock: self.0.clock.clone(),
             message_bytes_max: self.0.config.message_bytes_max,
             room: self.0.room.clone(),
+            room_bytes: self.0.room_bytes,
             cold_reads: self.0.cold_reads.clone(),
             progress: watch::Sender::new(progress),
             retention: self.0.retention.clone(),

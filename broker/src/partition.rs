@@ -34,6 +34,8 @@ pub(crate) struct PartitionCore {
     pub(crate) message_bytes_max: usize,
     /// Room for bytes that wait for the disk, shared by all partitions.
     pub(crate) room: Arc<Semaphore>,
+    /// All of it.
+    pub(crate) room_bytes: u32,
     /// Threads that may block on cold reads, shared by all partitions.
     pub(crate) cold_reads: Arc<Semaphore>,
     /// What readers wait for.
@@ -115,7 +117,8 @@ impl Partition {
     pub async fn produce(&self, payload: Payload) -> Result<PendingProduce, Error> {
         let payload = payload.check(self.core.message_bytes_max)?;
         self.core.check_open()?;
-        let bytes = u32::try_from(payload.waiting_bytes()).expect("the size of a payload is limited");
+        // What is larger than all the room there is goes alone.
+        let bytes = payload.waiting_bytes().min(self.core.room_bytes as usize) as u32;
         let room = self.core.room.clone().acquire_many_owned(bytes).await.map_err(|_| Error::Stopping)?;
         let (reply, answer) = oneshot::channel();
         let command = Command::Produce(Produce { payload, reply, room });

@@ -196,7 +196,7 @@ fn a_truncation_removes_a_suffix_and_fails_its_completions() {
 fn a_reset_starts_over_elsewhere() {
     on_all(|backend| {
         let log = backend.log("t");
-        (0..9).for_each(|time| drop(append_message(&*log, time, b"old")));
+        (0..9).for_each(|time| _ = append_message(&*log, time, b"old"));
         log.reset(Removed { next_index: 100, epoch: 4 }, offset(1000)).unwrap();
         let bounds = log.bounds();
         assert_eq!((bounds.start, bounds.end, bounds.next_index), (offset(1000), offset(1000), 100));

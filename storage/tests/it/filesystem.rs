@@ -65,7 +65,7 @@ fn damage_below_a_durable_mark_is_refused_not_cut() {
     let backend = Backend::filesystem(Options::default());
     let log = backend.log("t");
     // The third frame says that the first was durable when it was written.
-    (1..=3).for_each(|time| drop(append_message(&*log, time, b"some message")));
+    (1..=3).for_each(|time| _ = append_message(&*log, time, b"some message"));
     drop(log);
     let (root, path) = (backend.path().to_owned(), files(backend.path(), "log").remove(0));
     let content = fs::read(&path).unwrap();
@@ -88,7 +88,7 @@ fn a_damaged_batch_in_a_sealed_segment_is_never_served() {
     let mut backend =
         Backend::filesystem(Options { segment_bytes: 300, tail_bytes: 0, ..Options::default() });
     let log = backend.log("t");
-    (0..20).for_each(|time| drop(append_message(&*log, time, b"some message")));
+    (0..20).for_each(|time| _ = append_message(&*log, time, b"some message"));
     drop(log);
     backend.close_and_open();
     let path = files(backend.path(), "log").remove(0);
@@ -106,7 +106,7 @@ fn an_index_is_only_a_cache() {
     let mut backend =
         Backend::filesystem(Options { segment_bytes: 1000, tail_bytes: 0, ..Options::default() });
     let log = backend.log("t");
-    (0..100).for_each(|time| drop(append_message(&*log, time, format!("message {time}").as_bytes())));
+    (0..100).for_each(|time| _ = append_message(&*log, time, format!("message {time}").as_bytes()));
     let expected = read_values(&*log, Offset::ZERO, 1);
     drop(log);
     backend.close_and_open();
@@ -126,7 +126,7 @@ fn an_index_is_only_a_cache() {
 fn space_comes_back_with_trimming() {
     let backend = Backend::filesystem(Options { segment_bytes: 10_000, ..Options::default() });
     let log = backend.log("t");
-    (0..100).for_each(|time| drop(append_message(&*log, time, &[b'x'; 1000])));
+    (0..100).for_each(|time| _ = append_message(&*log, time, &[b'x'; 1000]));
     let full = log.bounds().size_bytes;
     assert!(full > 100_000 && files(backend.path(), "log").len() > 5);
     log.trim(Offset::new(50)).unwrap();

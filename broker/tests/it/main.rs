@@ -1,0 +1,11 @@
+//! What the broker promises to its doors.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod faults;
+mod fetch;
+mod produce;
+mod restart;
+mod retention;
+mod setup;
+mod topics;

@@ -1,0 +1,143 @@
+//! Producing.
+
+use bytes::Bytes;
+use minikafka_broker::{BrokerConfig, Error, NewMessage, Payload};
+use minikafka_record::{BatchBuilder, Header, Offset};
+
+use crate::setup::{memory_broker, message, messages, produce, values};
+
+#[tokio::test]
+async fn messages_are_numbered_in_the_order_of_the_calls() {
+    let broker = memory_broker(BrokerConfig::default()).await;
+    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let mut pending = Vec::new();
+    for number in 0..500 {
+        pending.push(partition.produce(messages(&[&format!("{number} a"), &format!("{number} b")])).await.unwrap());
+    }
+    for (number, pending) in pending.into_iter().enumerate() {
+        let produced = pending.await.unwrap();
+        assert_eq!((produced.base_offset, produced.count), (Offset::new(2 * number as u64), 2));
+    }
+    let expected: Vec<String> = (0..500).flat_map(|number| [format!("{number} a"), format!("{number} b")]).collect();
+    assert_eq!(values(&partition, 0).await, expected);
+}
+
+#[tokio::test]
+async fn what_waits_together_becomes_one_batch() {
+    let broker = memory_broker(BrokerConfig::default()).await;
+    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    // The owner runs only when this task waits.
+    let mut pending = Vec::new();
+    for number in 0..50 {
+        pending.push(partition.produce(messages(&[&number.to_string()])).await.unwrap());
+    }
+    for pending in pending {
+        pending.await.unwrap();
+    }
+    let fetched = partition.fetch(Offset::ZERO, 1 << 20, std::time::Duration::ZERO).await.unwrap();
+    assert_eq!(fetched.batches.len(), 1);
+    fetched.batches[0].validate().unwrap();
+    assert_eq!(fetched.batches[0].count(), 50);
+}
+
+#[tokio::test]
+async fn everything_of_a_message_is_kept_in_either_form() {
+    let broker = memory_broker(BrokerConfig::default()).await;
+    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let header = Header { name: Bytes::from_static(b"h"), value: None };
+    let message = NewMessage {
+        timestamp: Some(-5),
+        key: Some(Bytes::new()),
+        value: None,
+        headers: vec![header.clone(), Header { value: Some(Bytes::from_static(b"v")), ..header }],
+    };
+    let mut batch = BatchBuilder::new();
+    batch.push(-5, message.key.as_deref(), None, &message.headers);
+    let batch = Payload::Batch(batch.finish(Offset::new(77), 9));
+    for payload in [Payload::Messages(vec![message.clone()]), batch] {
+        partition.produce(payload).await.unwrap().await.unwrap();
+    }
+    let fetched = partition.fetch(Offset::ZERO, 1 << 20, std::time::Duration::ZERO).await.unwrap();
+    let records: Vec<_> = fetched.batches.iter().flat_map(|batch| batch.records().map(Result::unwrap)).collect();
+    assert_eq!(records.len(), 2);
+    for (number, record) in records.into_iter().enumerate() {
+        assert_eq!(record.offset, Offset::new(number as u64));
+        assert_eq!((record.timestamp, record.key, record.value), (-5, Some(Bytes::new()), None));
+        assert_eq!(record.headers, message.headers);
+    }
+}
+
+#[tokio::test]
+async fn a_message_without_a_timestamp_gets_the_append_time() {
+    let broker = memory_broker(BrokerConfig::default()).await;
+    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let mut batch = BatchBuilder::new();
+    batch.push(-1, None, Some(b"x"), &[]);
+    let batch = Payload::Batch(batch.finish(Offset::ZERO, 0));
+    for payload in [Payload::Messages(vec![message("x")]), batch] {
+        let produced = partition.produce(payload).await.unwrap().await.unwrap();
+        let fetched = partition.fetch(produced.base_offset, 1, std::time::Duration::ZERO).await.unwrap();
+        fetched.batches[0].validate().unwrap();
+        assert_eq!(fetched.batches[0].records().next().unwrap().unwrap().timestamp, produced.append_time);
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_a_rule_is_refused_and_takes_no_number() {
+    let broker = memory_broker(BrokerConfig { message_bytes_max: 1000, ..BrokerConfig::default() }).await;
+    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let mut batch = BatchBuilder::new();
+    batch.push(0, None, Some(b"x"), &[]);
+    let good = batch.finish(Offset::ZERO, 0);
+    let mut flipped = good.to_vec();
+    *flipped.last_mut().unwrap() ^= 1;
+    let large = "x".repeat(1000);
+    for (payload, rule) in [
+        (Payload::Messages(Vec::new()), "at least one message"),
+        (messages(&[&large]), "over the limit of 1000 bytes"),
+        (Payload::Batch(Bytes::from(vec![0; 1001])), "over the limit of 1000 bytes"),
+        (Payload::Batch(Bytes::new()), "cut short"),
+        (Payload::Batch(good.slice(..good.len() - 1)), "cut short"),
+        (Payload::Batch(flipped.into()), "checksum"),
+    ] {
+        let error = partition.produce(payload).await.unwrap_err();
+        assert!(!error.is_retryable());
+        assert!(error.to_string().contains(rule), "{error}");
+    }
+    assert_eq!(produce(&broker, "t", "first").await.unwrap().base_offset, Offset::ZERO);
+}
+
+#[tokio::test]
+async fn producers_wait_for_room_and_nobody_is_dropped() {
+    let broker = memory_broker(BrokerConfig { waiting_bytes_max: 4096, ..BrokerConfig::default() }).await;
+    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let producers: Vec<_> = (0..20)
+        .map(|_| {
+            let partition = partition.clone();
+            tokio::spawn(async move {
+                for _ in 0..20 {
+                    partition.produce(messages(&[&"x".repeat(500)])).await.unwrap().await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for producer in producers {
+        producer.await.unwrap();
+    }
+    assert_eq!(partition.bounds().high_watermark, Offset::new(400));
+}
+
+#[tokio::test]
+async fn more_than_all_the_room_there_is_can_still_be_sent() {
+    let broker = memory_broker(BrokerConfig { waiting_bytes_max: 100, ..BrokerConfig::default() }).await;
+    produce(&broker, "t", &"x".repeat(5000)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stale_leader_epoch_is_told_so() {
+    let broker = memory_broker(BrokerConfig::default()).await;
+    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    partition.check_leader_epoch(None).unwrap();
+    partition.check_leader_epoch(Some(0)).unwrap();
+    assert!(matches!(partition.check_leader_epoch(Some(3)), Err(Error::StaleLeaderEpoch { current: 0, .. })));
+}

@@ -1,0 +1,75 @@
+//! A broker to play with, and a clock to set.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use minikafka_broker::{Broker, BrokerConfig, Clock, Error, NewMessage, Partition, Payload, Produced};
+use minikafka_record::Offset;
+use minikafka_storage::memory::MemoryStorage;
+
+/// A clock that stands still until it is told otherwise.
+#[derive(Debug)]
+pub(crate) struct ManualClock(Mutex<(Duration, Duration)>);
+
+impl ManualClock {
+    pub(crate) fn at(wall_secs: u64) -> Arc<ManualClock> {
+        Arc::new(ManualClock(Mutex::new((Duration::from_secs(wall_secs), Duration::from_secs(1)))))
+    }
+
+    /// Time passes.
+    pub(crate) fn pass(&self, time: Duration) {
+        let mut hands = self.0.lock().unwrap();
+        hands.0 += time;
+        hands.1 += time;
+    }
+
+    /// Somebody sets the wall clock.
+    pub(crate) fn set_wall(&self, secs: u64) {
+        self.0.lock().unwrap().0 = Duration::from_secs(secs);
+    }
+}
+
+impl Clock for ManualClock {
+    fn wall(&self) -> Duration {
+        self.0.lock().unwrap().0
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.lock().unwrap().1
+    }
+}
+
+pub(crate) async fn memory_broker(config: BrokerConfig) -> Broker {
+    Broker::open(Arc::new(MemoryStorage::new(u64::MAX)), config).await.unwrap()
+}
+
+pub(crate) fn message(value: &str) -> NewMessage {
+    NewMessage { value: Some(Bytes::copy_from_slice(value.as_bytes())), ..NewMessage::default() }
+}
+
+pub(crate) fn messages(values: &[&str]) -> Payload {
+    Payload::Messages(values.iter().map(|value| message(value)).collect())
+}
+
+/// Produces one message and waits for its acknowledgement.
+pub(crate) async fn produce(broker: &Broker, topic: &str, value: &str) -> Result<Produced, Error> {
+    let partition = broker.partition_to_produce(topic, None).await?;
+    partition.produce(messages(&[value])).await?.await
+}
+
+/// Values from `from` up to the high watermark.
+pub(crate) async fn values(partition: &Partition, from: u64) -> Vec<String> {
+    let (mut next, mut values) = (Offset::new(from), Vec::new());
+    while next < partition.bounds().high_watermark {
+        let fetched = partition.fetch(next, 100, Duration::ZERO).await.unwrap();
+        for batch in &fetched.batches {
+            let records = batch.records().map(Result::unwrap).filter(|record| record.offset >= next);
+            values.extend(records.map(|record| String::from_utf8_lossy(&record.value.unwrap()).into_owned()));
+        }
+        next = fetched.next;
+    }
+    values
+}
