@@ -1,0 +1,180 @@
+//! Record batches through their public face: what is built is read, what is wrong is refused.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use bytes::{Bytes, BytesMut};
+use minikafka_record::{BatchBuilder, BatchError, Header, Offset, RecordBatch};
+use proptest::{collection::vec, option, prelude::*};
+
+/// A record without its offset.
+#[derive(Clone, Debug, PartialEq)]
+struct Message {
+    timestamp: i64,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let bytes = || vec(any::<u8>(), 0..40);
+    (any::<i64>(), option::of(bytes()), option::of(bytes()), vec((bytes(), option::of(bytes())), 0..4))
+        .prop_map(|(timestamp, key, value, headers)| Message { timestamp, key, value, headers })
+}
+
+fn build(messages: &[Message]) -> Bytes {
+    let mut builder = BatchBuilder::new();
+    for message in messages {
+        let headers: Vec<Header> = message
+            .headers
+            .iter()
+            .map(|(name, value)| Header { name: name.clone().into(), value: value.clone().map(Bytes::from) })
+            .collect();
+        let (key, value) = (message.key.as_deref(), message.value.as_deref());
+        let before = builder.len();
+        builder.push(message.timestamp, key, value, &headers);
+        assert!(builder.len() - before <= BatchBuilder::record_len_max(key, value, &headers));
+    }
+    builder.finish(Offset::ZERO, 0)
+}
+
+fn read(batch: &RecordBatch) -> Vec<Message> {
+    let owned = |bytes: Option<Bytes>| bytes.map(Vec::from);
+    batch
+        .records()
+        .map(|record| {
+            let record = record.unwrap();
+            let headers = record.headers.into_iter().map(|header| (header.name.into(), owned(header.value))).collect();
+            Message { timestamp: record.timestamp, key: owned(record.key), value: owned(record.value), headers }
+        })
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn what_is_built_is_read(messages in vec(message(), 1..20)) {
+        let batch = RecordBatch::parse(build(&messages)).unwrap();
+        batch.validate().unwrap();
+        prop_assert_eq!(read(&batch), messages);
+    }
+
+    #[test]
+    fn moving_a_batch_changes_its_offsets_only(messages in vec(message(), 1..9), base in 0..u64::MAX / 4) {
+        let batch = RecordBatch::parse(build(&messages)).unwrap();
+        let mut out = BytesMut::from(&b"before"[..]);
+        batch.append_to(&mut out, Offset::new(base), 5, 1234);
+        let mut rest = out.freeze().slice(6..);
+        let moved = RecordBatch::split_from(&mut rest).unwrap().unwrap();
+        prop_assert!(rest.is_empty());
+        moved.validate().unwrap();
+        prop_assert_eq!((moved.base_offset(), moved.header().leader_epoch), (Offset::new(base), 5));
+        prop_assert_eq!(moved.end_offset(), Offset::new(base).plus(messages.len() as u64));
+        if batch.header().max_timestamp != -1 {
+            prop_assert_eq!(read(&moved), messages);
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed(messages in vec(message(), 1..5), at in any::<prop::sample::Index>(), bit in 0..8u8) {
+        let mut bytes = build(&messages).to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1u8 << bit;
+        let outcome = RecordBatch::parse(bytes.into()).and_then(|batch| batch.validate());
+        // Base offset and leader epoch are the log's to assign, so nothing covers them.
+        prop_assert_eq!(outcome.is_ok(), at < 8 || (12..16).contains(&at), "byte {}: {:?}", at, outcome);
+    }
+
+    #[test]
+    fn any_bytes_behind_a_true_checksum_are_read_or_refused(
+        mut body in vec(any::<u8>(), 40..120),
+        count in 0..40i32,
+        plausible in any::<bool>(),
+    ) {
+        if plausible {
+            body[..2].fill(0);
+            body[2..6].copy_from_slice(&(count - 1).to_be_bytes());
+            body[22..30].copy_from_slice(&(-1i64).to_be_bytes());
+            body[36..40].copy_from_slice(&count.to_be_bytes());
+        }
+        let mut bytes = vec![0; 21];
+        bytes[8..12].copy_from_slice(&(body.len() as i32 + 9).to_be_bytes());
+        bytes[16] = 2;
+        bytes[17..21].copy_from_slice(&minikafka_record::crc32c(&body).to_be_bytes());
+        bytes.extend(body);
+        let batch = RecordBatch::parse(bytes.into()).unwrap();
+        let all_read = batch.records().all(|record| record.is_ok());
+        if batch.validate().is_ok() {
+            prop_assert!(all_read, "what is accepted can be read");
+            prop_assert_eq!(batch.records().count(), batch.count());
+        }
+    }
+
+    #[test]
+    fn any_bytes_at_all_are_parsed_or_refused(bytes in vec(any::<u8>(), 0..200)) {
+        let mut rest = Bytes::from(bytes);
+        while let Ok(Some(batch)) = RecordBatch::split_from(&mut rest) {
+            let _ = (batch.validate(), batch.records().size_hint(), batch.records().count());
+        }
+    }
+}
+
+/// Written by kafka-python 3, an independent implementation.
+const GOLDEN: &str = "00000000000000000000005600000000028ce6fd510000000000020000018bcfe568000000018bcfe5687bffffffff\
+                      ffffffffffffffffffff000000031c000000066b65790a68656c6c6f001c00f60102010004026802760268010c000104000100";
+
+#[test]
+fn bytes_are_those_of_another_implementation() {
+    let message = |timestamp, key: Option<&[u8]>, value: Option<&[u8]>| Message {
+        timestamp,
+        key: key.map(<[u8]>::to_vec),
+        value: value.map(<[u8]>::to_vec),
+        headers: Vec::new(),
+    };
+    let mut messages = vec![
+        message(1_700_000_000_000, Some(b"key"), Some(b"hello")),
+        message(1_700_000_000_123, None, Some(b"")),
+        message(1_699_999_999_999, Some(b""), None),
+    ];
+    messages[1].headers = vec![(b"h".to_vec(), Some(b"v".to_vec())), (b"h".to_vec(), None)];
+    let built = build(&messages);
+    let hex: String = built.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN);
+    assert_eq!(read(&RecordBatch::parse(built).unwrap()), messages);
+}
+
+/// A sound batch with some bytes replaced and its checksum mended.
+fn patched(at: usize, bytes: &[u8]) -> Result<(), BatchError> {
+    let mut builder = BatchBuilder::new();
+    (0..3).for_each(|_| builder.push(7, None, Some(b"value"), &[]));
+    let mut batch = builder.finish(Offset::ZERO, 0).to_vec();
+    batch[at..at + bytes.len()].copy_from_slice(bytes);
+    let crc = minikafka_record::crc32c(&batch[21..]).to_be_bytes();
+    batch[17..21].copy_from_slice(&crc);
+    RecordBatch::parse(batch.into())?.validate()
+}
+
+#[test]
+fn each_rule_is_named() {
+    assert_eq!(patched(0, &[]), Ok(()));
+    for (at, bytes, rule) in [
+        (8, &[0, 0, 0, 1][..], "length 1 is impossible"),
+        (8, &[0xff, 0xff, 0xff, 0xff], "length -1 is impossible"),
+        (8, &[0x7f, 0xff, 0xff, 0xff], "cut short"),
+        (16, &[1], "format 1 is not supported"),
+        (21, &[0, 1], "compression gzip is not supported"),
+        (21, &[0, 7], "unknown compression"),
+        (21, &[0, 0x20], "control batches"),
+        (21, &[0, 0x10], "transactions"),
+        (43, &[0, 0, 0, 0, 0, 0, 0, 9], "idempotent producers"),
+        (57, &[0, 0, 0, 0], "at least one record"),
+        (57, &[0x7f, 0xff, 0xff, 0xff], "last offset delta is the count less one"),
+        (23, &[0, 0, 0, 9], "last offset delta is the count less one"),
+        (61, &[0x7e], "length reaches beyond the batch"),
+        (64, &[2], "offset delta is out of sequence"),
+        (66, &[0x7e], "value reaches beyond the record"),
+    ] {
+        let error = patched(at, bytes).expect_err(rule).to_string();
+        assert!(error.contains(rule), "{error} instead of {rule}");
+    }
+    let many = patched(23, &[0, 0, 0x0f, 0xff]).unwrap_err();
+    assert!(matches!(many, BatchError::Count { .. }));
+}
