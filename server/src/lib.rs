@@ -1,1 +1,39 @@
-//! TBD
+//! The server of MiniKafka: its doors, its configuration, and [`Server`], which can be embedded.
+//!
+//! ```text
+//!   socket -> accept -> connection -> router -> grpc::v1        the API of today
+//!             bounded   HTTP/1 and    by path   grpc::original  the service of the first MiniKafka
+//!                       HTTP/2                  health, reflection
+//!                                               http            a word for browsers
+//!                                                  |
+//!                                                  v
+//!                                               Broker
+//! ```
+//!
+//! A door turns requests into calls of the broker and answers into replies, and holds nothing itself. Doors do
+//! not call each other. What an error means in gRPC stands in one table, `grpc/refusal.rs`.
+//!
+//! # Stopping
+//!
+//! The listener is closed, the broker takes nothing new, what it has taken is made durable and answered, streams
+//! end with a status, connections are told to go away and have [`STOP_DEADLINE`] to do so. Then the storage is
+//! closed.
+//!
+//! **Invariant:** an acknowledged message is never lost by a stop, a graceful one or not.
+
+mod accept;
+mod builder;
+pub mod config;
+mod connection;
+mod error;
+mod grpc;
+mod http;
+mod open_files;
+mod opening;
+mod router;
+mod server;
+
+pub use builder::Builder;
+pub use error::ServerError;
+pub use open_files::{connections_max, raise_open_files};
+pub use server::{STOP_DEADLINE, Server};

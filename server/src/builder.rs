@@ -1,0 +1,126 @@
+//! [`Builder`], what can be chosen about a [`Server`].
+
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
+
+use minikafka_broker::{Broker, BrokerConfig, Error};
+use minikafka_storage::{Storage, filesystem::SyncPolicy};
+use tokio::net::TcpListener;
+
+use crate::{
+    Server, ServerError,
+    config::{Address, StorageConfig, default_memory_limit_bytes},
+};
+
+/// What can be chosen about a server: its storage and how it keeps topics. Without a choice, it stores messages
+/// in memory for a week.
+#[derive(Debug)]
+pub struct Builder {
+    storage: StorageChoice,
+    broker: BrokerConfig,
+}
+
+#[derive(Debug)]
+enum StorageChoice {
+    ToOpen(StorageConfig),
+    Opened(Arc<dyn Storage>),
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        let storage = StorageConfig::Memory { limit_bytes: default_memory_limit_bytes() };
+        Builder { storage: StorageChoice::ToOpen(storage), broker: BrokerConfig::default() }
+    }
+}
+
+impl Builder {
+    /// Stores messages in memory, up to half of the machine's.
+    pub fn memory(self) -> Builder {
+        self.storage_config(StorageConfig::Memory { limit_bytes: default_memory_limit_bytes() })
+    }
+
+    /// Stores messages in a directory, which is created when it is not there, synced before each acknowledgement.
+    pub fn filesystem(self, root: impl AsRef<Path>) -> Builder {
+        self.storage_config(StorageConfig::Filesystem {
+            root: root.as_ref().to_owned(),
+            sync: SyncPolicy::Always,
+        })
+    }
+
+    /// Stores messages as a configuration says.
+    pub fn storage_config(self, config: StorageConfig) -> Builder {
+        Builder { storage: StorageChoice::ToOpen(config), ..self }
+    }
+
+    /// Stores messages in a storage of one's own. The server closes it when it stops.
+    pub fn storage(self, storage: Arc<dyn Storage>) -> Builder {
+        Builder { storage: StorageChoice::Opened(storage), ..self }
+    }
+
+    /// Evicts messages at this age.
+    pub fn retention(mut self, retention: Duration) -> Builder {
+        self.broker.retention = Some(retention);
+        self
+    }
+
+    /// Keeps topics as a configuration says.
+    pub fn broker(self, broker: BrokerConfig) -> Builder {
+        Builder { broker, ..self }
+    }
+
+    /// Starts a server on an address: `127.0.0.1:0` takes a free port, `:9999` all interfaces.
+    ///
+    /// # Errors
+    /// When the storage cannot be opened or the address not be listened on.
+    pub async fn start(self, address: &str) -> Result<Server, ServerError> {
+        let address: Address =
+            address.parse().map_err(|source| ServerError::Address { text: address.to_owned(), source })?;
+        let broker = self.open().await?;
+        match address.bind().await {
+            Ok(listener) => Server::run(listener, broker),
+            Err(source) => {
+                // The storage was ours to open, so it is ours to close; the port is the news.
+                broker.close().await?;
+                Err(ServerError::Listen { address, source })
+            }
+        }
+    }
+
+    /// Starts a server on a listener that is there.
+    ///
+    /// # Errors
+    /// When the storage cannot be opened.
+    pub async fn start_on(self, listener: TcpListener) -> Result<Server, ServerError> {
+        Server::run(listener, self.open().await?)
+    }
+
+    /// Serves on a listener until `shutdown` completes, then stops gracefully.
+    ///
+    /// # Errors
+    /// When the storage cannot be opened, or not be closed cleanly.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ServerError> {
+        let server = self.start_on(listener).await?;
+        shutdown.await;
+        server.stop().await
+    }
+
+    async fn open(self) -> Result<Broker, ServerError> {
+        let storage = match self.storage {
+            StorageChoice::Opened(storage) => storage,
+            StorageChoice::ToOpen(config) => open_storage(config).await?,
+        };
+        Ok(Broker::open(storage, self.broker).await?)
+    }
+}
+
+/// Opening recovers, so it may take the disk a while.
+async fn open_storage(config: StorageConfig) -> Result<Arc<dyn Storage>, ServerError> {
+    match tokio::task::spawn_blocking(move || config.open()).await {
+        Ok(opened) => Ok(opened?),
+        Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+        Err(_) => Err(Error::Stopping.into()),
+    }
+}

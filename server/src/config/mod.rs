@@ -1,0 +1,155 @@
+//! [`Config`]: what can be chosen at the start, checked.
+//!
+//! A setting comes from a flag or from a variable, as text ([`Settings`]); flags win. Here the texts become
+//! types, or one [`ConfigError`] that names the flag or the variable, the value and the rule.
+
+mod address;
+mod byte_size;
+mod error;
+mod log;
+mod memory;
+mod settings;
+mod source;
+mod storage;
+
+use std::{ffi::OsString, time::Duration};
+
+use clap::FromArgMatches;
+use minikafka_broker::{AutoCreate, BrokerConfig};
+use minikafka_flags::{go_style, parse_duration};
+
+pub use address::{Address, AddressError};
+pub use byte_size::{ByteSizeError, format_byte_size, parse_byte_size};
+pub use error::ConfigError;
+pub use log::{LogConfig, LogFormat};
+pub use memory::default_memory_limit_bytes;
+pub use settings::{Settings, VARIABLE_PREFIX};
+use source::Source;
+pub use storage::StorageConfig;
+
+/// Everything that can be chosen at the start, with its default filled in. The names, the defaults and the
+/// rules stand in [`Settings`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where gRPC and HTTP are served.
+    pub host: Address,
+    /// Where messages are stored.
+    pub storage: StorageConfig,
+    /// How topics are kept.
+    pub broker: BrokerConfig,
+    /// What is logged.
+    pub log: LogConfig,
+    /// What deserves a word once there is a log: a variable that nobody knows.
+    pub warnings: Vec<String>,
+}
+
+/// Smallest limit of a message: room for what people call a message.
+const MESSAGE_BYTES_MIN: u64 = 1024;
+/// Largest limit of a message. Readers hold a whole message in memory, and so do we, several times.
+const MESSAGE_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Smallest limit of the memory storage: a few segments of messages.
+const MEMORY_BYTES_MIN: u64 = 1024 * 1024;
+/// Most partitions that can be allowed: each costs memory and, with traffic, an open file.
+const PARTITIONS_LIMIT_MAX: u64 = 1_000_000;
+
+impl Config {
+    /// Reads the variables and the command line of a process; the first of `args` is the program's name.
+    ///
+    /// # Errors
+    /// The first setting that breaks its rule, a mistake in the usage, or a request for help or the version:
+    /// [`ConfigError::exit_code`] says which of both.
+    pub fn load(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        args: impl IntoIterator<Item = OsString>,
+    ) -> Result<Config, ConfigError> {
+        let command = Settings::command_line();
+        let matches = command.clone().try_get_matches_from(go_style(args, &command))?;
+        let flags = Settings::from_arg_matches(&matches)?;
+        let (variables, warnings) = Settings::from_variables(variables)?;
+        let config = Config::check(&Source { flags, variables })?;
+        Ok(Config { warnings, ..config })
+    }
+
+    fn check(source: &Source) -> Result<Config, ConfigError> {
+        refuse_what_is_not_there_yet(source)?;
+        let default = BrokerConfig::default();
+        let message_bytes_max = source
+            .get("message_max", |s| &s.message_max)
+            .parse(|text| {
+                in_range(parse_byte_size(text)?, MESSAGE_BYTES_MIN..=MESSAGE_BYTES_MAX, format_byte_size)
+            })?
+            .map_or(default.message_bytes_max, |bytes| bytes as usize);
+        let broker = BrokerConfig {
+            retention: retention(source)?.or(default.retention),
+            auto_create: auto_create(source)?,
+            partitions_max: partitions_max(source)?.unwrap_or(default.partitions_max),
+            message_bytes_max,
+            // A few of the largest messages must be able to wait side by side.
+            waiting_bytes_max: default.waiting_bytes_max.max(4 * message_bytes_max),
+            ..default
+        };
+        Ok(Config {
+            host: source.get("host", |s| &s.host).parse(str::parse)?.unwrap_or_default(),
+            storage: storage::check(source)?,
+            broker,
+            log: source.get("log", |s| &s.log).parse(str::parse)?.unwrap_or_default(),
+            warnings: Vec::new(),
+        })
+    }
+}
+
+fn retention(source: &Source) -> Result<Option<Duration>, ConfigError> {
+    source.get("retentiontime", |s| &s.retentiontime).parse(|text| match parse_duration(text)? {
+        Duration::ZERO => Err("messages would be gone at once: choose more than zero".into()),
+        retention => Ok::<_, source::Rule>(retention),
+    })
+}
+
+fn auto_create(source: &Source) -> Result<AutoCreate, ConfigError> {
+    let given = source.get("auto_create", |s| &s.auto_create).parse(|text| match text {
+        "true" => Ok(AutoCreate::Enabled),
+        "false" => Ok(AutoCreate::Disabled),
+        _ => Err("it is true or false"),
+    })?;
+    Ok(given.unwrap_or(AutoCreate::Enabled))
+}
+
+fn partitions_max(source: &Source) -> Result<Option<usize>, ConfigError> {
+    source.get("partitions_max", |s| &s.partitions_max).parse(|text| {
+        let count = text.parse().map_err(|_| source::Rule::from("it is a whole number"))?;
+        in_range(count, 1..=PARTITIONS_LIMIT_MAX, |count| count).map(|count| count as usize)
+    })
+}
+
+/// Doors and clusters to come have their names already, so that nobody believes to have opened one.
+fn refuse_what_is_not_there_yet(source: &Source) -> Result<(), ConfigError> {
+    for given in [
+        source.get("kafka_host", |s| &s.kafka_host),
+        source.get("line_host", |s| &s.line_host),
+        source.get("cluster_host", |s| &s.cluster_host),
+        source.get("advertised_host", |s| &s.advertised_host),
+        source.get("node_id", |s| &s.node_id),
+        source.get("join", |s| &s.join),
+    ] {
+        given.parse(|text| {
+            if text == "off" { Ok(()) } else { Err("not supported in this version, it can only be off") }
+        })?;
+    }
+    Ok(())
+}
+
+/// `value`, if it lies in `range`; `show` prints the bounds.
+fn in_range<T: std::fmt::Display>(
+    value: u64,
+    range: std::ops::RangeInclusive<u64>,
+    show: impl Fn(u64) -> T,
+) -> Result<u64, source::Rule> {
+    if range.contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("it is {} to {}", show(*range.start()), show(*range.end())).into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

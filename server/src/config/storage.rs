@@ -1,0 +1,92 @@
+//! [`StorageConfig`], where messages are stored.
+
+use std::{path::PathBuf, sync::Arc};
+
+use minikafka_flags::parse_duration;
+use minikafka_storage::{
+    Storage, StorageError,
+    filesystem::{FileStorage, Options, SyncPolicy},
+    memory::MemoryStorage,
+};
+
+use crate::open_files::segments_max;
+
+use super::{
+    ConfigError, MEMORY_BYTES_MIN,
+    byte_size::{format_byte_size, parse_byte_size},
+    default_memory_limit_bytes, in_range,
+    source::{Rule, Source},
+};
+
+/// Where messages are stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StorageConfig {
+    /// In the memory of the process: the end of the process takes all messages.
+    Memory {
+        /// Most bytes that it takes up.
+        limit_bytes: u64,
+    },
+    /// In files.
+    Filesystem {
+        /// The data directory, created when it is not there.
+        root: PathBuf,
+        /// When the disk is synced.
+        sync: SyncPolicy,
+    },
+}
+
+const ROOT_DEFAULT: &str = "./minikafka-data";
+
+impl StorageConfig {
+    /// Opens the storage: recovers what is there and locks the directory. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the directory is foreign, locked, damaged or cannot be written.
+    pub fn open(&self) -> Result<Arc<dyn Storage>, StorageError> {
+        match self {
+            StorageConfig::Memory { limit_bytes } => Ok(Arc::new(MemoryStorage::new(*limit_bytes))),
+            StorageConfig::Filesystem { root, sync } => {
+                let default = Options::default();
+                let open_files = default.open_files.min(segments_max());
+                let options = Options { sync: *sync, open_files, ..default };
+                Ok(Arc::new(FileStorage::open(root, options)?))
+            }
+        }
+    }
+}
+
+pub(super) fn check(source: &Source) -> Result<StorageConfig, ConfigError> {
+    let root = source.get("root_dir", |s| &s.root_dir);
+    let kind = source.get("storage", |s| &s.storage);
+    let sync = source.get("sync", |s| &s.sync).parse(sync_policy)?.unwrap_or(SyncPolicy::Always);
+    let limit_bytes = source.get("memory_limit", |s| &s.memory_limit).parse(|text| {
+        in_range(parse_byte_size(text)?, MEMORY_BYTES_MIN..=i64::MAX as u64, format_byte_size)
+    })?;
+    let memory =
+        || StorageConfig::Memory { limit_bytes: limit_bytes.unwrap_or_else(default_memory_limit_bytes) };
+    let filesystem = |root: &str| StorageConfig::Filesystem { root: PathBuf::from(root), sync };
+    match (kind.text, root.text) {
+        (Some("memory"), _) | (None, Some("")) => Ok(memory()),
+        (Some("filesystem"), Some("")) => {
+            Err(root.refuse("it is empty, which means memory, but the storage is to be filesystem"))
+        }
+        (Some("filesystem") | None, root) => Ok(filesystem(root.unwrap_or(ROOT_DEFAULT))),
+        (Some(_), _) => Err(kind.refuse("it is filesystem or memory")),
+    }
+}
+
+fn sync_policy(text: &str) -> Result<SyncPolicy, Rule> {
+    match text {
+        "always" => Ok(SyncPolicy::Always),
+        "never" => Ok(SyncPolicy::Never),
+        _ => match parse_duration(
+            text.strip_prefix("every:")
+                .ok_or("it is always, never, or every: and a duration, as in every:100ms")?,
+        )? {
+            interval if interval.is_zero() => {
+                Err("an interval is more than zero: choose always to sync at once".into())
+            }
+            interval => Ok(SyncPolicy::Every(interval)),
+        },
+    }
+}

@@ -1,0 +1,166 @@
+//! Settings from both sources, good and bad.
+
+use std::path::PathBuf;
+
+use minikafka_storage::filesystem::SyncPolicy;
+
+use super::*;
+
+fn load(variables: &[(&str, &str)], args: &[&str]) -> Result<Config, ConfigError> {
+    let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+    Config::load(variables, ["server"].iter().chain(args).map(OsString::from))
+}
+
+fn refused(variables: &[(&str, &str)], args: &[&str]) -> String {
+    let error = load(variables, args).expect_err("it breaks a rule");
+    assert_eq!(error.exit_code(), 2, "{error}");
+    let message = error.to_string();
+    assert_eq!(message.lines().count(), 1, "{message}");
+    message
+}
+
+#[test]
+fn no_setting_is_needed() {
+    let config = load(&[("PATH", "/bin")], &[]).unwrap();
+    assert_eq!(config.host.to_string(), "127.0.0.1:9999");
+    assert_eq!(config.broker.retention, Some(Duration::from_secs(168 * 3600)));
+    let root = PathBuf::from("./minikafka-data");
+    assert_eq!(config.storage, StorageConfig::Filesystem { root, sync: SyncPolicy::Always });
+    assert_eq!((config.broker.partitions_max, config.broker.message_bytes_max), (10_000, 3 << 20));
+    assert_eq!(config.broker.auto_create, AutoCreate::Enabled);
+    assert_eq!(config.log, LogConfig::default());
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn variables_set_everything() {
+    let config = load(
+        &[
+            ("MINIKAFKA_HOST", ":1234"),
+            ("MINIKAFKA_RETENTIONTIME", "1h30m"),
+            ("MINIKAFKA_ROOT_DIR", "/data"),
+            ("MINIKAFKA_STORAGE", "filesystem"),
+            ("MINIKAFKA_SYNC", "every:100ms"),
+            ("MINIKAFKA_PARTITIONS_MAX", "7"),
+            ("MINIKAFKA_MESSAGE_MAX", "32MiB"),
+            ("MINIKAFKA_AUTO_CREATE", "false"),
+            ("MINIKAFKA_LOG", "debug,json"),
+            ("MINIKAFKA_KAFKA_HOST", "off"),
+        ],
+        &[],
+    )
+    .unwrap();
+    assert_eq!(config.host.to_string(), ":1234");
+    assert_eq!(config.broker.retention, Some(Duration::from_secs(5400)));
+    let sync = SyncPolicy::Every(Duration::from_millis(100));
+    assert_eq!(config.storage, StorageConfig::Filesystem { root: "/data".into(), sync });
+    assert_eq!((config.broker.partitions_max, config.broker.message_bytes_max), (7, 32 << 20));
+    assert!(config.broker.waiting_bytes_max >= 4 * config.broker.message_bytes_max);
+    assert_eq!(config.broker.auto_create, AutoCreate::Disabled);
+    assert_eq!(config.log.format, LogFormat::Json);
+}
+
+#[test]
+fn flags_win_with_one_dash_or_two() {
+    let config = load(
+        &[("MINIKAFKA_HOST", "nonsense"), ("MINIKAFKA_ROOT_DIR", "/variable")],
+        &["-host", "localhost:1", "--retention-time=3s", "-root_dir", "/flag", "-sync=never"],
+    )
+    .unwrap();
+    assert_eq!(config.host.to_string(), "localhost:1");
+    assert_eq!(config.broker.retention, Some(Duration::from_secs(3)));
+    assert_eq!(config.storage, StorageConfig::Filesystem { root: "/flag".into(), sync: SyncPolicy::Never });
+}
+
+#[test]
+fn an_empty_directory_means_memory() {
+    let memory = |limit_bytes| StorageConfig::Memory { limit_bytes };
+    let limit = ("MINIKAFKA_MEMORY_LIMIT", "1GiB");
+    for (variables, args) in [
+        (&[("MINIKAFKA_ROOT_DIR", ""), limit][..], &[][..]),
+        (&[("MINIKAFKA_STORAGE", "memory"), limit], &[]),
+        (&[limit, ("MINIKAFKA_ROOT_DIR", "/unused")], &["-storage", "memory"]),
+        (&[limit, ("MINIKAFKA_ROOT_DIR", "/overridden")], &["-root-dir", ""]),
+    ] {
+        assert_eq!(load(variables, args).unwrap().storage, memory(1 << 30), "{variables:?} {args:?}");
+    }
+    let StorageConfig::Memory { limit_bytes } = load(&[], &["-storage=memory"]).unwrap().storage else {
+        panic!()
+    };
+    assert_eq!(limit_bytes, default_memory_limit_bytes());
+}
+
+#[test]
+fn errors_name_the_setting_the_value_and_the_rule() {
+    for (name, value, rule) in [
+        ("HOST", "localhost", "host:port"),
+        ("HOST", "", "host:port"),
+        ("RETENTIONTIME", "3", "missing unit"),
+        ("RETENTIONTIME", "soon", "invalid duration"),
+        ("RETENTIONTIME", "", "invalid duration"),
+        ("RETENTIONTIME", "0", "more than zero"),
+        ("RETENTIONTIME", "0s", "more than zero"),
+        ("RETENTIONTIME", "-5s", "negative"),
+        ("STORAGE", "tape", "filesystem or memory"),
+        ("SYNC", "sometimes", "every:100ms"),
+        ("SYNC", "every:0s", "more than zero"),
+        ("SYNC", "every:1", "missing unit"),
+        ("MEMORY_LIMIT", "much", "MiB"),
+        ("MEMORY_LIMIT", "1KiB", "1MiB"),
+        ("PARTITIONS_MAX", "0", "1 to 1000000"),
+        ("PARTITIONS_MAX", "-1", "whole number"),
+        ("MESSAGE_MAX", "1", "1KiB to 512MiB"),
+        ("MESSAGE_MAX", "3MB", "MiB"),
+        ("AUTO_CREATE", "maybe", "true or false"),
+        ("LOG", "loud", "debug,json"),
+        ("KAFKA_HOST", ":9092", "not supported in this version"),
+        ("LINE_HOST", ":7000", "not supported in this version"),
+        ("CLUSTER_HOST", "", "not supported in this version"),
+        ("ADVERTISED_HOST", "a:1", "not supported in this version"),
+        ("NODE_ID", "1", "not supported in this version"),
+        ("JOIN", "a:1", "not supported in this version"),
+    ] {
+        let message = refused(&[(&format!("MINIKAFKA_{name}"), value)], &[]);
+        assert!(message.starts_with(&format!("MINIKAFKA_{name}={value:?}: ")), "{message}");
+        assert!(message.contains(rule), "{message}");
+        let flag = format!("-{}", name.to_lowercase().replace('_', "-"));
+        let message = refused(&[], &[&format!("{flag}={value}")]);
+        assert!(message.starts_with(&format!("{flag}={value:?}: ")), "{message}");
+    }
+    let message = refused(&[("MINIKAFKA_STORAGE", "filesystem"), ("MINIKAFKA_ROOT_DIR", "")], &[]);
+    assert!(message.starts_with("MINIKAFKA_ROOT_DIR=\"\": "), "{message}");
+    let message = refused(&[], &["-retentiontime", "-5s"]);
+    assert!(message.contains("negative"), "{message}");
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_is_refused() {
+    use std::os::unix::ffi::OsStringExt;
+    let odd = OsString::from_vec(b"\xff".to_vec());
+    let error = Config::load([("MINIKAFKA_HOST".into(), odd)], ["server".into()]).expect_err("not UTF-8");
+    assert!(error.to_string().starts_with("MINIKAFKA_HOST="), "{error}");
+}
+
+#[test]
+fn unknown_variables_are_a_warning() {
+    let config =
+        load(&[("MINIKAFKA_RETENTION", "3s"), ("MINIKAFKA_HELP", "1"), ("MINIKAFKAHOST", "x")], &[]).unwrap();
+    assert_eq!(config.warnings.len(), 2);
+    assert!(config.warnings[1].contains("MINIKAFKA_RETENTION"), "{:?}", config.warnings);
+}
+
+#[test]
+fn usage_errors_and_answers_have_their_exit_codes() {
+    for args in [&["-hosts", "x"][..], &["-host"], &["stray"]] {
+        assert_eq!(load(&[], args).expect_err("bad usage").exit_code(), 2);
+    }
+    for args in [["-help"], ["--help"], ["-h"], ["-version"], ["--version"], ["-V"]] {
+        assert_eq!(load(&[], &args).expect_err("an answer").exit_code(), 0);
+    }
+    let help = load(&[], &["--help"]).expect_err("help").to_string();
+    for known in Settings::command_line().get_arguments().filter(|arg| !arg.is_hide_set()) {
+        assert!(help.contains(&format!("--{}", known.get_long().unwrap())), "{known}");
+        let variable = format!("[{VARIABLE_PREFIX}{}]", known.get_id().as_str().to_uppercase());
+        assert!(help.replace(char::is_whitespace, "").contains(&variable), "{variable}");
+    }
+}

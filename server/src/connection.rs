@@ -1,0 +1,170 @@
+//! [`Connections`]: those there are, and how each is served.
+
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::opening;
+
+/// Large frames roughly double what big streams carry; the default of 16 KiB is for web pages.
+const FRAME_BYTES_MAX: u32 = 256 * 1024;
+/// What a peer may send on one stream before it is read.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// The same for all its streams: more than one stream's, so that one which waits does not stop the others.
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Requests in flight on one connection; clients queue beyond.
+const STREAMS_MAX: u32 = 1024;
+/// How often a silent peer is asked whether it is still there, and how long it has to answer. Peers that vanished
+/// without a word are gone after both.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time that a peer of HTTP/1 has for the head of a request; it may also be silent for so long between two.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The connections of a server.
+pub(crate) struct Connections {
+    http: Arc<auto::Builder<TokioExecutor>>,
+    routes: axum::Router,
+    room: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// Tells connections to end once they have answered.
+    stopping: CancellationToken,
+    /// Ends them as they are.
+    cut: CancellationToken,
+}
+
+impl Connections {
+    /// None yet, and at most `max`. When `stopping` is cancelled, they end once they have answered.
+    pub(crate) fn new(routes: axum::Router, max: usize, stopping: CancellationToken) -> Connections {
+        Connections {
+            http: Arc::new(http()),
+            routes,
+            room: Arc::new(Semaphore::new(max)),
+            tasks: TaskTracker::new(),
+            stopping,
+            cut: CancellationToken::new(),
+        }
+    }
+
+    /// Waits until there is room for one more.
+    pub(crate) async fn room(&self) -> OwnedSemaphorePermit {
+        self.room.clone().acquire_owned().await.expect("nobody closes this semaphore")
+    }
+
+    /// Serves a connection in the background.
+    pub(crate) fn serve(&self, stream: TcpStream, peer: SocketAddr, room: OwnedSemaphorePermit) {
+        let http = self.http.clone();
+        let routes = self.routes.clone();
+        let stopping = self.stopping.clone();
+        let cut = self.cut.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = cut.cancelled() => tracing::debug!(%peer, "cut a connection"),
+                outcome = serve(&http, routes, stream, stopping) => match outcome {
+                    Ok(()) => tracing::trace!(%peer, "a connection ended"),
+                    // Nothing to worry about: port scanners, and clients that vanish.
+                    Err(error) => tracing::debug!(%peer, %error, "a connection failed"),
+                },
+            }
+            drop(room);
+        });
+    }
+
+    /// Waits until all have ended, which they do once `stopping` is cancelled; cuts those that take too long.
+    pub(crate) async fn finish(&self, deadline: Duration) {
+        self.tasks.close();
+        if timeout(deadline, self.tasks.wait()).await.is_err() {
+            tracing::warn!(connections = self.tasks.len(), "cut the connections that did not end in time");
+            self.cut.cancel();
+            self.tasks.wait().await;
+        }
+    }
+}
+
+/// HTTP/1 and HTTP/2 as they are spoken here.
+fn http() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX);
+    http
+}
+
+/// Serves one connection until it ends, or has answered what it was asked before `stopping`.
+async fn serve(
+    http: &auto::Builder<TokioExecutor>,
+    routes: axum::Router,
+    stream: TcpStream,
+    stopping: CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    // Replies are small and must not wait for more to come: Nagle's algorithm slows streams down 10 to 20 times.
+    stream.set_nodelay(true)?;
+    let stream = tokio::select! {
+        opened = opening::open(stream) => opened?,
+        () = stopping.cancelled() => return Ok(()),
+    };
+    let mut serving = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)));
+    tokio::select! {
+        outcome = &mut serving => outcome,
+        () = stopping.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        sync::mpsc,
+        time::Instant,
+    };
+
+    use super::*;
+
+    // The clock jumps ahead when nothing else happens.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_end_is_cut_at_the_deadline() {
+        let (begun, mut has_begun) = mpsc::channel::<()>(1);
+        let never = get(async move || {
+            begun.send(()).await.expect("the test waits for it");
+            std::future::pending::<()>().await;
+        });
+        let stopping = CancellationToken::new();
+        let routes = axum::Router::new().route("/", never);
+        let connections = Connections::new(routes, 1, stopping.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, address) = listener.accept().await.unwrap();
+        connections.serve(stream, address, connections.room().await);
+        peer.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+        has_begun.recv().await.unwrap();
+
+        stopping.cancel();
+        let deadline = Duration::from_secs(10);
+        let begin = Instant::now();
+        connections.finish(deadline).await;
+        assert!((deadline..2 * deadline).contains(&begin.elapsed()));
+        assert_eq!(peer.read(&mut [0; 1]).await.unwrap(), 0, "it is cut");
+        assert_eq!(connections.room.available_permits(), 1, "there is room again");
+    }
+}

@@ -1,0 +1,20 @@
+//! Produce, one request at a time.
+
+use minikafka_broker::Broker;
+use minikafka_proto::v1::{ProduceRequest, ProduceResponse};
+
+use super::{
+    message,
+    refusal::{Refusal, refuse},
+};
+
+pub(super) async fn produce(broker: &Broker, request: ProduceRequest) -> Result<ProduceResponse, Refusal> {
+    // Looked at before the topic: a request that brings nothing must not create one.
+    let payload = message::payload(request.payload)?;
+    let partition =
+        broker.partition_to_produce(&request.topic, request.partition).await.map_err(refuse(broker))?;
+    partition.check_leader_epoch(request.leader_epoch).map_err(refuse(broker))?;
+    let pending = partition.produce(payload).await.map_err(refuse(broker))?;
+    let produced = pending.await.map_err(refuse(broker))?;
+    Ok(message::produced(produced, partition.number()))
+}

@@ -1,0 +1,170 @@
+//! Pipelined produce: a task reads requests and hands them to the broker, in order; the replies follow in the same
+//! order as they become durable.
+//!
+//! ```text
+//!   requests -> read() -> Partition::produce -> replies: bounded queue of pending replies -> reply() -> client
+//! ```
+//!
+//! The broker bounds the bytes on their way, the queue bounds their number. A client that does not read its
+//! replies fills the queue, and is read no further.
+//!
+//! **Invariant:** every request handed to the broker is answered before the stream ends with OK, so a request
+//! without an answer was not stored.
+
+use std::pin::pin;
+
+use futures_util::{Stream, stream::unfold};
+use minikafka_broker::{Broker, Error, Partition, PendingProduce};
+use minikafka_proto::v1::{
+    ProduceStreamRequest, ProduceStreamResponse, produce_stream_response::Result as Outcome,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::{
+    message,
+    refusal::{Refusal, is_too_large, refuse},
+};
+
+/// Replies of one stream that may be on their way: enough for a producer that sends message by message and waits
+/// for a slow disk, little enough to be cheap when ten thousand do so.
+const PENDING_MAX: usize = 1024;
+
+/// Runs a stream until the client ends it or the server stops. Returns the replies.
+pub(super) fn run(
+    broker: Broker,
+    requests: Streaming<ProduceStreamRequest>,
+    stopping: CancellationToken,
+) -> impl Stream<Item = Result<ProduceStreamResponse, Status>> {
+    let (replies, pending) = mpsc::channel(PENDING_MAX);
+    let handing_over = HandingOver { broker: broker.clone(), last: None, replies };
+    tokio::spawn(handing_over.read(requests, stopping));
+    unfold((broker, pending), |(broker, mut pending)| async move {
+        let reply: Reply = pending.recv().await?;
+        Some((reply.wait(&broker).await, (broker, pending)))
+    })
+}
+
+/// What a request gets.
+enum Reply {
+    /// An answer, once it is durable.
+    Pending { request_id: u64, partition: u32, produce: PendingProduce },
+    /// An error of its own; the stream goes on.
+    Refused { request_id: u64, refusal: Refusal },
+    /// The end of the stream.
+    End(Status),
+}
+
+impl Reply {
+    async fn wait(self, broker: &Broker) -> Result<ProduceStreamResponse, Status> {
+        let (request_id, outcome) = match self {
+            Reply::Pending { request_id, partition, produce } => {
+                let produced = produce.await.map(|produced| message::produced(produced, partition));
+                (request_id, produced.map_err(refuse(broker)))
+            }
+            Reply::Refused { request_id, refusal } => (request_id, Err(refusal)),
+            Reply::End(status) => return Err(status),
+        };
+        let result = match outcome {
+            Ok(produced) => Outcome::Produced(produced),
+            Err(refusal) => Outcome::Error(refusal.into()),
+        };
+        Ok(ProduceStreamResponse { request_id, result: Some(result) })
+    }
+}
+
+/// The task that reads requests.
+struct HandingOver {
+    broker: Broker,
+    /// The partition of the last request, which most often is that of the next.
+    last: Option<Partition>,
+    replies: mpsc::Sender<Reply>,
+}
+
+impl HandingOver {
+    async fn read(mut self, mut requests: Streaming<ProduceStreamRequest>, stopping: CancellationToken) {
+        let mut stopped = pin!(stopping.cancelled());
+        let replies = self.replies.clone();
+        let mut gone = pin!(replies.closed());
+        loop {
+            let request = tokio::select! {
+                biased;
+                () = &mut stopped => return,
+                () = &mut gone => return,
+                request = requests.message() => request,
+            };
+            let reply = match request {
+                Ok(Some(request)) => match self.hand_over(request).await {
+                    Some(reply) => reply,
+                    None => return,
+                },
+                Ok(None) => return,
+                Err(status) => Reply::End(self.explain(status)),
+            };
+            let ends = matches!(reply, Reply::End(_));
+            if replies.send(reply).await.is_err() || ends {
+                return;
+            }
+        }
+    }
+
+    /// Hands a request to the broker; `None` when the server takes nothing more.
+    async fn hand_over(&mut self, request: ProduceStreamRequest) -> Option<Reply> {
+        let request_id = request.request_id;
+        match self.produce(request).await {
+            Ok(reply) => Some(reply),
+            Err(Refused::Stopping) => None,
+            Err(Refused::Because(refusal)) => Some(Reply::Refused { request_id, refusal }),
+        }
+    }
+
+    async fn produce(&mut self, request: ProduceStreamRequest) -> Result<Reply, Refused> {
+        let request_id = request.request_id;
+        let request = request.produce.ok_or_else(|| Refusal::invalid_request("the request is empty"))?;
+        let payload = message::payload(request.payload)?;
+        let partition = self.partition(&request.topic, request.partition).await;
+        let partition = partition.map_err(|error| self.refused(error))?;
+        partition.check_leader_epoch(request.leader_epoch).map_err(|error| self.refused(error))?;
+        let produce = partition.produce(payload).await.map_err(|error| self.refused(error))?;
+        Ok(Reply::Pending { request_id, partition: partition.number(), produce })
+    }
+
+    async fn partition(&mut self, topic: &str, number: Option<u32>) -> Result<Partition, Error> {
+        let fits = |last: &Partition| {
+            last.topic() == topic && last.number() == number.unwrap_or(0) && last.is_open()
+        };
+        match self.last.take().filter(fits) {
+            Some(last) => Ok(self.last.insert(last).clone()),
+            None => Ok(self.last.insert(self.broker.partition_to_produce(topic, number).await?).clone()),
+        }
+    }
+
+    fn refused(&self, error: Error) -> Refused {
+        match error {
+            Error::Stopping => Refused::Stopping,
+            error => Refused::Because(refuse(&self.broker)(error)),
+        }
+    }
+
+    fn explain(&self, status: Status) -> Status {
+        if is_too_large(&status) {
+            return Refusal::too_large(self.broker.config().message_bytes_max).into();
+        }
+        status
+    }
+}
+
+/// Why a request was not taken.
+enum Refused {
+    /// None is any more: the stream ends, and what has no answer was not stored.
+    Stopping,
+    /// This one.
+    Because(Refusal),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Refused {
+        Refused::Because(refusal)
+    }
+}

@@ -1,0 +1,147 @@
+//! [`Reader`]: a position in a partition that moves on, under the rules that Poll and Subscribe share.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use minikafka_broker::{Broker, Error, Partition, PartitionBounds};
+use minikafka_proto::v1::{Encoding, Message, ResetPolicy};
+use minikafka_record::{Offset, RecordBatch};
+use tokio::time::Instant;
+
+use super::{
+    REPLY_BYTES_MAX,
+    backlog::{Backlog, encoded},
+    position::known,
+    refusal::{Refusal, refuse},
+};
+
+/// What a reply holds when nobody says how much.
+const REPLY_BYTES_DEFAULT: usize = 1024 * 1024;
+
+/// How a reader wants to be answered, checked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wishes {
+    bytes_max: usize,
+    reset: ResetPolicy,
+    encoding: Encoding,
+}
+
+impl Wishes {
+    /// From the fields of a request.
+    pub(super) fn new(bytes_max: u32, reset_policy: i32, encoding: i32) -> Result<Wishes, Refusal> {
+        let bytes_max = match bytes_max {
+            0 => REPLY_BYTES_DEFAULT,
+            // More would not pass a default client.
+            wanted => (wanted as usize).min(REPLY_BYTES_MAX),
+        };
+        Ok(Wishes {
+            bytes_max,
+            reset: known(reset_policy, "reset_policy")?,
+            encoding: known(encoding, "encoding")?,
+        })
+    }
+}
+
+/// A position in a partition.
+#[derive(Debug)]
+pub(super) struct Reader {
+    broker: Broker,
+    partition: Partition,
+    wishes: Wishes,
+    /// What comes next.
+    position: Offset,
+    backlog: Backlog,
+    /// Where to go on once the backlog is sent.
+    fetched_to: Offset,
+}
+
+/// What a reader gets at a time.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) messages: Vec<Message>,
+    pub(super) record_batches: Vec<Bytes>,
+    pub(super) next_number: u64,
+    pub(super) start_number: u64,
+    pub(super) end_number: u64,
+    pub(super) leader_epoch: u64,
+}
+
+impl Chunk {
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.record_batches.is_empty()
+    }
+}
+
+impl Reader {
+    pub(super) fn new(broker: Broker, partition: Partition, position: Offset, wishes: Wishes) -> Reader {
+        Reader { broker, partition, wishes, position, backlog: Backlog::default(), fetched_to: position }
+    }
+
+    /// The next messages; none when none came within `wait`.
+    ///
+    /// # Errors
+    /// When the position is out of range and the policy is to fail, the topic is deleted, the server stops, or the
+    /// log cannot be read.
+    pub(super) async fn next(&mut self, wait: Duration) -> Result<Chunk, Refusal> {
+        // What is left over may have grown too old since it was fetched: nothing is served after its time.
+        if self.backlog.is_empty() || self.partition.bounds().start > self.position {
+            self.fetch(wait).await?;
+        }
+        let Wishes { bytes_max, encoding, .. } = self.wishes;
+        let (mut messages, mut batches) = (Vec::new(), Vec::new());
+        match encoding {
+            Encoding::RecordBatches => batches = self.backlog.take_batches(bytes_max),
+            Encoding::Messages | Encoding::Unspecified => {
+                messages = self
+                    .backlog
+                    .take_messages(self.position, bytes_max)
+                    .map_err(|error| Refusal::unreadable(&error))?;
+            }
+        }
+        let after_messages = messages.last().map(|message| Offset::new(message.number));
+        let after_batches = batches.last().map(RecordBatch::end_offset);
+        self.position = after_messages.or(after_batches).unwrap_or(self.position);
+        if self.backlog.is_empty() {
+            // The same, unless the last records are not for readers.
+            self.position = self.position.max(self.fetched_to);
+        }
+        Ok(self.chunk(messages, encoded(batches)))
+    }
+
+    /// Fills the backlog from the position on, moving the position as the policy says when it is out of range.
+    async fn fetch(&mut self, wait: Duration) -> Result<(), Refusal> {
+        let begin = Instant::now();
+        loop {
+            let left = wait.saturating_sub(begin.elapsed());
+            match self.partition.fetch(self.position, self.wishes.bytes_max, left).await {
+                Ok(fetched) => {
+                    self.backlog = Backlog::new(fetched.batches);
+                    self.fetched_to = fetched.next;
+                    return Ok(());
+                }
+                Err(error) => self.position = self.reset(error)?,
+            }
+        }
+    }
+
+    /// Where to go on after an error, if the policy allows that.
+    fn reset(&self, error: Error) -> Result<Offset, Refusal> {
+        match (&error, self.wishes.reset) {
+            (Error::OutOfRange { start, .. }, ResetPolicy::Earliest) => Ok(*start),
+            (Error::OutOfRange { high_watermark, .. }, ResetPolicy::Latest) => Ok(*high_watermark),
+            _ => Err(refuse(&self.broker)(error)),
+        }
+    }
+
+    fn chunk(&self, messages: Vec<Message>, record_batches: Vec<Bytes>) -> Chunk {
+        let PartitionBounds { start, high_watermark, .. } = self.partition.bounds();
+        Chunk {
+            messages,
+            record_batches,
+            next_number: self.position.number(),
+            start_number: start.number(),
+            end_number: high_watermark.number(),
+            leader_epoch: self.partition.leader_epoch(),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! [`Refusal`]: what each error of the broker is in gRPC. The one table of this door.
+
+use std::time::Duration;
+
+use axum::{body::Body, response::Response};
+use minikafka_broker::{Broker, Error};
+use minikafka_proto::v1::RequestError;
+use minikafka_record::BatchError;
+use minikafka_storage::Durability;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Domain of all reasons, as in `google.rpc.ErrorInfo`.
+const DOMAIN: &str = "minikafka";
+/// Space returns when messages are evicted or somebody cleans up; produce resumes by itself within so much time.
+const RETRY_WHEN_FULL: Duration = Duration::from_secs(2);
+/// A server that stops is back soon, or another one is there.
+const RETRY_WHEN_STOPPING: Duration = Duration::from_secs(1);
+/// The write that failed is over; the next one may succeed at once.
+const RETRY_WHEN_ABORTED: Duration = Duration::from_millis(100);
+
+/// Why a request is refused, in the terms of gRPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    code: Code,
+    /// Stable, for programs.
+    reason: &'static str,
+    /// For people.
+    message: String,
+    metadata: Vec<(&'static str, String)>,
+    /// After which time the same request may succeed; `None`: never.
+    retry_after: Option<Duration>,
+}
+
+/// Turns errors of the broker into refusals: `.map_err(refuse(broker))`.
+pub(super) fn refuse(broker: &Broker) -> impl Fn(Error) -> Refusal + use<> {
+    let durability = broker.durability();
+    move |error| Refusal::of(&error, durability)
+}
+
+impl Refusal {
+    /// The table.
+    pub(super) fn of(error: &Error, durability: Durability) -> Refusal {
+        let (code, reason) = match error {
+            Error::InvalidTopicName(_) => (Code::InvalidArgument, "INVALID_TOPIC_NAME"),
+            Error::InvalidRequest(_) => (Code::InvalidArgument, "INVALID_REQUEST"),
+            Error::InvalidBatch(_) => (Code::InvalidArgument, "INVALID_BATCH"),
+            Error::MessageTooLarge { .. } => (Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
+            Error::TopicNotFound(_) => (Code::NotFound, "TOPIC_NOT_FOUND"),
+            Error::PartitionNotFound { .. } => (Code::NotFound, "PARTITION_NOT_FOUND"),
+            Error::TopicExists(_) => (Code::AlreadyExists, "TOPIC_EXISTS"),
+            Error::OutOfRange { .. } => (Code::OutOfRange, "NUMBER_OUT_OF_RANGE"),
+            Error::StaleLeaderEpoch { .. } => (Code::FailedPrecondition, "STALE_LEADER_EPOCH"),
+            Error::TooManyPartitions { .. } => (Code::ResourceExhausted, "TOO_MANY_PARTITIONS"),
+            Error::Full(_) if durability == Durability::Memory => (Code::ResourceExhausted, "MEMORY_FULL"),
+            Error::Full(_) => (Code::ResourceExhausted, "DISK_FULL"),
+            Error::Stopping => (Code::Unavailable, "STOPPING"),
+            Error::Aborted => (Code::Unavailable, "ABORTED"),
+            Error::Damaged { .. } => (Code::DataLoss, "DAMAGED"),
+            // The error can grow: what has no row yet is the server's fault, not the caller's.
+            _ => (Code::Internal, "STORAGE_FAILED"),
+        };
+        let metadata = match error {
+            Error::OutOfRange { start, high_watermark, .. } => {
+                vec![("start", start.number().to_string()), ("end", high_watermark.number().to_string())]
+            }
+            Error::Damaged { from, .. } => vec![("from", from.number().to_string())],
+            _ => Vec::new(),
+        };
+        let retry_after = match error {
+            Error::Full(_) => Some(RETRY_WHEN_FULL),
+            Error::Stopping => Some(RETRY_WHEN_STOPPING),
+            Error::Aborted => Some(RETRY_WHEN_ABORTED),
+            _ => None,
+        };
+        Refusal { code, reason, message: error.to_string(), metadata, retry_after }
+    }
+
+    /// A request that says too little, or what cannot be.
+    pub(super) fn invalid_request(message: impl Into<String>) -> Refusal {
+        Refusal::new(Code::InvalidArgument, "INVALID_REQUEST", message.into())
+    }
+
+    /// A request that is far over the limit: it was not even read.
+    pub(super) fn too_large(message_bytes_max: usize) -> Refusal {
+        let message =
+            format!("the request is over the limit of {message_bytes_max} bytes for a message or batch");
+        Refusal::new(Code::InvalidArgument, "MESSAGE_TOO_LARGE", message)
+    }
+
+    /// A stored batch that cannot be read although it was checked before it was stored.
+    pub(super) fn unreadable(error: &BatchError) -> Refusal {
+        Refusal::new(Code::Internal, "STORAGE_FAILED", format!("a stored batch cannot be read: {error}"))
+    }
+
+    /// For clients that know one partition in each topic only.
+    pub(super) fn several_partitions(topic: &str, partitions: u32) -> Refusal {
+        let message = format!("topic \"{topic}\" has {partitions} partitions: use the service minikafka.v1");
+        Refusal::new(Code::FailedPrecondition, "SEVERAL_PARTITIONS", message)
+    }
+
+    fn new(code: Code, reason: &'static str, message: String) -> Refusal {
+        Refusal { code, reason, message, metadata: Vec::new(), retry_after: None }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Status {
+        let metadata: std::collections::HashMap<String, String> =
+            refusal.metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let mut details = ErrorDetails::with_error_info(refusal.reason, DOMAIN, metadata);
+        if let Some(retry_after) = refusal.retry_after {
+            details.set_retry_info(Some(retry_after));
+        }
+        Status::with_error_details(refusal.code, refusal.message, details)
+    }
+}
+
+impl From<Refusal> for RequestError {
+    fn from(refusal: Refusal) -> RequestError {
+        RequestError {
+            code: refusal.code as i32,
+            reason: refusal.reason.to_owned(),
+            message: refusal.message,
+            metadata: refusal.metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            retry_after_ms: refusal.retry_after.map(|after| after.as_millis() as u64),
+        }
+    }
+}
+
+/// How large a request may be that is read at all. What is over the limit by little is read and refused with its
+/// size; what is over by much is not, and refused by [`explain_too_large`].
+///
+/// A list of messages can take up more bytes as a request than as a batch: time stamps are whole, not
+/// differences. Twice is enough for every list that makes a batch within the limit.
+pub(crate) fn request_bytes_max(message_bytes_max: usize) -> usize {
+    const REST_OF_THE_REQUEST: usize = 64 * 1024;
+    2 * message_bytes_max + REST_OF_THE_REQUEST
+}
+
+/// Whether a status is tonic's about a request over [`request_bytes_max`]: `OUT_OF_RANGE` without our details.
+pub(super) fn is_too_large(status: &Status) -> bool {
+    status.code() == Code::OutOfRange && status.details().is_empty()
+}
+
+/// Puts our refusal in the place of tonic's when a request was over [`request_bytes_max`]: a code of its own, and
+/// the limit that counts.
+pub(crate) async fn explain_too_large(response: Response, message_bytes_max: usize) -> Response {
+    // A status in the head is that of a failed unary call; all others come in the trailers.
+    match Status::from_header_map(response.headers()) {
+        Some(status) if is_too_large(&status) => {
+            Status::from(Refusal::too_large(message_bytes_max)).into_http::<Body>()
+        }
+        _ => response,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use minikafka_record::Offset;
+
+    use super::*;
+
+    fn of(error: &Error) -> Refusal {
+        Refusal::of(error, Durability::Synced)
+    }
+
+    #[test]
+    fn every_error_has_its_code_and_reason() {
+        let out_of_range = Error::OutOfRange {
+            topic: "t".into(),
+            partition: 0,
+            wanted: Offset::new(9),
+            start: Offset::new(2),
+            high_watermark: Offset::new(5),
+        };
+        let damaged =
+            Error::Damaged { topic: "t".into(), partition: 0, from: Offset::new(4), reason: "crc".into() };
+        for (error, code, reason) in [
+            (Error::InvalidRequest("x".into()), Code::InvalidArgument, "INVALID_REQUEST"),
+            (Error::MessageTooLarge { size: 2, max: 1 }, Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
+            (Error::TopicNotFound("t".into()), Code::NotFound, "TOPIC_NOT_FOUND"),
+            (Error::TopicExists("t".into()), Code::AlreadyExists, "TOPIC_EXISTS"),
+            (out_of_range, Code::OutOfRange, "NUMBER_OUT_OF_RANGE"),
+            (Error::TooManyPartitions { max: 1 }, Code::ResourceExhausted, "TOO_MANY_PARTITIONS"),
+            (Error::Full("x".into()), Code::ResourceExhausted, "DISK_FULL"),
+            (Error::Stopping, Code::Unavailable, "STOPPING"),
+            (Error::Aborted, Code::Unavailable, "ABORTED"),
+            (damaged, Code::DataLoss, "DAMAGED"),
+        ] {
+            let retryable = error.is_retryable();
+            let refusal = of(&error);
+            assert_eq!((refusal.code, refusal.reason), (code, reason));
+            assert_eq!(refusal.retry_after.is_some(), retryable, "{reason}");
+        }
+        let full = Refusal::of(&Error::Full("x".into()), Durability::Memory);
+        assert_eq!(full.reason, "MEMORY_FULL");
+    }
+
+    #[test]
+    fn a_status_and_a_request_error_say_the_same() {
+        let error = Error::OutOfRange {
+            topic: "t".into(),
+            partition: 0,
+            wanted: Offset::new(9),
+            start: Offset::new(2),
+            high_watermark: Offset::new(5),
+        };
+        let status = Status::from(of(&error));
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("NUMBER_OUT_OF_RANGE", "minikafka"));
+        assert_eq!((info.metadata["start"].as_str(), info.metadata["end"].as_str()), ("3", "6"));
+        assert!(!is_too_large(&status));
+        let request_error = RequestError::from(of(&error));
+        assert_eq!(request_error.code, Code::OutOfRange as i32);
+        assert_eq!(request_error.message, status.message());
+        assert_eq!(request_error.metadata, info.metadata);
+    }
+
+    #[test]
+    fn waiting_helps_where_it_says_so() {
+        let status = Status::from(of(&Error::Full("no space".into())));
+        assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(RETRY_WHEN_FULL));
+        assert_eq!(RequestError::from(of(&Error::Stopping)).retry_after_ms, Some(1000));
+        assert!(Status::from(of(&Error::TopicNotFound("t".into()))).get_details_retry_info().is_none());
+    }
+}

@@ -1,0 +1,91 @@
+//! [`V1`], the `minikafka.v1` service: one line for each call, and a module for each thing it does.
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+use minikafka_broker::Broker;
+use minikafka_proto::v1::{
+    CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeTopicRequest,
+    DescribeTopicResponse, ListTopicsRequest, ListTopicsResponse, PollRequest, PollResponse, ProduceRequest,
+    ProduceResponse, ProduceStreamRequest, ProduceStreamResponse, SubscribeRequest, SubscribeResponse,
+    mini_kafka_service_server::MiniKafkaService,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{poll, produce, produce_stream, subscribe, topics};
+
+/// The `minikafka.v1` service.
+pub(crate) struct V1 {
+    broker: Broker,
+    stopping: CancellationToken,
+}
+
+impl V1 {
+    /// Over a broker. Produce streams end when `stopping` is cancelled.
+    pub(crate) fn new(broker: Broker, stopping: CancellationToken) -> V1 {
+        V1 { broker, stopping }
+    }
+}
+
+/// The replies of a stream.
+type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl MiniKafkaService for V1 {
+    async fn produce(&self, request: Request<ProduceRequest>) -> Result<Response<ProduceResponse>, Status> {
+        Ok(Response::new(produce::produce(&self.broker, request.into_inner()).await?))
+    }
+
+    type ProduceStreamStream = Replies<ProduceStreamResponse>;
+
+    async fn produce_stream(
+        &self,
+        request: Request<Streaming<ProduceStreamRequest>>,
+    ) -> Result<Response<Self::ProduceStreamStream>, Status> {
+        let replies = produce_stream::run(self.broker.clone(), request.into_inner(), self.stopping.clone());
+        Ok(Response::new(Box::pin(replies)))
+    }
+
+    async fn poll(&self, request: Request<PollRequest>) -> Result<Response<PollResponse>, Status> {
+        Ok(Response::new(poll::poll(&self.broker, request.into_inner()).await?))
+    }
+
+    type SubscribeStream = Replies<SubscribeResponse>;
+
+    async fn subscribe(
+        &self,
+        request: Request<SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let replies = subscribe::subscribe(self.broker.clone(), request.into_inner()).await?;
+        Ok(Response::new(Box::pin(replies)))
+    }
+
+    async fn list_topics(
+        &self,
+        request: Request<ListTopicsRequest>,
+    ) -> Result<Response<ListTopicsResponse>, Status> {
+        Ok(Response::new(topics::list(&self.broker, &request.into_inner())))
+    }
+
+    async fn describe_topic(
+        &self,
+        request: Request<DescribeTopicRequest>,
+    ) -> Result<Response<DescribeTopicResponse>, Status> {
+        Ok(Response::new(topics::describe(&self.broker, &request.into_inner())?))
+    }
+
+    async fn create_topic(
+        &self,
+        request: Request<CreateTopicRequest>,
+    ) -> Result<Response<CreateTopicResponse>, Status> {
+        Ok(Response::new(topics::create(&self.broker, &request.into_inner()).await?))
+    }
+
+    async fn delete_topic(
+        &self,
+        request: Request<DeleteTopicRequest>,
+    ) -> Result<Response<DeleteTopicResponse>, Status> {
+        Ok(Response::new(topics::delete(&self.broker, &request.into_inner()).await?))
+    }
+}

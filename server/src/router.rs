@@ -1,0 +1,71 @@
+//! [`Router`]: which service answers which path.
+
+use axum::{middleware, routing::get};
+use minikafka_broker::Broker;
+use minikafka_proto::{
+    FILE_DESCRIPTOR_SET, original::mini_kafka_server::MiniKafkaServer,
+    v1::mini_kafka_service_server::MiniKafkaServiceServer,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::server::{HealthReporter, health_reporter};
+
+use crate::{
+    grpc::{self, Original, V1, request_bytes_max},
+    http,
+};
+
+/// All services of the gRPC and HTTP door.
+pub(crate) struct Router {
+    pub(crate) routes: axum::Router,
+    pub(crate) health: Health,
+}
+
+/// What the server says about itself to those who ask for its health.
+pub(crate) struct Health(HealthReporter);
+
+impl Router {
+    /// The services over `broker`. Streams end when `stopping` is cancelled.
+    pub(crate) async fn new(broker: &Broker, stopping: &CancellationToken) -> Router {
+        let message_bytes_max = broker.config().message_bytes_max;
+        let v1 = MiniKafkaServiceServer::new(V1::new(broker.clone(), stopping.clone()))
+            .max_decoding_message_size(request_bytes_max(message_bytes_max));
+        let original = MiniKafkaServer::new(Original::new(broker.clone()))
+            .max_decoding_message_size(request_bytes_max(message_bytes_max));
+        let (reporter, health) = health_reporter();
+        reporter.set_serving::<MiniKafkaServiceServer<V1>>().await;
+        reporter.set_serving::<MiniKafkaServer<Original>>().await;
+        let ours = Routes::new(v1).add_service(original).into_axum_router();
+        let ours = ours.layer(middleware::map_response(move |response| {
+            grpc::explain_too_large(response, message_bytes_max)
+        }));
+        let tools = Routes::new(health)
+            .add_service(reflection().build_v1().expect("the descriptors are those of the build"))
+            .add_service(reflection().build_v1alpha().expect("the descriptors are those of the build"))
+            .into_axum_router()
+            .layer(middleware::map_response_with_state(stopping.clone(), grpc::end_when_stopping));
+        let routes = ours
+            .reset_fallback()
+            .merge(tools.reset_fallback())
+            .route("/", get(http::front_page))
+            .fallback(http::not_found);
+        Router { routes: routes.with_state(()), health: Health(reporter) }
+    }
+}
+
+fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // So that tools can print the details of our errors.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}
+
+impl Health {
+    /// Says that requests are better sent elsewhere.
+    pub(crate) async fn stopping(&self) {
+        self.0.set_not_serving::<MiniKafkaServiceServer<V1>>().await;
+        self.0.set_not_serving::<MiniKafkaServer<Original>>().await;
+        self.0.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    }
+}

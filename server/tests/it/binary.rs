@@ -1,0 +1,255 @@
+//! The program: its lines, its exit codes, its signals.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    path::Path,
+    process::{Child, ChildStderr, Command, Output, Stdio},
+};
+
+use minikafka_proto::v1::mini_kafka_service_client::MiniKafkaServiceClient;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{connect, list, message, number, poll, soon, values};
+
+/// The program, without variables of ours.
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A running program. It ends with the test, whatever happens.
+struct Running {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    /// What it said until it served.
+    lines: Vec<String>,
+    address: String,
+}
+
+impl Running {
+    fn start(args: &[&str]) -> Running {
+        Running::spawn(program().args(["-host", "127.0.0.1:0"]).args(args))
+    }
+
+    fn spawn(command: &mut Command) -> Running {
+        let mut child = command.spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut lines = Vec::new();
+        let mut address = String::new();
+        // The last line of the start.
+        while !lines.last().is_some_and(|line: &String| line.contains("acknowledged means")) {
+            let mut line = String::new();
+            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended: {lines:?}");
+            if let Some((_, rest)) = line.split_once("HTTP on ") {
+                address = rest.trim().to_owned();
+            }
+            lines.push(line);
+        }
+        Running { child, stderr, lines, address }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Its exit code and the rest of its lines.
+    fn wait(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the program to its end, which is near.
+fn run(args: &[&str]) -> Output {
+    program().args(args).output().unwrap()
+}
+
+/// The one line that a program which fails says last.
+fn last_line(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+// Of several threads, so that the client says goodbye while the test waits for the program.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_what_it_serves_and_stops_on_both_signals() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let directory = tempfile::tempdir().unwrap();
+        let running = Running::start(&["-root-dir", text(directory.path()), "-retentiontime", "1h30m"]);
+        let lines = running.lines.concat();
+        for part in
+            ["127.0.0.1:", text(directory.path()), "1h30m", "on disk, synced", env!("CARGO_PKG_VERSION")]
+        {
+            assert!(lines.contains(part), "{part} is not in {lines}");
+        }
+        let mut v1 = MiniKafkaServiceClient::new(connect(&running.address).await);
+        soon(v1.produce(list("t", vec![message("a")]))).await.unwrap();
+        running.signal(signal);
+        let (code, rest) = running.wait();
+        assert_eq!(code, Some(0), "{rest}");
+
+        let again = Running::start(&["-root-dir", text(directory.path())]);
+        let mut v1 = MiniKafkaServiceClient::new(connect(&again.address).await);
+        let reply = soon(v1.poll(poll("t", number(1)))).await.unwrap().into_inner();
+        assert_eq!(values(&reply.messages), ["a"]);
+    }
+}
+
+#[tokio::test]
+async fn a_kill_loses_nothing_that_was_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(&["-root-dir", text(directory.path())]);
+    let mut v1 = MiniKafkaServiceClient::new(connect(&running.address).await);
+    for _ in 0..10 {
+        soon(v1.produce(list("t", vec![message("a")]))).await.unwrap();
+    }
+    running.signal(Signal::KILL);
+    running.wait();
+    let again = Running::start(&["-root-dir", text(directory.path())]);
+    let mut v1 = MiniKafkaServiceClient::new(connect(&again.address).await);
+    let reply = soon(v1.poll(poll("t", number(1)))).await.unwrap().into_inner();
+    assert_eq!(reply.messages.len(), 10);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let running = Running::start(&["-storage", "memory"]);
+    let mut v1 = MiniKafkaServiceClient::new(connect(&running.address).await);
+    soon(v1.produce(list("t", vec![message(&"x".repeat(2 << 20))]))).await.unwrap();
+    // A reader that does not read holds the stop up.
+    let subscribe = minikafka_proto::v1::SubscribeRequest { topic: "t".into(), ..Default::default() };
+    let _unread = soon(v1.subscribe(subscribe)).await.unwrap();
+    running.signal(Signal::TERM);
+    let mut running = running;
+    let mut line = String::new();
+    while !line.contains("stopping") {
+        line.clear();
+        assert_ne!(running.stderr.read_line(&mut line).unwrap(), 0);
+    }
+    running.signal(Signal::TERM);
+    let (code, rest) = running.wait();
+    assert_eq!(code, Some(1), "{rest}");
+    assert!(rest.contains("second signal"), "{rest}");
+}
+
+#[tokio::test]
+async fn too_few_open_files_are_survived() {
+    // So few that accepting fails before the server's own bound of connections is reached.
+    let script = r#"ulimit -n 22; exec "$0" -host 127.0.0.1:0 -storage memory"#;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_server")]).stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut running = Running::spawn(&mut shell);
+    let mut v1 = MiniKafkaServiceClient::new(connect(&running.address).await);
+    soon(v1.produce(list("t", vec![message("before")]))).await.unwrap();
+    drop(v1);
+    let crowd: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(&running.address).unwrap()).collect();
+    let mut line = String::new();
+    while !line.contains("cannot accept connections at the moment") {
+        line.clear();
+        assert_ne!(running.stderr.read_line(&mut line).unwrap(), 0);
+    }
+    drop(crowd);
+    let mut v1 = MiniKafkaServiceClient::new(soon(connect(&running.address)).await);
+    soon(v1.produce(list("t", vec![message("a")]))).await.unwrap();
+}
+
+#[test]
+fn memory_is_announced_as_such() {
+    let running = Running::start(&["-root-dir=", "-memory-limit", "64MiB"]);
+    let lines = running.lines.concat();
+    assert!(
+        lines.contains("memory, at most 64MiB") && lines.contains("its end takes all messages"),
+        "{lines}"
+    );
+}
+
+#[test]
+fn the_log_can_be_json_and_warns_of_unknown_variables() {
+    let mut command = program();
+    let output = command
+        .args(["-host", "192.0.2.1:1", "-storage", "memory", "-log", "json"])
+        .env("MINIKAFKA_RETENTION", "3s")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let first = stderr.lines().next().unwrap();
+    assert!(first.starts_with('{') && first.contains("MINIKAFKA_RETENTION"), "{stderr}");
+}
+
+#[test]
+fn failures_are_one_line_and_exit_code_1() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "not ours").unwrap();
+    let below_a_file = file.join("data");
+    let fresh = directory.path().join("fresh");
+    let locked = tempfile::tempdir().unwrap();
+    let _first = Running::start(&["-root-dir", text(locked.path())]);
+    for (args, part) in [
+        (["-root-dir", text(directory.path()), "-host", "127.0.0.1:0"], "not a MiniKafka data directory"),
+        (["-root-dir", text(&below_a_file), "-host", "127.0.0.1:0"], "file/data"),
+        (["-root-dir", text(locked.path()), "-host", "127.0.0.1:0"], "locked"),
+        (["-root-dir", text(&fresh), "-host", "192.0.2.1:1"], "cannot listen on 192.0.2.1:1"),
+    ] {
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let line = last_line(&output);
+        assert!(line.starts_with("server: ") && line.contains(part), "{line}");
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "not ours");
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&["-storage", "memory", "-host", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    let line = last_line(&output);
+    assert!(line.starts_with(&format!("server: cannot listen on {address}: ")), "{line}");
+}
+
+#[test]
+fn bad_configuration_is_one_line_and_exit_code_2() {
+    for (name, value) in
+        [("HOST", "localhost"), ("RETENTIONTIME", "0s"), ("RETENTIONTIME", "-1h"), ("KAFKA_HOST", ":9092")]
+    {
+        let name = format!("MINIKAFKA_{name}");
+        let output = program().env(&name, value).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.starts_with(&format!("server: {name}={value:?}: ")), "{stderr}");
+    }
+    assert_eq!(run(&["-hots", "x"]).status.code(), Some(2));
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let help = run(&["-help"]);
+    assert_eq!(help.status.code(), Some(0));
+    let text = String::from_utf8_lossy(&help.stdout);
+    assert!(text.contains("Examples:") && text.contains("MINIKAFKA_ROOT_DIR"), "{text}");
+    let version = run(&["--version"]);
+    assert_eq!(version.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8_lossy(&version.stdout).trim(),
+        format!("server {}", env!("CARGO_PKG_VERSION"))
+    );
+}

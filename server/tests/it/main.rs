@@ -1,0 +1,17 @@
+//! The server through its public face: gRPC, HTTP and the binary.
+
+// In a test, what must not fail and does is the result.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod binary;
+mod disk;
+mod original;
+mod poll;
+mod produce;
+mod produce_stream;
+mod stop;
+mod subscribe;
+mod support;
+mod tools;
+mod topics;
