@@ -1,1 +1,21 @@
-//! TBD
+//! The command line of MiniKafka. The three programs in `src/bin` read their flags and call what is here.
+//!
+//! | program | what it does | where |
+//! |---|---|---|
+//! | `produce` | sends the lines of its input, or of a file, as messages | [`produce`] |
+//! | `consume` | prints the messages of a topic | [`consume`] |
+//! | `minikafka` | lists, describes, creates and deletes topics | [`topic`] |
+//!
+//! All of them: data on stdout, talk on stderr. They exit with 0 when they did what they were told, 1 when they
+//! could not, 2 when they were told nonsense. Flags take one dash or two.
+
+mod command_line;
+pub mod consume;
+mod count;
+mod exit;
+mod host;
+pub mod produce;
+pub mod topic;
+
+pub use command_line::read;
+pub use exit::run;

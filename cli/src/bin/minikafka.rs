@@ -1,0 +1,35 @@
+//! `minikafka`: the topics of a server; see [`minikafka_cli::topic`].
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  minikafka topic list
+  minikafka topic describe orders --host 10.0.0.7:9999
+  minikafka topic describe orders --output json
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+/// Looks after the topics of a MiniKafka server.
+#[derive(Debug, Parser)]
+#[command(name = "minikafka", version, after_help = EXAMPLES)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lists, describes, creates and deletes topics
+    Topic(minikafka_cli::topic::Args),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args: Args = minikafka_cli::read();
+    match args.command {
+        Command::Topic(topic) => minikafka_cli::run("minikafka", minikafka_cli::topic::run(topic)).await,
+    }
+}

@@ -1,0 +1,37 @@
+//! [`Goal`], when to end.
+
+use std::{num::NonZeroU64, process::ExitCode};
+
+/// As shells report a program that was ended by Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// When to end; whatever comes first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Goal {
+    /// After so many messages more.
+    pub(super) count: Option<NonZeroU64>,
+    pub(super) end: End,
+}
+
+/// Whether there is an end to reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The topic goes on without end.
+    None,
+    /// Where the topic ends at the start.
+    AtStart,
+}
+
+impl Goal {
+    pub(super) fn new(count: Option<NonZeroU64>, until_end: bool) -> Goal {
+        Goal { count, end: if until_end { End::AtStart } else { End::None } }
+    }
+
+    /// Ctrl-C is how one ends what has no end of its own; anything else it cuts short.
+    pub(super) fn exit_code_when_interrupted(self) -> ExitCode {
+        match (self.count, self.end) {
+            (None, End::None) => ExitCode::SUCCESS,
+            _ => ExitCode::from(INTERRUPTED),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! [`Reading`], which prints messages until the goal is reached, and overcomes what can be overcome.
+
+use std::{io, num::NonZeroU64, time::Duration};
+
+use anyhow::bail;
+use minikafka_client_consume::{ConsumeError, Consumer, Message, Position};
+
+use super::{
+    goal::{End, Goal},
+    output::Output,
+    subscription::{Subscription, say_skipped},
+};
+
+/// How long a wait for messages is when there is no end to reach: after so much time without a server, that is said.
+const WAIT: Duration = Duration::from_secs(1);
+/// With an end to reach, the messages are there: after so much time without one, something is wrong.
+const WAIT_FOR_WHAT_IS_THERE: Duration = Duration::from_secs(30);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Reading {
+    subscription: Subscription,
+    goal: Goal,
+    /// Number at which to end, once it is known.
+    end_number: Option<u64>,
+    printed: u64,
+    output: Output,
+    contact: Contact,
+}
+
+/// Whether the server is there, as was last said on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Contact {
+    Fine,
+    Lost,
+}
+
+impl Reading {
+    pub(super) fn new(subscription: Subscription, goal: Goal, output: Output) -> Reading {
+        Reading { subscription, goal, end_number: None, printed: 0, output, contact: Contact::Fine }
+    }
+
+    /// Prints messages until the goal is reached.
+    pub(super) async fn run(&mut self) -> anyhow::Result<()> {
+        let mut consumer = self.subscription.begin(self.goal.end).await?;
+        if self.goal.end == End::AtStart {
+            self.end_number = consumer.range().map(|range| range.end);
+        }
+        while !self.is_done(&consumer) {
+            let messages = match self.next(&mut consumer).await {
+                Ok(messages) => messages,
+                Err(Interruption::Consume(error)) => {
+                    self.overcome(error, &mut consumer).await?;
+                    continue;
+                }
+                Err(Interruption::Output(error)) => return Err(error.into()),
+            };
+            self.regain_contact();
+            self.print(&messages)?;
+        }
+        Ok(())
+    }
+
+    /// Prints what is not printed yet.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+
+    fn is_done(&self, consumer: &Consumer) -> bool {
+        let is_at_end = match (self.end_number, consumer.position()) {
+            (Some(end), Some(position)) => position >= end,
+            _ => false,
+        };
+        is_at_end || self.goal.count.is_some_and(|count| self.printed >= count.get())
+    }
+
+    /// The next messages. Before it waits for any, what was printed is flushed.
+    async fn next(&mut self, consumer: &mut Consumer) -> Result<Vec<Message>, Interruption> {
+        match consumer.poll(Duration::ZERO).await {
+            Ok(messages) if !messages.is_empty() => return Ok(messages),
+            // Nothing now, or no server now: wait below.
+            Ok(_) | Err(ConsumeError::Unreachable { .. }) => {}
+            Err(error) => return Err(Interruption::Consume(error)),
+        }
+        self.output.flush().map_err(Interruption::Output)?;
+        let wait = match self.goal.end {
+            End::None => WAIT,
+            End::AtStart => WAIT_FOR_WHAT_IS_THERE,
+        };
+        consumer.poll(wait).await.map_err(Interruption::Consume)
+    }
+
+    fn print(&mut self, messages: &[Message]) -> io::Result<()> {
+        let left = self.goal.count.map_or(u64::MAX, NonZeroU64::get) - self.printed;
+        let end = self.end_number.unwrap_or(u64::MAX);
+        for message in messages.iter().take(left as usize).take_while(|message| message.number < end) {
+            self.output.print(message)?;
+            self.printed += 1;
+        }
+        Ok(())
+    }
+
+    /// Makes the best of an error, or gives up with it.
+    async fn overcome(&mut self, error: ConsumeError, consumer: &mut Consumer) -> anyhow::Result<()> {
+        match error {
+            ConsumeError::Unreachable { .. } | ConsumeError::Corrupt { .. } if self.goal.end == End::None => {
+                if self.contact == Contact::Fine {
+                    self.contact = Contact::Lost;
+                    eprintln!("consume: {error}; trying again");
+                }
+            }
+            ConsumeError::NotFound { .. } if self.goal.end == End::None => {
+                self.output.flush()?;
+                eprintln!(
+                    "consume: topic \"{}\" is not there any more; waiting for it",
+                    self.subscription.topic()
+                );
+                // Whatever it holds when it is back was never read.
+                *consumer = self.subscription.wait_for_topic(Position::Earliest).await?;
+            }
+            ConsumeError::OutOfRange { start, end, message } => {
+                self.go_on_in_range(consumer, start..end, &message)?;
+            }
+            ConsumeError::Damaged { next: Some(next), .. } => {
+                bail!("{error}; to go on behind it: -from {next}");
+            }
+            error => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Goes on at the oldest message kept, when eviction was faster than this reader or the topic began anew.
+    fn go_on_in_range(
+        &self,
+        consumer: &mut Consumer,
+        readable: std::ops::Range<u64>,
+        message: &str,
+    ) -> anyhow::Result<()> {
+        // The position is known: an anchor is never out of range.
+        let wanted = consumer.position().unwrap_or(readable.start);
+        // Before the first reply, the position is what the user asked for.
+        let is_asked_for = consumer.range().is_none();
+        if wanted < readable.start {
+            say_skipped(wanted, readable.start);
+        } else if is_asked_for || self.goal.end == End::AtStart {
+            bail!("{message}; topic \"{}\" ends before message {}", self.subscription.topic(), readable.end);
+        } else {
+            eprintln!(
+                "consume: topic \"{}\" began anew: it ends before message {}, and message {wanted} was next; going on at {}",
+                self.subscription.topic(),
+                readable.end,
+                readable.start
+            );
+        }
+        consumer.seek(Position::Number(readable.start));
+        Ok(())
+    }
+
+    fn regain_contact(&mut self) {
+        if self.contact == Contact::Lost {
+            self.contact = Contact::Fine;
+            eprintln!("consume: connected again");
+        }
+    }
+}
+
+/// Why there are no next messages.
+#[derive(Debug)]
+enum Interruption {
+    Consume(ConsumeError),
+    Output(io::Error),
+}

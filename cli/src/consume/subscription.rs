@@ -1,0 +1,86 @@
+//! [`Subscription`], what to read, and how to begin reading it.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use minikafka_client_consume::{ConsumeError, Consumer, MissingTopic, Position};
+use tokio::time;
+
+use super::{goal::End, start::Start};
+
+/// Between attempts to reach a server that is not there yet.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub(super) struct Subscription {
+    host: String,
+    topic: String,
+    from: Start,
+}
+
+impl Subscription {
+    pub(super) fn new(host: &str, topic: &str, from: Start) -> Subscription {
+        Subscription { host: host.to_owned(), topic: topic.to_owned(), from }
+    }
+
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Begins at the wanted place. Without an end to reach, it waits for a server and for a topic that are not there
+    /// yet.
+    pub(super) async fn begin(&self, end: End) -> anyhow::Result<Consumer> {
+        match self.subscribe(self.from.position(), MissingTopic::Fail, end).await {
+            Ok(consumer) => Ok(consumer),
+            Err(ConsumeError::NotFound { .. }) if end == End::None => {
+                eprintln!("consume: topic \"{}\" is not there yet; waiting for it", self.topic);
+                self.wait_for_topic(self.from.position_in_a_new_topic()).await
+            }
+            Err(ConsumeError::OutOfRange { start, end: last, message }) => match self.from {
+                Start::Number(number) if number < start => {
+                    say_skipped(number, start);
+                    Ok(self.subscribe(Position::Earliest, MissingTopic::Fail, end).await?)
+                }
+                _ => bail!("{message}; topic \"{}\" ends before message {last}", self.topic),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits for the topic to be created.
+    pub(super) async fn wait_for_topic(&self, from: Position) -> anyhow::Result<Consumer> {
+        Ok(self.subscribe(from, MissingTopic::Wait, End::None).await?)
+    }
+
+    async fn subscribe(
+        &self,
+        from: Position,
+        missing: MissingTopic,
+        end: End,
+    ) -> Result<Consumer, ConsumeError> {
+        let mut has_said_so = false;
+        loop {
+            let builder = Consumer::builder(&self.host, &self.topic).from(from).missing_topic(missing);
+            match builder.subscribe().await {
+                Err(error) if error.is_retryable() && end == End::None => {
+                    if !has_said_so {
+                        eprintln!("consume: {error}; trying again");
+                        has_said_so = true;
+                    }
+                    time::sleep(PAUSE).await;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+/// Says that messages were evicted before they were read.
+pub(super) fn say_skipped(from: u64, to: u64) {
+    let what = match to - from {
+        1 => format!("message {from} was evicted before it was read"),
+        _ => format!("messages {from} to {} were evicted before they were read", to - 1),
+    };
+    eprintln!("consume: {what}; going on at {to}");
+}

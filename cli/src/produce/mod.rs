@@ -1,0 +1,82 @@
+//! `produce`: lines in, messages out.
+//!
+//! ```text
+//!   stdin or file -> blocks (a thread) -> lines -> Producer::enqueue -> server
+//!                    bounded              one buffer                bounded
+//! ```
+//!
+//! A message is a line without its "\n"; every other byte is kept. Nothing grows with the input: blocks wait for
+//! lines, lines wait for room in the producer's buffer.
+
+mod connect;
+mod failure;
+mod input;
+mod interactive;
+mod lines;
+mod pipeline;
+mod progress;
+mod summary;
+
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Parser;
+
+use crate::host::Host;
+use input::Input;
+
+const EXAMPLES: &str = "\
+Examples:
+  echo hello | produce -topic greetings
+  produce -host 10.0.0.7:9999 -topic \"demo topic\" -file access.log
+  tail -f access.log | produce -topic access
+  produce -topic greetings              (type messages, Ctrl-D ends)
+
+A message is a line without its newline; every other byte is kept, and an empty
+line is an empty message. The topic is created when it is not there.
+
+Exit codes: 0 every message is stored, 1 not every message is confirmed: the
+first that is not is named, 2 wrong usage.";
+
+/// Sends lines as messages to a topic of a MiniKafka server.
+#[derive(Debug, Parser)]
+#[command(name = "produce", version, after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    host: Host,
+    /// Topic to send to
+    #[arg(long)]
+    topic: String,
+    /// Reads this file instead of the standard input
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// How long the server may stay away before a message counts as failed, as in 500ms, 30s or 1m
+    #[arg(long, default_value = "30s", value_parser = positive)]
+    timeout: Duration,
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    match minikafka_flags::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it must be more than zero".to_owned()),
+        result => result.map_err(|error| error.to_string()),
+    }
+}
+
+/// Sends everything.
+///
+/// # Errors
+/// When not every message is confirmed.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let input = match &args.file {
+        Some(path) => Input::file(path)?,
+        None => Input::stdin(),
+    };
+    let producer = connect::connect(&args.host.host, &args.topic, args.timeout).await?;
+    if args.file.is_none() && std::io::stdin().is_terminal() {
+        return interactive::run(producer, input, &args.topic).await;
+    }
+    let bar = progress::bar(input.bytes());
+    let summary = pipeline::run(producer, input, &bar).await;
+    bar.finish_and_clear();
+    eprintln!("{}", summary?);
+    Ok(ExitCode::SUCCESS)
+}

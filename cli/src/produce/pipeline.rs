@@ -1,0 +1,107 @@
+//! Sending an input from its beginning to its end, as fast as the server takes it.
+
+use std::time::Instant;
+
+use anyhow::anyhow;
+use indicatif::ProgressBar;
+use minikafka_client_produce::{Producer, Receipt};
+
+use super::{
+    failure::{not_sent, unconfirmed, what_of_the_earlier},
+    input::Input,
+    lines::{LINE_BYTES_MAX, Lines},
+    summary::Summary,
+};
+use crate::count::Size;
+
+/// Sends every line of `input`. Stops soon after the first failure.
+///
+/// # Errors
+/// When not every line is confirmed; it names the first that is not.
+pub(super) async fn run(producer: Producer, mut input: Input, bar: &ProgressBar) -> anyhow::Result<Summary> {
+    let mut sender = Sender { producer, messages: 0, bytes: 0, last: None };
+    let mut lines = Lines::default();
+    let start = Instant::now();
+    while let Some(block) = next_block(&mut input, &sender).await? {
+        if lines.push(&block).is_err() {
+            return Err(sender.line_too_long().await);
+        }
+        while let Some(line) = lines.next() {
+            sender.send(line).await?;
+        }
+        sender.check()?;
+        bar.inc(block.len() as u64);
+    }
+    if let Some(line) = lines.last() {
+        sender.send(line).await?;
+    }
+    sender.finish(start).await
+}
+
+/// The next block. While there is none, failures are looked for: a silent input must not hide them.
+async fn next_block(input: &mut Input, sender: &Sender) -> anyhow::Result<Option<Vec<u8>>> {
+    if let Some(block) = input.try_next() {
+        return Ok(Some(block?));
+    }
+    let mut next = std::pin::pin!(input.next());
+    tokio::select! {
+        block = &mut next => return block,
+        flushed = sender.flush() => flushed?,
+    }
+    next.await
+}
+
+/// What is sent so far.
+struct Sender {
+    producer: Producer,
+    messages: u64,
+    /// Of the messages' values.
+    bytes: u64,
+    last: Option<Receipt>,
+}
+
+impl Sender {
+    async fn send(&mut self, line: &[u8]) -> anyhow::Result<()> {
+        match self.producer.enqueue(line).await {
+            Ok(receipt) => self.last = Some(receipt),
+            Err(error) => {
+                self.flush().await?;
+                return Err(not_sent(self.messages + 1, &error));
+            }
+        }
+        self.messages += 1;
+        self.bytes += line.len() as u64;
+        Ok(())
+    }
+
+    /// The first failure so far.
+    fn check(&self) -> anyhow::Result<()> {
+        match self.producer.failure() {
+            None => Ok(()),
+            Some(failure) => Err(unconfirmed(&self.producer, &failure)),
+        }
+    }
+
+    async fn flush(&self) -> anyhow::Result<()> {
+        self.producer.flush().await.map_err(|failure| unconfirmed(&self.producer, &failure))
+    }
+
+    async fn line_too_long(&self) -> anyhow::Error {
+        if let Err(earlier) = self.flush().await {
+            return earlier;
+        }
+        let limit = Size(LINE_BYTES_MAX as u64);
+        let earlier = what_of_the_earlier(self.messages);
+        anyhow!("line {} is longer than {limit}, the limit of a line{earlier}", self.messages + 1)
+    }
+
+    async fn finish(self, start: Instant) -> anyhow::Result<Summary> {
+        self.flush().await?;
+        let Sender { messages, bytes, last, .. } = self;
+        let last_number = match last {
+            Some(receipt) => Some(receipt.await?),
+            None => None,
+        };
+        Ok(Summary { messages, bytes, elapsed: start.elapsed(), last_number })
+    }
+}

@@ -1,0 +1,50 @@
+//! [`Summary`], the last word of `produce`.
+
+use std::{fmt, time::Duration};
+
+use crate::count::{Count, Size};
+
+/// What was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Summary {
+    pub(super) messages: u64,
+    /// Of the messages' values.
+    pub(super) bytes: u64,
+    pub(super) elapsed: Duration,
+    pub(super) last_number: Option<u64>,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { messages, bytes, elapsed, last_number } = *self;
+        let count = Count(messages, "message");
+        let Some(last_number) = last_number else {
+            return write!(f, "sent {count}");
+        };
+        let seconds = elapsed.as_secs_f64().max(1e-6);
+        let rate = (messages as f64 / seconds).round();
+        let bytes_rate = Size((bytes as f64 / seconds) as u64);
+        write!(
+            f,
+            "sent {count}, {}, in {seconds:.3} s: {rate} messages/s, {bytes_rate}/s; last number {last_number}",
+            Size(bytes)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_was_sent() {
+        let elapsed = Duration::from_millis(2500);
+        let summary = Summary { messages: 5000, bytes: 500_000, elapsed, last_number: Some(7000) };
+        assert_eq!(
+            summary.to_string(),
+            "sent 5000 messages, 500.0 kB, in 2.500 s: 2000 messages/s, 200.0 kB/s; last number 7000"
+        );
+        let nothing = Summary { messages: 0, bytes: 0, elapsed, last_number: None };
+        assert_eq!(nothing.to_string(), "sent 0 messages");
+    }
+}

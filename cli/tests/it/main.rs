@@ -1,0 +1,13 @@
+//! The programs as a user runs them, against an embedded server.
+
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used)]
+
+mod consume;
+mod dying_server;
+mod outages;
+mod produce;
+mod program;
+mod server;
+mod topic;
+mod usage;

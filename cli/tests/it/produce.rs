@@ -1,0 +1,146 @@
+//! `produce`, when all is well and when the input is not.
+
+use std::io::Write as _;
+
+use crate::{
+    program::{CONSUME, PRODUCE, Program, run},
+    server::{TestServer, free_address},
+};
+
+/// What comes out after `input` went in.
+fn round_trip(server: &TestServer, topic: &str, input: &[u8]) -> Vec<u8> {
+    let produced = run(PRODUCE, &["-host", server.host(), "-topic", topic], input);
+    assert_eq!((produced.code, produced.stdout.len()), (0, 0), "{}", produced.stderr);
+    let consumed = run(CONSUME, &["--host", server.host(), "--topic", topic, "--until-end"], b"");
+    assert_eq!((consumed.code, consumed.stderr.as_str()), (0, ""));
+    consumed.stdout
+}
+
+#[test]
+fn what_goes_in_comes_out_byte_by_byte() {
+    for server in [TestServer::memory(), TestServer::filesystem()] {
+        for (topic, input, output) in [
+            ("plain", &b"a\nb\n"[..], &b"a\nb\n"[..]),
+            ("no last newline", b"a\nb", b"a\nb\n"),
+            ("empty lines", b"\n\na\n\n", b"\n\na\n\n"),
+            ("CR and NUL", b"a\r\n\0\n\r", b"a\r\n\0\n\r\n"),
+            ("not UTF-8", b"\xff\xfe\n\x80", b"\xff\xfe\n\x80\n"),
+            ("demo topic", "früh\n".as_bytes(), "früh\n".as_bytes()),
+        ] {
+            assert_eq!(round_trip(&server, topic, input), output, "{topic}");
+        }
+    }
+}
+
+#[test]
+fn many_lines_and_long_lines_come_out_too() {
+    let server = TestServer::memory();
+    let mut input = Vec::new();
+    for i in 0..200_000 {
+        writeln!(input, "line {i} {}", "x".repeat(i % 97)).unwrap();
+    }
+    for len in [262_000, 262_144, 300_000, 1 << 20, 3 << 19] {
+        writeln!(input, "{}", "y".repeat(len)).unwrap();
+    }
+    assert!(round_trip(&server, "many", &input) == input);
+}
+
+#[test]
+fn ends_with_a_summary() {
+    let server = TestServer::memory();
+    let args = ["-host", server.host(), "-topic", "t"];
+    let ended = run(PRODUCE, &args, b"a\nbc\n\n");
+    assert!(ended.stderr.starts_with("sent 3 messages, 3 bytes, in "), "{}", ended.stderr);
+    assert!(ended.stderr.ends_with("; last number 3\n"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.lines().count(), 1, "no prompt without a terminal: {}", ended.stderr);
+    assert_eq!(run(PRODUCE, &args, b"").stderr, "sent 0 messages\n");
+}
+
+#[test]
+fn reads_a_file() {
+    let server = TestServer::memory();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"from\na file").unwrap();
+    let path = file.path().to_str().unwrap();
+    let ended = run(PRODUCE, &["-host", server.host(), "-topic", "t", "-file", path], b"");
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(ended.stderr.lines().count(), 1, "no bar without a terminal: {}", ended.stderr);
+    let consumed = run(CONSUME, &["-host", server.host(), "-topic", "t", "-until-end"], b"");
+    assert_eq!(consumed.text(), "from\na file\n");
+
+    for path in ["/no/such/file", "/"] {
+        let ended = run(PRODUCE, &["-host", server.host(), "-topic", "t", "-file", path], b"");
+        assert_eq!(ended.code, 1);
+        assert!(ended.stderr.starts_with(&format!("produce: cannot read {path}: ")), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_line_over_the_limit_is_named_with_the_rule() {
+    let server = TestServer::memory();
+    let mut input = b"a\nb\n".to_vec();
+    input.extend(vec![b'x'; 4 << 20]);
+    input.extend(b"\nc\n");
+    let ended = run(PRODUCE, &["-host", server.host(), "-topic", "t"], &input);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.starts_with("produce: line 3 is the first unconfirmed line: "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("MESSAGE_TOO_LARGE"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the 2 lines before it are stored"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_line_without_end_is_refused() {
+    let server = TestServer::memory();
+    let mut input = b"a\n".to_vec();
+    input.extend(vec![b'x'; 65 << 20]);
+    let ended = run(PRODUCE, &["-host", server.host(), "-topic", "t"], &input);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.starts_with("produce: line 2 is longer than "), "{}", ended.stderr);
+    let consumed = run(CONSUME, &["-host", server.host(), "-topic", "t", "-until-end"], b"");
+    assert_eq!(consumed.text(), "a\n");
+}
+
+#[test]
+fn a_bad_topic_name_is_refused() {
+    let server = TestServer::memory();
+    let ended = run(PRODUCE, &["-host", server.host(), "-topic", "../x"], b"a\n");
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.stderr.contains("line 1") && ended.stderr.contains("INVALID_TOPIC_NAME"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_slow_input_is_sent_as_it_comes() {
+    let server = TestServer::memory();
+    let mut produce = Program::start(PRODUCE, &["-host", server.host(), "-topic", "t"]);
+    let mut consume = Program::start(CONSUME, &["-host", server.host(), "-topic", "t"]);
+    for line in ["first", "second", "third"] {
+        produce.write(format!("{line}\n").as_bytes());
+        assert_eq!(consume.line(), line);
+    }
+    assert_eq!(produce.end().code, 0);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_waited_for_in_vain() {
+    let address = free_address();
+    let ended = run(PRODUCE, &["-host", &address, "-topic", "t", "-timeout", "600ms"], b"a\n");
+    assert_eq!(ended.code, 1);
+    let expected = format!("produce: cannot reach {address}: ");
+    assert!(ended.stderr.lines().next().unwrap().starts_with(&expected), "{}", ended.stderr);
+    assert!(ended.stderr.contains("nothing is sent"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_server_that_starts_later_is_waited_for() {
+    let address = free_address();
+    let mut produce = Program::start(PRODUCE, &["-host", &address, "-topic", "t"]);
+    produce.write(b"a\n");
+    produce.says("cannot reach");
+    let _server = TestServer::memory_at(&address);
+    let ended = produce.end();
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+}

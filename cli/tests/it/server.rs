@@ -1,0 +1,93 @@
+//! [`TestServer`], an embedded server that can be stopped and started again.
+
+use std::{net::TcpListener, time::Duration};
+
+use minikafka_server::{Builder, Server};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// A server on a port of its own, in a runtime of its own.
+pub(crate) struct TestServer {
+    runtime: Runtime,
+    server: Option<Server>,
+    address: String,
+    storage: Storage,
+}
+
+enum Storage {
+    Memory,
+    Filesystem(TempDir),
+}
+
+impl TestServer {
+    pub(crate) fn memory() -> TestServer {
+        TestServer::start(Storage::Memory, "127.0.0.1:0")
+    }
+
+    pub(crate) fn filesystem() -> TestServer {
+        TestServer::start(Storage::Filesystem(tempfile::tempdir().unwrap()), "127.0.0.1:0")
+    }
+
+    /// In memory, at an address that was free a moment ago.
+    pub(crate) fn memory_at(address: &str) -> TestServer {
+        TestServer::start(Storage::Memory, address)
+    }
+
+    fn start(storage: Storage, address: &str) -> TestServer {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let mut server = TestServer { runtime, server: None, address: address.to_owned(), storage };
+        server.start_again();
+        server
+    }
+
+    /// Starts it where it was before.
+    pub(crate) fn start_again(&mut self) {
+        self.start_as(self.builder());
+    }
+
+    /// Its storage, for a server with other options.
+    pub(crate) fn builder(&self) -> Builder {
+        match &self.storage {
+            Storage::Memory => Server::builder().memory(),
+            Storage::Filesystem(root) => Server::builder().filesystem(root.path()),
+        }
+    }
+
+    /// Starts it where it was before, with other options.
+    pub(crate) fn start_as(&mut self, builder: Builder) {
+        let server = self.runtime.block_on(builder.start(&self.address)).unwrap();
+        self.address = server.local_addr().to_string();
+        self.server = Some(server);
+    }
+
+    /// Stops it gracefully.
+    pub(crate) fn stop(&mut self) {
+        self.runtime.block_on(self.server.take().unwrap().stop()).unwrap();
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        &self.address
+    }
+
+    /// Appends messages to a topic, as `produce` does it.
+    pub(crate) fn produce(&self, topic: &str, lines: &str) {
+        let args = ["-host", self.host(), "-topic", topic];
+        let ended = crate::program::run(crate::program::PRODUCE, &args, lines.as_bytes());
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            let _ = self
+                .runtime
+                .block_on(async { tokio::time::timeout(Duration::from_secs(20), server.stop()).await });
+        }
+    }
+}
+
+/// An address where nobody listens.
+pub(crate) fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}

@@ -1,0 +1,51 @@
+//! Help, versions, and what is no usage.
+
+use crate::program::{CONSUME, MINIKAFKA, PRODUCE, run};
+
+#[test]
+fn nonsense_exits_with_2() {
+    for (program, args) in [
+        (PRODUCE, &[][..]),
+        (PRODUCE, &["-topic"]),
+        (PRODUCE, &["-topic", "t", "-nonsense"]),
+        (PRODUCE, &["-topic", "t", "-timeout", "soon"]),
+        (PRODUCE, &["-topic", "t", "-timeout", "0s"]),
+        (CONSUME, &[]),
+        (CONSUME, &["-topic", "t", "-from", "0"]),
+        (CONSUME, &["-topic", "t", "-from", "never"]),
+        (CONSUME, &["-topic", "t", "-count", "0"]),
+        (CONSUME, &["-topic", "t", "-format", "xml"]),
+        (MINIKAFKA, &[]),
+        (MINIKAFKA, &["topic"]),
+        (MINIKAFKA, &["topic", "create"]),
+        (MINIKAFKA, &["topic", "rename", "a", "b"]),
+    ] {
+        let ended = run(program, args, b"");
+        assert_eq!((ended.code, ended.text().as_str()), (2, ""), "{args:?}");
+        assert!(!ended.stderr.is_empty());
+    }
+}
+
+#[test]
+fn a_wrong_address_is_nonsense_too() {
+    for program in [PRODUCE, CONSUME] {
+        let ended = run(program, &["-topic", "t", "-host", "nonsense"], b"a\n");
+        assert_eq!(ended.code, 2);
+        assert!(ended.stderr.contains("\"nonsense\" has no port"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn help_has_examples_and_a_version_is_there() {
+    for (program, name) in [(PRODUCE, "produce"), (CONSUME, "consume"), (MINIKAFKA, "minikafka")] {
+        for flag in ["-help", "--help", "-h"] {
+            let help = run(program, &[flag], b"");
+            assert_eq!(help.code, 0);
+            assert!(help.text().contains("Examples:"), "{}", help.text());
+        }
+        for flag in ["-version", "--version", "-V"] {
+            let version = run(program, &[flag], b"");
+            assert_eq!(version.text(), format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! [`ConsumeError`]. Its variants say what the caller can do.
+
+use std::sync::Arc;
+
+use minikafka_record::BatchError;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::{AddressError, connection::causes};
+
+/// Why no messages came. The position is unchanged, whatever the error.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsumeError {
+    /// The address is to be corrected.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The server could not be reached in time: poll again, the consumer goes on trying.
+    #[error("cannot reach {address}: {cause}")]
+    Unreachable {
+        /// The server, as host:port.
+        address: String,
+        /// What went wrong last.
+        cause: Arc<str>,
+    },
+    /// The topic or the partition is not there, or was deleted: create it, or poll again later.
+    #[error("{message}")]
+    NotFound {
+        /// A sentence that names it.
+        message: String,
+    },
+    /// The position is evicted or beyond the end: seek into `start..=end`. Numbers are the server's.
+    #[error("{message}")]
+    OutOfRange {
+        /// Number of the oldest message kept.
+        start: u64,
+        /// One past the last readable message.
+        end: u64,
+        /// A sentence that names both.
+        message: String,
+    },
+    /// The server's disk has lost messages: seek to `next`, when it is known, to go on behind them.
+    #[error("{message}")]
+    Damaged {
+        /// Number of the first message that is lost.
+        from: u64,
+        /// Number of the next readable message, if the server knows it.
+        next: Option<u64>,
+        /// A sentence that names them.
+        message: String,
+    },
+    /// What came is not a valid record batch: poll again, it may have been changed on the way.
+    #[error("reading at message {number}: {source}")]
+    Corrupt {
+        /// Number of the next message, as far as it is known; else 0.
+        number: u64,
+        /// What is wrong with it.
+        source: BatchError,
+    },
+    /// The server refuses the request and will refuse it again.
+    #[error("{message}")]
+    Refused {
+        /// The kind of error, as gRPC names it.
+        code: Code,
+        /// Stable and for programs: `INVALID_TOPIC_NAME`. Empty when the server gave none.
+        reason: String,
+        /// A sentence for people.
+        message: String,
+    },
+}
+
+impl ConsumeError {
+    /// Whether polling again may help, without doing anything else.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, ConsumeError::Unreachable { .. } | ConsumeError::Corrupt { .. })
+    }
+}
+
+/// What a status means to a stream of messages.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Opening the stream again may help.
+    TryAgain(Arc<str>),
+    /// It will not.
+    Fail(ConsumeError),
+}
+
+/// The server names a reason with each error of its own. A status without one was made on the way, by a proxy or
+/// by the transport.
+pub(crate) fn judge(status: &Status) -> Verdict {
+    let details = status.get_error_details();
+    let message = status.message().to_owned();
+    let Some(info) = details.error_info() else {
+        return judge_without_reason(status);
+    };
+    let number = |name| info.metadata.get(name).and_then(|number| number.parse().ok());
+    Verdict::Fail(match info.reason.as_str() {
+        "TOPIC_NOT_FOUND" | "PARTITION_NOT_FOUND" => ConsumeError::NotFound { message },
+        "NUMBER_OUT_OF_RANGE" => {
+            let (start, end) = (number("start").unwrap_or(0), number("end").unwrap_or(0));
+            ConsumeError::OutOfRange { start, end, message }
+        }
+        "DAMAGED" => {
+            ConsumeError::Damaged { from: number("from").unwrap_or(0), next: number("next"), message }
+        }
+        "STOPPING" => return Verdict::TryAgain(message.into()),
+        _ if details.retry_info().is_some() => return Verdict::TryAgain(message.into()),
+        reason => ConsumeError::Refused { code: status.code(), reason: reason.to_owned(), message },
+    })
+}
+
+fn judge_without_reason(status: &Status) -> Verdict {
+    match status.code() {
+        code @ (Code::Unimplemented
+        | Code::Unauthenticated
+        | Code::PermissionDenied
+        | Code::InvalidArgument
+        | Code::FailedPrecondition) => {
+            let message = status.message().to_owned();
+            Verdict::Fail(ConsumeError::Refused { code, reason: String::new(), message })
+        }
+        _ if std::error::Error::source(status).is_some() => Verdict::TryAgain(causes(status).into()),
+        _ => Verdict::TryAgain(status.message().into()),
+    }
+}

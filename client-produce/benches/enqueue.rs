@@ -1,0 +1,112 @@
+//! How many messages a second go through `Producer::enqueue` to their acknowledgement, against a server in the
+//! same process that counts and stores nothing.
+//!
+//! `cargo bench -p minikafka-client-produce`
+
+use std::{error::Error, pin::Pin, time::Instant};
+
+use minikafka_client_produce::Producer;
+use minikafka_proto::v1::{
+    mini_kafka_service_server::{MiniKafkaService, MiniKafkaServiceServer},
+    produce_request::Payload,
+    produce_stream_response::Result as Reply,
+    *,
+};
+use minikafka_record::RecordBatch;
+use tokio::net::TcpListener;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let host = listener.local_addr()?.to_string();
+    let sink = MiniKafkaServiceServer::new(Sink).max_decoding_message_size(64 << 20);
+    let serving = tonic::transport::Server::builder()
+        .max_frame_size(256 << 10)
+        .add_service(sink)
+        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
+    tokio::spawn(serving);
+    for (bytes, count) in [(100, 10_000_000), (1024, 2_000_000)] {
+        let value = vec![b'x'; bytes];
+        for _ in 0..3 {
+            let producer = Producer::connect(&host, "bench").await?;
+            let start = Instant::now();
+            for _ in 0..count {
+                producer.enqueue(&value[..]).await?;
+            }
+            producer.close().await?;
+            let seconds = start.elapsed().as_secs_f64();
+            let rate = f64::from(count) / seconds;
+            println!(
+                "{bytes} B: {rate:.0} messages/s, {:.0} MB/s, {:.0} messages per batch",
+                rate * bytes as f64 / 1e6,
+                f64::from(count) / BATCHES.swap(0, std::sync::atomic::Ordering::Relaxed) as f64,
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Batches that the sink has seen.
+static BATCHES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
+struct Sink;
+
+type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type Answer<T> = Result<Response<T>, Status>;
+
+fn uncalled<T>() -> Answer<T> {
+    Err(Status::unimplemented("a producer does not call it"))
+}
+
+fn count(request: ProduceStreamRequest) -> Result<ProduceStreamResponse, Status> {
+    BATCHES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let Some(Payload::RecordBatch(bytes)) = request.produce.and_then(|produce| produce.payload) else {
+        return Err(Status::invalid_argument("no batch"));
+    };
+    let batch = RecordBatch::parse(bytes).map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let produced = ProduceResponse { first_number: 1, count: batch.count() as u32, ..Default::default() };
+    Ok(ProduceStreamResponse { request_id: request.request_id, result: Some(Reply::Produced(produced)) })
+}
+
+#[tonic::async_trait]
+impl MiniKafkaService for Sink {
+    type ProduceStreamStream = Replies<ProduceStreamResponse>;
+    type SubscribeStream = Replies<SubscribeResponse>;
+
+    async fn produce_stream(
+        &self,
+        request: Request<Streaming<ProduceStreamRequest>>,
+    ) -> Answer<Self::ProduceStreamStream> {
+        Ok(Response::new(Box::pin(request.into_inner().map(|request| count(request?)))))
+    }
+
+    async fn produce(&self, _: Request<ProduceRequest>) -> Answer<ProduceResponse> {
+        uncalled()
+    }
+
+    async fn poll(&self, _: Request<PollRequest>) -> Answer<PollResponse> {
+        uncalled()
+    }
+
+    async fn subscribe(&self, _: Request<SubscribeRequest>) -> Answer<Self::SubscribeStream> {
+        uncalled()
+    }
+
+    async fn list_topics(&self, _: Request<ListTopicsRequest>) -> Answer<ListTopicsResponse> {
+        uncalled()
+    }
+
+    async fn describe_topic(&self, _: Request<DescribeTopicRequest>) -> Answer<DescribeTopicResponse> {
+        uncalled()
+    }
+
+    async fn create_topic(&self, _: Request<CreateTopicRequest>) -> Answer<CreateTopicResponse> {
+        uncalled()
+    }
+
+    async fn delete_topic(&self, _: Request<DeleteTopicRequest>) -> Answer<DeleteTopicResponse> {
+        uncalled()
+    }
+}

@@ -1,0 +1,156 @@
+//! [`Producer`], the handle that messages go through.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    Address, ConnectError, FlushError, Message, Receipt, SendError, connection, queue::Queue,
+    settings::Settings, worker::Worker,
+};
+
+/// Sends messages to one topic of one server. Cheap to clone: the clones share one stream and one buffer, and
+/// what one task sends stays in order.
+///
+/// When the last clone is dropped, what was enqueued is still sent, as long as the runtime lives; to know that it
+/// arrived, [`close`](Producer::close).
+#[derive(Clone, Debug)]
+pub struct Producer {
+    handle: Arc<Handle>,
+}
+
+/// The end of the last handle closes the queue.
+#[derive(Debug)]
+struct Handle {
+    queue: Arc<Queue>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// The options of a [`Producer`]; see [`Producer::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `connect`"]
+pub struct ProducerBuilder {
+    host: String,
+    settings: Settings,
+}
+
+impl Producer {
+    /// A producer for `topic` with the default options. `host` is `host:port`, `:port` for this machine, or
+    /// `http://host:port`.
+    ///
+    /// # Errors
+    /// As [`ProducerBuilder::connect`].
+    pub async fn connect(host: &str, topic: &str) -> Result<Producer, ConnectError> {
+        Producer::builder(host, topic).connect().await
+    }
+
+    /// The options of a producer for `topic`.
+    pub fn builder(host: &str, topic: &str) -> ProducerBuilder {
+        ProducerBuilder { host: host.to_owned(), settings: Settings::new(topic) }
+    }
+
+    /// Sends a message and waits for its number. The topic is created when it is not there.
+    ///
+    /// Many calls at once share batches; one after the other, each costs a round trip and a sync of the server's
+    /// disk. To send fast from one task, [`enqueue`](Producer::enqueue).
+    ///
+    /// # Errors
+    /// See the variants of [`SendError`] for what the caller can do.
+    pub async fn send<'m>(&self, message: impl Into<Message<'m>>) -> Result<u64, SendError> {
+        self.handle.queue.enqueue(&message.into()).await?.await
+    }
+
+    /// Enqueues a message and returns the promise of its number. Waits only while the buffer is full.
+    ///
+    /// Cancel-safe: when the call is dropped before it returns, the message is not enqueued.
+    ///
+    /// # Errors
+    /// [`SendError::TooLarge`] and [`SendError::Closed`]; all others come by the receipt.
+    pub async fn enqueue<'m>(&self, message: impl Into<Message<'m>>) -> Result<Receipt, SendError> {
+        self.handle.queue.enqueue(&message.into()).await
+    }
+
+    /// Waits until every message that was enqueued before is acknowledged or has failed, which it has by the
+    /// delivery timeout.
+    ///
+    /// # Errors
+    /// The first failure, in the order of enqueueing, since the last flush.
+    pub async fn flush(&self) -> Result<(), FlushError> {
+        self.handle.queue.flush().await
+    }
+
+    /// Takes in no more messages, from no clone, and [`flush`](Producer::flush)es.
+    ///
+    /// # Errors
+    /// As `flush`.
+    pub async fn close(self) -> Result<(), FlushError> {
+        self.handle.queue.close();
+        self.handle.queue.flush().await
+    }
+
+    /// The first failure so far, without waiting; the next [`flush`](Producer::flush) reports it too. For those
+    /// who enqueue without looking at receipts and want to stop early.
+    pub fn failure(&self) -> Option<FlushError> {
+        self.handle.queue.failure()
+    }
+
+    /// How many messages, from the first one enqueued on, are acknowledged or have failed.
+    pub fn settled(&self) -> u64 {
+        self.handle.queue.settled()
+    }
+}
+
+impl ProducerBuilder {
+    /// How long a message may take from entering the buffer to its acknowledgement, retries included. Default:
+    /// 30 s.
+    pub fn timeout(mut self, timeout: Duration) -> ProducerBuilder {
+        self.settings.timeout = timeout;
+        self
+    }
+
+    /// How large a batch of several messages may become, in bytes. A larger message travels alone. Default:
+    /// 256 KiB.
+    pub fn batch_bytes_max(mut self, bytes: usize) -> ProducerBuilder {
+        self.settings.batch_bytes_max = bytes;
+        self
+    }
+
+    /// How many bytes of messages may wait for their acknowledgement; at this bound
+    /// [`enqueue`](Producer::enqueue) waits. Default: 32 MiB.
+    pub fn buffer_bytes_max(mut self, bytes: u32) -> ProducerBuilder {
+        self.settings.buffer_bytes_max = bytes.max(1);
+        self
+    }
+
+    /// How many batches may wait for a reply at once. Default: 5. At 1, no message ever overtakes one that the
+    /// server asked to send again later.
+    pub fn in_flight_max(mut self, batches: usize) -> ProducerBuilder {
+        self.settings.in_flight_max = batches.max(1);
+        self
+    }
+
+    /// Sends to this partition, counted from 0. Default: the server chooses.
+    pub fn partition(mut self, partition: u32) -> ProducerBuilder {
+        self.settings.partition = Some(partition);
+        self
+    }
+
+    /// Connects, with one attempt, so that a wrong address shows at once. From then on the producer reconnects by
+    /// itself. It runs a task on the current tokio runtime.
+    ///
+    /// # Errors
+    /// When the address cannot be read, or nobody answers there.
+    pub async fn connect(self) -> Result<Producer, ConnectError> {
+        let address: Address = self.host.parse()?;
+        let client = connection::connect(&address).await.map_err(|cause| ConnectError::Unreachable {
+            address: address.to_string(),
+            cause: cause.into(),
+        })?;
+        let queue = Arc::new(Queue::new(self.settings));
+        tokio::spawn(Worker::new(address, queue.clone()).run(client));
+        Ok(Producer { handle: Arc::new(Handle { queue }) })
+    }
+}

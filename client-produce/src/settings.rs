@@ -1,0 +1,39 @@
+//! [`Settings`], what a producer was built with.
+
+use std::time::Duration;
+
+/// Thirty seconds bridge a restart of the server, and are not too long to wait for bad news.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Larger batches gain little; smaller ones cost the server a write each.
+const BATCH_BYTES_MAX: usize = 256 << 10;
+/// As much as a fast producer sends in the tenth of a second that a slow disk takes to sync.
+const BUFFER_BYTES_MAX: u32 = 32 << 20;
+/// Enough to keep both directions busy; the limit of Kafka's idempotent producers too.
+const IN_FLIGHT_MAX: usize = 5;
+
+/// What a producer was built with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) topic: String,
+    /// `None`: the server chooses.
+    pub(crate) partition: Option<u32>,
+    /// From enqueueing a message to its acknowledgement.
+    pub(crate) timeout: Duration,
+    pub(crate) batch_bytes_max: usize,
+    pub(crate) buffer_bytes_max: u32,
+    /// Requests without a reply.
+    pub(crate) in_flight_max: usize,
+}
+
+impl Settings {
+    pub(crate) fn new(topic: &str) -> Settings {
+        Settings {
+            topic: topic.to_owned(),
+            partition: None,
+            timeout: TIMEOUT,
+            batch_bytes_max: BATCH_BYTES_MAX,
+            buffer_bytes_max: BUFFER_BYTES_MAX,
+            in_flight_max: IN_FLIGHT_MAX,
+        }
+    }
+}

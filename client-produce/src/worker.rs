@@ -1,0 +1,119 @@
+//! [`Worker`], the background task of a producer: it keeps a stream open while there is something to send.
+
+use std::{error::Error, pin::pin, sync::Arc};
+
+use tokio::time;
+use tonic::{Code, Status};
+
+use crate::{
+    Address, Refusal,
+    backoff::Backoff,
+    connection::{self, Client, causes},
+    outbound::Outbound,
+    queue::Queue,
+    state::Ending,
+};
+
+/// See the module. When it is dropped, whatever is left has failed.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    address: Address,
+    queue: Arc<Queue>,
+}
+
+/// What an attempt to send came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// The server replied at least once.
+    Progress,
+    /// It did not.
+    NoProgress,
+}
+
+impl Worker {
+    pub(crate) fn new(address: Address, queue: Arc<Queue>) -> Worker {
+        Worker { address, queue }
+    }
+
+    /// Sends until the queue is closed and everything is settled, starting on the connection that `client` has.
+    pub(crate) async fn run(self, client: Client) {
+        let mut client = Some(client);
+        let mut backoff = Backoff::new();
+        while self.queue.wait_for_work().await {
+            let attempt = match client.take() {
+                Some(client) => self.stream(client).await,
+                None => self.connect_and_stream().await,
+            };
+            match attempt {
+                Attempt::Progress => backoff.reset(),
+                Attempt::NoProgress => {
+                    self.while_expiring(time::sleep(backoff.next())).await;
+                }
+            }
+        }
+    }
+
+    async fn connect_and_stream(&self) -> Attempt {
+        match self.while_expiring(connection::connect(&self.address)).await {
+            Some(Ok(client)) => self.stream(client).await,
+            Some(Err(cause)) => {
+                self.queue.note_unreachable(cause.into());
+                Attempt::NoProgress
+            }
+            None => Attempt::NoProgress,
+        }
+    }
+
+    /// Opens a stream and takes its replies until it ends.
+    async fn stream(&self, mut client: Client) -> Attempt {
+        let outbound = Outbound::new(self.queue.clone());
+        let mut attempt = Attempt::NoProgress;
+        let replies = async {
+            let mut replies = client.produce_stream(outbound).await?.into_inner();
+            while let Some(reply) = replies.message().await? {
+                attempt = Attempt::Progress;
+                self.queue.take_reply(reply).map_err(Status::internal)?;
+            }
+            Ok(())
+        };
+        let ending = match self.while_expiring(replies).await {
+            Some(Err(status)) => ending(&status),
+            Some(Ok(())) | None => Ending::Graceful,
+        };
+        self.queue.end_session(ending);
+        attempt
+    }
+
+    /// Waits for `future` and fails, meanwhile, the batches whose time is over; `None` when nothing is left to
+    /// wait for.
+    async fn while_expiring<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        while !self.queue.is_finished() {
+            let wake_up = self.queue.next_wake_up();
+            tokio::select! {
+                output = &mut future => return Some(output),
+                () = time::sleep_until(wake_up) => self.queue.wake_up(),
+                () = self.queue.notified() => {}
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.queue.abandon();
+    }
+}
+
+/// What a status that ends the whole stream means.
+fn ending(status: &Status) -> Ending {
+    match status.code() {
+        // The server looked at no request: it has no such method, or does not let us use it.
+        Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied => {
+            Ending::Refused(Arc::new(Refusal::from(status)))
+        }
+        _ if status.source().is_some() => Ending::Broken(causes(status).into()),
+        _ => Ending::Broken(status.message().into()),
+    }
+}

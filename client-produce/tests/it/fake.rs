@@ -1,0 +1,251 @@
+//! [`Fake`], an in-process server that follows a script.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use minikafka_proto::v1::{
+    mini_kafka_service_server::{MiniKafkaService, MiniKafkaServiceServer},
+    produce_request::Payload,
+    produce_stream_response::Result as Reply,
+    *,
+};
+use minikafka_record::{Record, RecordBatch};
+use tokio::{net::TcpListener, runtime::Runtime, sync::Semaphore};
+use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+
+/// What happens to one request on a stream.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Accept,
+    Refuse(RequestError),
+    /// Accepts once [`Fake::release`] was called for it.
+    AcceptWhenReleased,
+    /// Stores it, and the stream breaks before the reply.
+    BreakAfterStoring,
+    /// Stores nothing and ends the stream with OK.
+    EndWithOk,
+    /// Refuses batches of more than one message, as a server with a small limit does.
+    RefuseAsTooLargeUnlessSingle,
+}
+
+/// A server on a free port, in a runtime of its own so that it can be killed. Requests beyond the script are
+/// accepted.
+pub(crate) struct Fake {
+    pub(crate) addr: SocketAddr,
+    state: Arc<FakeState>,
+    runtime: Option<Runtime>,
+}
+
+#[derive(Default)]
+struct FakeState {
+    script: Mutex<VecDeque<Step>>,
+    log: Mutex<Log>,
+    releases: Releases,
+}
+
+/// A semaphore that begins without permits.
+struct Releases(Semaphore);
+
+impl Default for Releases {
+    fn default() -> Self {
+        Releases(Semaphore::new(0))
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    /// The messages stored, in order: number 1 first.
+    pub(crate) records: Vec<Record>,
+    /// Their values.
+    pub(crate) stored: Vec<String>,
+    /// Messages of each request, in order of arrival, stored or not.
+    pub(crate) batch_counts: Vec<usize>,
+}
+
+impl Fake {
+    pub(crate) fn start(script: impl IntoIterator<Item = Step>) -> Fake {
+        Fake::start_at("127.0.0.1:0".parse().unwrap(), script)
+    }
+
+    pub(crate) fn start_at(addr: SocketAddr, script: impl IntoIterator<Item = Step>) -> Fake {
+        let state =
+            Arc::new(FakeState { script: Mutex::new(script.into_iter().collect()), ..Default::default() });
+        let listener = std::net::TcpListener::bind(addr).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let service = MiniKafkaServiceServer::new(Service { state: state.clone() })
+            .max_decoding_message_size(64 << 20)
+            .max_encoding_message_size(64 << 20);
+        runtime.spawn(async move {
+            let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
+            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await
+        });
+        Fake { addr, state, runtime: Some(runtime) }
+    }
+
+    pub(crate) fn host(&self) -> String {
+        self.addr.to_string()
+    }
+
+    /// Lets `count` requests of [`Step::AcceptWhenReleased`] go on.
+    pub(crate) fn release(&self, count: usize) {
+        self.state.releases.0.add_permits(count);
+    }
+
+    pub(crate) fn log(&self) -> Log {
+        self.state.log.lock().unwrap().clone()
+    }
+
+    /// Waits until `count` requests have arrived.
+    pub(crate) async fn arrived(&self, count: usize) {
+        while self.log().batch_counts.len() < count {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Ends at once, as with kill -9: connections are reset.
+    pub(crate) fn kill(mut self) -> SocketAddr {
+        self.stop();
+        self.addr
+    }
+
+    fn stop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Waiting for a runtime is not allowed on a thread of another one.
+            let stopping = std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(60)));
+            stopping.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+struct Service {
+    state: Arc<FakeState>,
+}
+
+impl FakeState {
+    fn next_step(&self) -> Step {
+        self.script.lock().unwrap().pop_front().unwrap_or(Step::Accept)
+    }
+
+    /// `None` ends the stream with OK.
+    async fn serve(&self, request: ProduceStreamRequest) -> Result<Option<ProduceStreamResponse>, Status> {
+        let produce = request.produce.unwrap();
+        let Some(Payload::RecordBatch(bytes)) = produce.payload else { panic!("the client sends batches") };
+        let batch = RecordBatch::parse(bytes).unwrap();
+        batch.validate().unwrap();
+        self.log.lock().unwrap().batch_counts.push(batch.count());
+        let step = self.next_step();
+        let result = match step {
+            Step::Accept => self.store(&batch),
+            Step::AcceptWhenReleased => {
+                self.releases.0.acquire().await.unwrap().forget();
+                self.store(&batch)
+            }
+            Step::Refuse(error) => Reply::Error(error),
+            Step::RefuseAsTooLargeUnlessSingle if batch.count() > 1 => Reply::Error(too_large()),
+            Step::RefuseAsTooLargeUnlessSingle => self.store(&batch),
+            Step::BreakAfterStoring => {
+                self.store(&batch);
+                return Err(Status::internal("broken on command"));
+            }
+            Step::EndWithOk => return Ok(None),
+        };
+        Ok(Some(ProduceStreamResponse { request_id: request.request_id, result: Some(result) }))
+    }
+
+    fn store(&self, batch: &RecordBatch) -> Reply {
+        let mut log = self.log.lock().unwrap();
+        let first_number = log.stored.len() as u64 + 1;
+        for record in batch.records() {
+            let record = record.unwrap();
+            log.stored.push(String::from_utf8_lossy(record.value.as_deref().unwrap_or(b"null")).into_owned());
+            log.records.push(record);
+        }
+        let count = batch.count() as u32;
+        Reply::Produced(ProduceResponse { first_number, count, ..Default::default() })
+    }
+}
+
+pub(crate) fn too_large() -> RequestError {
+    RequestError {
+        code: tonic::Code::InvalidArgument as i32,
+        reason: "MESSAGE_TOO_LARGE".into(),
+        message: "too large on command".into(),
+        ..Default::default()
+    }
+}
+
+type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn uncalled<T>() -> Answer<T> {
+    Err(Status::unimplemented("a producer does not call it"))
+}
+
+#[tonic::async_trait]
+impl MiniKafkaService for Service {
+    type ProduceStreamStream = Replies<ProduceStreamResponse>;
+    type SubscribeStream = Replies<SubscribeResponse>;
+
+    async fn produce_stream(
+        &self,
+        request: Request<Streaming<ProduceStreamRequest>>,
+    ) -> Answer<Self::ProduceStreamStream> {
+        let state = self.state.clone();
+        let mut requests = request.into_inner();
+        let (replies, receiver) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(Ok(request)) = requests.next().await {
+                match state.serve(request).await.transpose() {
+                    Some(Ok(reply)) => drop(replies.send(Ok(reply)).await),
+                    Some(Err(status)) => return drop(replies.send(Err(status)).await),
+                    None => return,
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
+    }
+
+    async fn produce(&self, _: Request<ProduceRequest>) -> Answer<ProduceResponse> {
+        uncalled()
+    }
+
+    async fn poll(&self, _: Request<PollRequest>) -> Answer<PollResponse> {
+        uncalled()
+    }
+
+    async fn subscribe(&self, _: Request<SubscribeRequest>) -> Answer<Self::SubscribeStream> {
+        uncalled()
+    }
+
+    async fn list_topics(&self, _: Request<ListTopicsRequest>) -> Answer<ListTopicsResponse> {
+        uncalled()
+    }
+
+    async fn describe_topic(&self, _: Request<DescribeTopicRequest>) -> Answer<DescribeTopicResponse> {
+        uncalled()
+    }
+
+    async fn create_topic(&self, _: Request<CreateTopicRequest>) -> Answer<CreateTopicResponse> {
+        uncalled()
+    }
+
+    async fn delete_topic(&self, _: Request<DeleteTopicRequest>) -> Answer<DeleteTopicResponse> {
+        uncalled()
+    }
+}

@@ -1,0 +1,8 @@
+//! The producer against a server that does, on command, what real ones do rarely.
+
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used)]
+
+mod fake;
+mod faults;
+mod pipeline;
