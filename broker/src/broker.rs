@@ -13,7 +13,7 @@ use minikafka_storage::{Durability, LogId, Millis, Storage, StorageError, TopicI
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
-    AutoCreate, BrokerConfig, Error, Partition, TopicDescription, TopicSummary,
+    AutoCreate, BrokerConfig, CheckedPayload, Error, Partition, Payload, TopicDescription, TopicSummary,
     append_clock::{AppendClock, millis},
     partition::{PartitionCore, PartitionState, Progress},
     retention::{self, Retention, RetentionQueue},
@@ -100,7 +100,6 @@ impl Broker {
             id,
             log,
             clock: self.0.clock.clone(),
-            message_bytes_max: self.0.config.message_bytes_max,
             room: self.0.room.clone(),
             room_bytes: self.0.room_bytes,
             cold_reads: self.0.cold_reads.clone(),
@@ -118,6 +117,15 @@ impl Broker {
     /// What an acknowledgement means.
     pub fn durability(&self) -> Durability {
         self.0.storage.durability()
+    }
+
+    /// Checks what a producer brings: at least one message, the size limit, and everything about an encoded batch. Done before the topic is looked up,
+    /// so that a refused message creates none.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`], [`Error::InvalidBatch`], [`Error::MessageTooLarge`].
+    pub fn check(&self, payload: Payload) -> Result<CheckedPayload, Error> {
+        payload.check(self.0.config.message_bytes_max)
     }
 
     /// A partition of a topic that is there; no number means partition 0.

@@ -43,8 +43,8 @@ pub enum Error {
     #[error("topic \"{0}\" exists already")]
     TopicExists(String),
     /// Go on inside the range.
-    #[error("message {} is out of range of topic \"{topic}\" partition {partition}: messages {} to {} can be read, {} is the next to come",
-        .wanted.number(), .start.number(), .high_watermark.get(), .high_watermark.number())]
+    #[error("message {} is out of range of topic \"{topic}\" partition {partition}: {} is the oldest kept, {} the next to come",
+        .wanted.number(), .start.number(), .high_watermark.number())]
     OutOfRange {
         /// The topic.
         topic: String,

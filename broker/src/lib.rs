@@ -38,5 +38,5 @@ pub use error::Error;
 pub use fetch::Fetched;
 pub use owner::{PendingProduce, Produced};
 pub use partition::Partition;
-pub use payload::{NewMessage, Payload};
+pub use payload::{CheckedPayload, NewMessage, Payload};
 pub use topic_name::{TOPIC_NAME_LEN_MAX, TopicNameError, validate_topic_name};

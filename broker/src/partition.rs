@@ -13,7 +13,7 @@ use minikafka_storage::{Epoch, Log, LogId, Seek, StorageError};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{
-    Error, PartitionBounds, Payload, PendingProduce,
+    CheckedPayload, Error, PartitionBounds, PendingProduce,
     append_clock::AppendClock,
     owner::{self, Command, MAILBOX_LEN, Produce},
     retention::RetentionQueue,
@@ -31,7 +31,6 @@ pub(crate) struct PartitionCore {
     pub(crate) id: LogId,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) clock: Arc<AppendClock>,
-    pub(crate) message_bytes_max: usize,
     /// Room for bytes that wait for the disk, shared by all partitions.
     pub(crate) room: Arc<Semaphore>,
     /// All of it.
@@ -113,9 +112,8 @@ impl Partition {
     /// their bytes; the [`PendingProduce`] resolves once they are committed.
     ///
     /// # Errors
-    /// When the payload breaks a rule, or the partition is no longer in service. Nothing is stored then.
-    pub async fn produce(&self, payload: Payload) -> Result<PendingProduce, Error> {
-        let payload = payload.check(self.core.message_bytes_max)?;
+    /// When the partition is no longer in service. Nothing is stored then.
+    pub async fn produce(&self, payload: CheckedPayload) -> Result<PendingProduce, Error> {
         self.core.check_open()?;
         // What is larger than all the room there is goes alone.
         let bytes = payload.waiting_bytes().min(self.core.room_bytes as usize) as u32;

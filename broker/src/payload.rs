@@ -30,9 +30,9 @@ pub struct NewMessage {
     pub headers: Vec<Header>,
 }
 
-/// A payload that keeps all the rules.
+/// A payload that keeps all the rules; see [`Broker::check`](crate::Broker::check).
 #[derive(Debug)]
-pub(crate) struct CheckedPayload {
+pub struct CheckedPayload {
     pub(crate) form: Form,
     /// An upper bound of the bytes it takes up in an entry.
     pub(crate) bytes: usize,

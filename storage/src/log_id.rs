@@ -1,6 +1,8 @@
 //! [`LogId`], which log, and [`TopicId`], which topic for good.
 
-use std::{fmt, fs::File, io::Read, str::FromStr};
+use std::{fmt, str::FromStr};
+
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::StorageError;
 
@@ -24,11 +26,10 @@ impl TopicId {
     /// # Errors
     /// When the system has no randomness to give.
     pub fn random() -> Result<TopicId, StorageError> {
-        const SOURCE: &str = "/dev/urandom";
         let mut bytes = [0; 16];
-        File::open(SOURCE)
-            .and_then(|mut file| file.read_exact(&mut bytes))
-            .map_err(|error| StorageError::io("reading", SOURCE, error))?;
+        // The system call, not the device: it needs no file descriptor. So few bytes come at once.
+        getrandom(&mut bytes, GetRandomFlags::empty())
+            .map_err(|error| StorageError::io("asking for randomness", "getrandom", error.into()))?;
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         Ok(TopicId(bytes))

@@ -12,7 +12,7 @@ async fn messages_are_numbered_in_the_order_of_the_calls() {
     let partition = broker.partition_to_produce("t", None).await.unwrap();
     let mut pending = Vec::new();
     for number in 0..500 {
-        pending.push(partition.produce(messages(&[&format!("{number} a"), &format!("{number} b")])).await.unwrap());
+        pending.push(partition.produce(broker.check(messages(&[&format!("{number} a"), &format!("{number} b")])).unwrap()).await.unwrap());
     }
     for (number, pending) in pending.into_iter().enumerate() {
         let produced = pending.await.unwrap();
@@ -29,7 +29,7 @@ async fn what_waits_together_becomes_one_batch() {
     // The owner runs only when this task waits.
     let mut pending = Vec::new();
     for number in 0..50 {
-        pending.push(partition.produce(messages(&[&number.to_string()])).await.unwrap());
+        pending.push(partition.produce(broker.check(messages(&[&number.to_string()])).unwrap()).await.unwrap());
     }
     for pending in pending {
         pending.await.unwrap();
@@ -55,7 +55,7 @@ async fn everything_of_a_message_is_kept_in_either_form() {
     batch.push(-5, message.key.as_deref(), None, &message.headers);
     let batch = Payload::Batch(batch.finish(Offset::new(77), 9));
     for payload in [Payload::Messages(vec![message.clone()]), batch] {
-        partition.produce(payload).await.unwrap().await.unwrap();
+        partition.produce(broker.check(payload).unwrap()).await.unwrap().await.unwrap();
     }
     let fetched = partition.fetch(Offset::ZERO, 1 << 20, std::time::Duration::ZERO).await.unwrap();
     let records: Vec<_> = fetched.batches.iter().flat_map(|batch| batch.records().map(Result::unwrap)).collect();
@@ -75,7 +75,7 @@ async fn a_message_without_a_timestamp_gets_the_append_time() {
     batch.push(-1, None, Some(b"x"), &[]);
     let batch = Payload::Batch(batch.finish(Offset::ZERO, 0));
     for payload in [Payload::Messages(vec![message("x")]), batch] {
-        let produced = partition.produce(payload).await.unwrap().await.unwrap();
+        let produced = partition.produce(broker.check(payload).unwrap()).await.unwrap().await.unwrap();
         let fetched = partition.fetch(produced.base_offset, 1, std::time::Duration::ZERO).await.unwrap();
         fetched.batches[0].validate().unwrap();
         assert_eq!(fetched.batches[0].records().next().unwrap().unwrap().timestamp, produced.append_time);
@@ -85,7 +85,6 @@ async fn a_message_without_a_timestamp_gets_the_append_time() {
 #[tokio::test]
 async fn what_breaks_a_rule_is_refused_and_takes_no_number() {
     let broker = memory_broker(BrokerConfig { message_bytes_max: 1000, ..BrokerConfig::default() }).await;
-    let partition = broker.partition_to_produce("t", None).await.unwrap();
     let mut batch = BatchBuilder::new();
     batch.push(0, None, Some(b"x"), &[]);
     let good = batch.finish(Offset::ZERO, 0);
@@ -100,7 +99,7 @@ async fn what_breaks_a_rule_is_refused_and_takes_no_number() {
         (Payload::Batch(good.slice(..good.len() - 1)), "cut short"),
         (Payload::Batch(flipped.into()), "checksum"),
     ] {
-        let error = partition.produce(payload).await.unwrap_err();
+        let error = broker.check(payload).unwrap_err();
         assert!(!error.is_retryable());
         assert!(error.to_string().contains(rule), "{error}");
     }
@@ -113,10 +112,10 @@ async fn producers_wait_for_room_and_nobody_is_dropped() {
     let partition = broker.partition_to_produce("t", None).await.unwrap();
     let producers: Vec<_> = (0..20)
         .map(|_| {
-            let partition = partition.clone();
+            let (broker, partition) = (broker.clone(), partition.clone());
             tokio::spawn(async move {
                 for _ in 0..20 {
-                    partition.produce(messages(&[&"x".repeat(500)])).await.unwrap().await.unwrap();
+                    partition.produce(broker.check(messages(&[&"x".repeat(500)])).unwrap()).await.unwrap().await.unwrap();
                 }
             })
         })

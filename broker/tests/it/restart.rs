@@ -69,9 +69,9 @@ async fn a_stopped_broker_says_so() {
     let broker = memory_broker(BrokerConfig::default()).await;
     produce(&broker, "t", "x").await.unwrap();
     let partition = broker.partition("t", None).unwrap();
-    let taken = partition.produce(messages(&["taken"])).await.unwrap();
+    let taken = partition.produce(broker.check(messages(&["taken"])).unwrap()).await.unwrap();
     broker.begin_stop();
-    assert!(matches!(partition.produce(messages(&["late"])).await, Err(Error::Stopping)));
+    assert!(matches!(partition.produce(broker.check(messages(&["late"])).unwrap()).await, Err(Error::Stopping)));
     assert_eq!(taken.await.unwrap().base_offset, Offset::new(1), "what was taken goes on");
     broker.close().await.unwrap();
     broker.close().await.unwrap();

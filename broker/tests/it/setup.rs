@@ -57,7 +57,7 @@ pub(crate) fn messages(values: &[&str]) -> Payload {
 /// Produces one message and waits for its acknowledgement.
 pub(crate) async fn produce(broker: &Broker, topic: &str, value: &str) -> Result<Produced, Error> {
     let partition = broker.partition_to_produce(topic, None).await?;
-    partition.produce(messages(&[value])).await?.await
+    partition.produce(broker.check(messages(&[value]))?).await?.await
 }
 
 /// Values from `from` up to the high watermark.

@@ -47,10 +47,11 @@ async fn produce(broker: &Broker, request: ProduceRequest) -> Result<u64, Refusa
     let Some(WirePayload { payload }) = request.payload else {
         return Err(Refusal::invalid_request("no payload is given; it may be empty"));
     };
+    let message = NewMessage { value: Some(payload), ..NewMessage::default() };
+    let payload = broker.check(Payload::Messages(vec![message])).map_err(refuse(broker))?;
     let partition = broker.partition_to_produce(&topic, None).await.map_err(refuse(broker))?;
     check_single(broker, &topic)?;
-    let message = NewMessage { value: Some(payload), ..NewMessage::default() };
-    let pending = partition.produce(Payload::Messages(vec![message])).await.map_err(refuse(broker))?;
+    let pending = partition.produce(payload).await.map_err(refuse(broker))?;
     Ok(pending.await.map_err(refuse(broker))?.base_offset.number())
 }
 

@@ -9,8 +9,8 @@ use super::{
 };
 
 pub(super) async fn produce(broker: &Broker, request: ProduceRequest) -> Result<ProduceResponse, Refusal> {
-    // Looked at before the topic: a request that brings nothing must not create one.
-    let payload = message::payload(request.payload)?;
+    // Checked before the topic is looked up: a request that is refused must not create one.
+    let payload = broker.check(message::payload(request.payload)?).map_err(refuse(broker))?;
     let partition =
         broker.partition_to_produce(&request.topic, request.partition).await.map_err(refuse(broker))?;
     partition.check_leader_epoch(request.leader_epoch).map_err(refuse(broker))?;

@@ -122,7 +122,7 @@ impl HandingOver {
     async fn produce(&mut self, request: ProduceStreamRequest) -> Result<Reply, Refused> {
         let request_id = request.request_id;
         let request = request.produce.ok_or_else(|| Refusal::invalid_request("the request is empty"))?;
-        let payload = message::payload(request.payload)?;
+        let payload = self.broker.check(message::payload(request.payload)?).map_err(refuse(&self.broker))?;
         let partition = self.partition(&request.topic, request.partition).await;
         let partition = partition.map_err(|error| self.refused(error))?;
         partition.check_leader_epoch(request.leader_epoch).map_err(|error| self.refused(error))?;
