@@ -38,8 +38,18 @@ pub(crate) async fn run(dir: &Path, rounds: usize) -> anyhow::Result<()> {
             subscribe.push(received);
             bare_subscribe.push(measure_bare_subscribe(message_len, count).await?);
         }
-        report::compare(&format!("gRPC produce {message_len} B, fsync, one producer"), &produce, &bare_produce, "");
-        report::compare(&format!("gRPC subscribe {message_len} B from the start"), &subscribe, &bare_subscribe, "");
+        report::compare(
+            &format!("gRPC produce {message_len} B, fsync, one producer"),
+            &produce,
+            &bare_produce,
+            "",
+        );
+        report::compare(
+            &format!("gRPC subscribe {message_len} B from the start"),
+            &subscribe,
+            &bare_subscribe,
+            "",
+        );
     }
     Ok(())
 }
@@ -143,7 +153,10 @@ impl MiniKafkaService for Bare {
         Ok(Response::new(request.into_inner().map(|request| Ok(acknowledge(&request?))).boxed()))
     }
 
-    async fn subscribe(&self, _: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
+    async fn subscribe(
+        &self,
+        _: Request<SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
         let list = self.list.clone();
         Ok(Response::new(endless(list).boxed()))
     }
@@ -156,7 +169,10 @@ impl MiniKafkaService for Bare {
         Err(Status::unimplemented("not measured"))
     }
 
-    async fn list_topics(&self, _: Request<v1::ListTopicsRequest>) -> Result<Response<v1::ListTopicsResponse>, Status> {
+    async fn list_topics(
+        &self,
+        _: Request<v1::ListTopicsRequest>,
+    ) -> Result<Response<v1::ListTopicsResponse>, Status> {
         Err(Status::unimplemented("not measured"))
     }
 
@@ -192,5 +208,7 @@ fn acknowledge(request: &ProduceStreamRequest) -> ProduceStreamResponse {
 }
 
 fn endless(list: MessageList) -> impl Stream<Item = Result<SubscribeResponse, Status>> {
-    stream::repeat_with(move || Ok(SubscribeResponse { messages: list.messages.clone(), ..SubscribeResponse::default() }))
+    stream::repeat_with(move || {
+        Ok(SubscribeResponse { messages: list.messages.clone(), ..SubscribeResponse::default() })
+    })
 }

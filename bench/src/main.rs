@@ -44,7 +44,10 @@ fn main() -> anyhow::Result<()> {
         storage::run(&args.dir, args.rounds, Duration::from_secs(args.seconds))?;
     }
     if args.what != Some(What::Storage) {
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(grpc::run(&args.dir, args.rounds))?;
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?
+            .block_on(grpc::run(&args.dir, args.rounds))?;
     }
     Ok(())
 }

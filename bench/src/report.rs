@@ -10,7 +10,12 @@ pub(crate) fn header() {
 /// Runs both sides in turn, and prints medians of their rates and the ratio.
 pub(crate) fn compare(scenario: &str, ours: &[f64], limit: &[f64], unit: &str) {
     let (ours, limit) = (median(ours), median(limit));
-    println!("{scenario:<58} {:>14} {:>14} {:>6.0}%", rate(ours, unit), rate(limit, unit), 100.0 * ours / limit);
+    println!(
+        "{scenario:<58} {:>14} {:>14} {:>6.0}%",
+        rate(ours, unit),
+        rate(limit, unit),
+        100.0 * ours / limit
+    );
 }
 
 /// Prints a median latency of both sides.
@@ -38,5 +43,9 @@ fn median(values: &[f64]) -> f64 {
 }
 
 fn rate(value: f64, unit: &str) -> String {
-    if value >= 1e6 { format!("{:.2} M{unit}/s", value / 1e6) } else { format!("{:.1} k{unit}/s", value / 1e3) }
+    if value >= 1e6 {
+        format!("{:.2} M{unit}/s", value / 1e6)
+    } else {
+        format!("{:.1} k{unit}/s", value / 1e3)
+    }
 }

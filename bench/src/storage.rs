@@ -98,7 +98,14 @@ fn append(log: &dyn Log, value: &[u8], done: mpsc::SyncSender<()>) {
         kind: EntryKind::Data,
         payload: batch.finish(Offset::ZERO, 0),
     };
-    log.append(vec![entry], Box::new(move |outcome| if outcome.is_ok() { drop(done.try_send(())) }));
+    log.append(
+        vec![entry],
+        Box::new(move |outcome| {
+            if outcome.is_ok() {
+                _ = done.try_send(());
+            }
+        }),
+    );
 }
 
 /// What waits for the bare loop.
@@ -130,7 +137,7 @@ fn bare(dir: &Path, producers: usize, time: Duration) -> anyhow::Result<Round> {
                 drop(guard);
                 file.write_all(&bytes)?;
                 file.sync_data()?;
-                producers.into_iter().for_each(|producer| drop(producer.try_send(())));
+                producers.into_iter().for_each(|producer| _ = producer.try_send(()));
             }
         }
     });

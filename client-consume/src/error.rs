@@ -6,7 +6,9 @@ use minikafka_record::BatchError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::{AddressError, connection::causes};
+use minikafka_client_connection::causes;
+
+use crate::AddressError;
 
 /// Why no messages came. The position is unchanged, whatever the error.
 #[derive(Clone, Debug, thiserror::Error)]

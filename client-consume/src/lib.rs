@@ -65,9 +65,6 @@
 //! into messages that share the bytes of the reply. When the stream breaks, the next one is opened at the
 //! position, after pauses that grow from 50 ms to 2 s.
 
-mod address;
-mod backoff;
-mod connection;
 mod consumer;
 mod error;
 mod link;
@@ -76,11 +73,11 @@ mod messages;
 mod position;
 mod reader;
 
-pub use address::{Address, AddressError};
 pub use consumer::{Consumer, ConsumerBuilder};
 pub use error::ConsumeError;
 pub use message::Message;
 pub use messages::Messages;
+pub use minikafka_client_connection::{Address, AddressError};
 pub use minikafka_record::Header;
 pub use position::{MissingTopic, Position, ResetPolicy};
 pub use reader::Jump;

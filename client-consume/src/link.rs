@@ -17,10 +17,10 @@ use tokio::time::{self, Sleep};
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
+use minikafka_client_connection::{self as connection, Backoff, Client};
+
 use crate::{
     Address, ConsumeError,
-    backoff::Backoff,
-    connection::{self, Client},
     error::{Verdict, judge},
 };
 
@@ -150,6 +150,6 @@ impl Link {
     }
 
     fn pause(&mut self) {
-        self.stage = Stage::Pausing(Box::pin(time::sleep(self.backoff.next())));
+        self.stage = Stage::Pausing(Box::pin(time::sleep(self.backoff.next_wait())));
     }
 }

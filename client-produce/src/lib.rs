@@ -45,10 +45,7 @@
 //! there is a reply forms the next batch. So batches are small when there is little to do and large when there is
 //! much.
 
-mod address;
-mod backoff;
 mod batch;
-mod connection;
 mod error;
 mod message;
 mod outbound;
@@ -59,8 +56,8 @@ mod settings;
 mod state;
 mod worker;
 
-pub use address::{Address, AddressError};
 pub use error::{ConnectError, FlushError, Refusal, SendError};
 pub use message::{Message, Payload};
+pub use minikafka_client_connection::{Address, AddressError};
 pub use producer::{Producer, ProducerBuilder};
 pub use receipt::Receipt;

@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use minikafka_client_connection as connection;
+
 use crate::{
-    Address, ConnectError, FlushError, Message, Receipt, SendError, connection, queue::Queue,
-    settings::Settings, worker::Worker,
+    Address, ConnectError, FlushError, Message, Receipt, SendError, queue::Queue, settings::Settings,
+    worker::Worker,
 };
 
 /// Sends messages to one topic of one server. Cheap to clone: the clones share one stream and one buffer, and
@@ -145,9 +147,8 @@ impl ProducerBuilder {
     /// When the address cannot be read, or nobody answers there.
     pub async fn connect(self) -> Result<Producer, ConnectError> {
         let address: Address = self.host.parse()?;
-        let client = connection::connect(&address).await.map_err(|cause| ConnectError::Unreachable {
-            address: address.to_string(),
-            cause: cause.into(),
+        let client = connection::connect(address.clone()).await.map_err(|cause| {
+            ConnectError::Unreachable { address: address.to_string(), cause: cause.into() }
         })?;
         let queue = Arc::new(Queue::new(self.settings));
         tokio::spawn(Worker::new(address, queue.clone()).run(client));

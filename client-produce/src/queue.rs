@@ -24,9 +24,10 @@ use tokio::{
     time::Instant,
 };
 
+use minikafka_client_connection::GRPC_MESSAGE_BYTES_MAX;
+
 use crate::{
     FlushError, Message, Receipt, SendError,
-    connection::GRPC_MESSAGE_BYTES_MAX,
     settings::Settings,
     state::{Ending, SessionId, Settled, State},
 };

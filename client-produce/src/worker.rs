@@ -5,14 +5,9 @@ use std::{error::Error, pin::pin, sync::Arc};
 use tokio::time;
 use tonic::{Code, Status};
 
-use crate::{
-    Address, Refusal,
-    backoff::Backoff,
-    connection::{self, Client, causes},
-    outbound::Outbound,
-    queue::Queue,
-    state::Ending,
-};
+use minikafka_client_connection::{self as connection, Backoff, Client, causes};
+
+use crate::{Address, Refusal, outbound::Outbound, queue::Queue, state::Ending};
 
 /// See the module. When it is dropped, whatever is left has failed.
 #[derive(Debug)]
@@ -47,14 +42,14 @@ impl Worker {
             match attempt {
                 Attempt::Progress => backoff.reset(),
                 Attempt::NoProgress => {
-                    self.while_expiring(time::sleep(backoff.next())).await;
+                    self.while_expiring(time::sleep(backoff.next_wait())).await;
                 }
             }
         }
     }
 
     async fn connect_and_stream(&self) -> Attempt {
-        match self.while_expiring(connection::connect(&self.address)).await {
+        match self.while_expiring(connection::connect(self.address.clone())).await {
             Some(Ok(client)) => self.stream(client).await,
             Some(Err(cause)) => {
                 self.queue.note_unreachable(cause.into());

@@ -12,13 +12,19 @@ async fn messages_are_numbered_in_the_order_of_the_calls() {
     let partition = broker.partition_to_produce("t", None).await.unwrap();
     let mut pending = Vec::new();
     for number in 0..500 {
-        pending.push(partition.produce(broker.check(messages(&[&format!("{number} a"), &format!("{number} b")])).unwrap()).await.unwrap());
+        pending.push(
+            partition
+                .produce(broker.check(messages(&[&format!("{number} a"), &format!("{number} b")])).unwrap())
+                .await
+                .unwrap(),
+        );
     }
     for (number, pending) in pending.into_iter().enumerate() {
         let produced = pending.await.unwrap();
         assert_eq!((produced.base_offset, produced.count), (Offset::new(2 * number as u64), 2));
     }
-    let expected: Vec<String> = (0..500).flat_map(|number| [format!("{number} a"), format!("{number} b")]).collect();
+    let expected: Vec<String> =
+        (0..500).flat_map(|number| [format!("{number} a"), format!("{number} b")]).collect();
     assert_eq!(values(&partition, 0).await, expected);
 }
 
@@ -29,7 +35,8 @@ async fn what_waits_together_becomes_one_batch() {
     // The owner runs only when this task waits.
     let mut pending = Vec::new();
     for number in 0..50 {
-        pending.push(partition.produce(broker.check(messages(&[&number.to_string()])).unwrap()).await.unwrap());
+        pending
+            .push(partition.produce(broker.check(messages(&[&number.to_string()])).unwrap()).await.unwrap());
     }
     for pending in pending {
         pending.await.unwrap();
@@ -58,7 +65,8 @@ async fn everything_of_a_message_is_kept_in_either_form() {
         partition.produce(broker.check(payload).unwrap()).await.unwrap().await.unwrap();
     }
     let fetched = partition.fetch(Offset::ZERO, 1 << 20, std::time::Duration::ZERO).await.unwrap();
-    let records: Vec<_> = fetched.batches.iter().flat_map(|batch| batch.records().map(Result::unwrap)).collect();
+    let records: Vec<_> =
+        fetched.batches.iter().flat_map(|batch| batch.records().map(Result::unwrap)).collect();
     assert_eq!(records.len(), 2);
     for (number, record) in records.into_iter().enumerate() {
         assert_eq!(record.offset, Offset::new(number as u64));
@@ -115,7 +123,12 @@ async fn producers_wait_for_room_and_nobody_is_dropped() {
             let (broker, partition) = (broker.clone(), partition.clone());
             tokio::spawn(async move {
                 for _ in 0..20 {
-                    partition.produce(broker.check(messages(&[&"x".repeat(500)])).unwrap()).await.unwrap().await.unwrap();
+                    partition
+                        .produce(broker.check(messages(&[&"x".repeat(500)])).unwrap())
+                        .await
+                        .unwrap()
+                        .await
+                        .unwrap();
                 }
             })
         })

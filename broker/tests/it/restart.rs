@@ -32,7 +32,10 @@ async fn what_was_acknowledged_before_a_stop_is_there_after_it() {
             })
         })
         .collect();
-    while broker.partition("demo topic", None).is_ok_and(|partition| partition.bounds().high_watermark < Offset::new(500)) {
+    while broker
+        .partition("demo topic", None)
+        .is_ok_and(|partition| partition.bounds().high_watermark < Offset::new(500))
+    {
         tokio::task::yield_now().await;
     }
     broker.close().await.unwrap();
@@ -45,7 +48,10 @@ async fn what_was_acknowledged_before_a_stop_is_there_after_it() {
     let found = values(&broker.partition("demo topic", None).unwrap(), 0).await;
     assert_eq!(found.len(), acknowledged, "refused messages are not stored, acknowledged ones are");
     assert_eq!(broker.topics("", 10)[0].name, "demo topic");
-    assert_eq!(produce(&broker, "demo topic", "x").await.unwrap().base_offset, Offset::new(acknowledged as u64));
+    assert_eq!(
+        produce(&broker, "demo topic", "x").await.unwrap().base_offset,
+        Offset::new(acknowledged as u64)
+    );
     broker.close().await.unwrap();
 }
 
@@ -71,7 +77,10 @@ async fn a_stopped_broker_says_so() {
     let partition = broker.partition("t", None).unwrap();
     let taken = partition.produce(broker.check(messages(&["taken"])).unwrap()).await.unwrap();
     broker.begin_stop();
-    assert!(matches!(partition.produce(broker.check(messages(&["late"])).unwrap()).await, Err(Error::Stopping)));
+    assert!(matches!(
+        partition.produce(broker.check(messages(&["late"])).unwrap()).await,
+        Err(Error::Stopping)
+    ));
     assert_eq!(taken.await.unwrap().base_offset, Offset::new(1), "what was taken goes on");
     broker.close().await.unwrap();
     broker.close().await.unwrap();

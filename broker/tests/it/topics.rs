@@ -25,7 +25,8 @@ async fn a_topic_is_created_once_even_if_many_want_it() {
 
 #[tokio::test]
 async fn without_auto_create_a_topic_must_be_there() {
-    let broker = memory_broker(BrokerConfig { auto_create: AutoCreate::Disabled, ..BrokerConfig::default() }).await;
+    let broker =
+        memory_broker(BrokerConfig { auto_create: AutoCreate::Disabled, ..BrokerConfig::default() }).await;
     assert!(matches!(produce(&broker, "t", "x").await, Err(Error::TopicNotFound(_))));
     broker.create_topic("t", 1).await.unwrap();
     produce(&broker, "t", "x").await.unwrap();
@@ -64,7 +65,8 @@ async fn topics_are_listed_in_pages_by_name() {
     for name in ["b", "a", "d", "c"] {
         broker.create_topic(name, 1).await.unwrap();
     }
-    let names = |after: &str, count| broker.topics(after, count).into_iter().map(|t| t.name).collect::<Vec<_>>();
+    let names =
+        |after: &str, count| broker.topics(after, count).into_iter().map(|t| t.name).collect::<Vec<_>>();
     assert_eq!(names("", 3), ["a", "b", "c"]);
     assert_eq!(names("c", 3), ["d"]);
 }
@@ -79,7 +81,10 @@ async fn a_topic_created_again_is_another_topic() {
     assert!(matches!(broker.describe_topic("t"), Err(Error::TopicNotFound(_))));
     assert!(matches!(broker.delete_topic("t").await, Err(Error::TopicNotFound(_))));
     assert!(!old.is_open());
-    assert!(matches!(old.produce(broker.check(messages(&["x"])).unwrap()).await, Err(Error::TopicNotFound(_))));
+    assert!(matches!(
+        old.produce(broker.check(messages(&["x"])).unwrap()).await,
+        Err(Error::TopicNotFound(_))
+    ));
     assert_eq!(produce(&broker, "t", "new").await.unwrap().base_offset, Offset::ZERO);
     assert_ne!(broker.describe_topic("t").unwrap().summary.id, id);
 }

@@ -1,40 +1,25 @@
 //! [`Admin`], the calls about topics.
 
-use std::{error::Error, time::Duration};
-
 use anyhow::{Context as _, anyhow};
-use minikafka_client_consume::Address;
+use minikafka_client_connection::{Address, Client, connect};
 use minikafka_proto::v1::{
     CreateTopicRequest, DeleteTopicRequest, DescribeTopicRequest, DescribeTopicResponse, ListTopicsRequest,
-    TopicSummary, mini_kafka_service_client::MiniKafkaServiceClient,
+    TopicSummary,
 };
-use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
-};
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Deleting a large topic takes the disk a while.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+use tonic::Status;
 
 /// A connection to a server, for its topics.
 #[derive(Debug)]
 pub(super) struct Admin {
-    client: MiniKafkaServiceClient<Channel>,
+    client: Client,
 }
 
 impl Admin {
     pub(super) async fn connect(host: &str) -> anyhow::Result<Admin> {
         let address: Address = host.parse()?;
-        let channel = Endpoint::from(address.uri())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(CALL_TIMEOUT)
-            .tcp_nodelay(true)
-            .connect()
-            .await
-            .map_err(|error| anyhow!("{}", innermost(&error)))
-            .with_context(|| format!("cannot reach {address}"))?;
-        Ok(Admin { client: MiniKafkaServiceClient::new(channel) })
+        let client =
+            connect(address.clone()).await.map_err(|cause| anyhow!("cannot reach {address}: {cause}"))?;
+        Ok(Admin { client })
     }
 
     /// All topics, ordered by name.
@@ -78,13 +63,4 @@ fn explain(status: &Status) -> anyhow::Error {
         "" => anyhow!("{}", status.code()),
         message => anyhow!("{message}"),
     }
-}
-
-/// The cause behind an error of the transport, whose own text is only "transport error".
-fn innermost(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }

@@ -43,8 +43,14 @@ fn read(batch: &RecordBatch) -> Vec<Message> {
         .records()
         .map(|record| {
             let record = record.unwrap();
-            let headers = record.headers.into_iter().map(|header| (header.name.into(), owned(header.value))).collect();
-            Message { timestamp: record.timestamp, key: owned(record.key), value: owned(record.value), headers }
+            let headers =
+                record.headers.into_iter().map(|header| (header.name.into(), owned(header.value))).collect();
+            Message {
+                timestamp: record.timestamp,
+                key: owned(record.key),
+                value: owned(record.value),
+                headers,
+            }
         })
         .collect()
 }

@@ -112,7 +112,7 @@ fn removes_all_when_all_are_old_enough() {
 #[test]
 fn removes_some_when_some_are_old_enough() {
     on_all(|store| {
-        (1..=30).for_each(|time| drop(store.store("a", time, &format!("message {time}"))));
+        (1..=30).for_each(|time| _ = store.store("a", time, &format!("message {time}")));
         store.remove_old(17);
         let left: Vec<String> = (18..=30).map(|time| format!("message {time}")).collect();
         assert_eq!(store.texts("a"), left);
@@ -139,7 +139,7 @@ fn polls_an_emptied_topic() {
 #[test]
 fn advances_the_number_to_read_from() {
     on_all(|store| {
-        (0..5).for_each(|_| drop(store.store("a", 1, "x")));
+        (0..5).for_each(|_| _ = store.store("a", 1, "x"));
         assert_eq!(store.poll("a", 1).unwrap().1, 6);
         assert_eq!(store.poll("a", 3).unwrap(), (vec![Bytes::from_static(b"x"); 3], 6));
         assert_eq!(store.poll("a", 6), Some((vec![], 6)));

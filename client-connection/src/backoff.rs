@@ -13,25 +13,32 @@ const LONGEST: Duration = Duration::from_secs(2);
 /// Waits that double from attempt to attempt, each shortened by a random part of up to a half, so that many
 /// clients of one restarted server do not come back in step.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     next: Duration,
 }
 
 impl Backoff {
-    pub(crate) fn new() -> Backoff {
+    /// The shortest wait comes first.
+    pub fn new() -> Backoff {
         Backoff { next: FIRST }
     }
 
     /// The wait before the next attempt.
-    pub(crate) fn next(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         let wait = self.next;
         self.next = (wait * 2).min(LONGEST);
         wait - wait.mul_f64(random_fraction() / 2.0)
     }
 
     /// An attempt went well: the next failure starts from the shortest wait.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.next = FIRST;
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff::new()
     }
 }
 
@@ -50,10 +57,10 @@ mod tests {
         let mut backoff = Backoff::new();
         for full_ms in [50, 100, 200, 400, 800, 1600, 2000, 2000] {
             let full = Duration::from_millis(full_ms);
-            let wait = backoff.next();
+            let wait = backoff.next_wait();
             assert!(full / 2 <= wait && wait <= full, "{wait:?} of {full:?}");
         }
         backoff.reset();
-        assert!(backoff.next() <= FIRST);
+        assert!(backoff.next_wait() <= FIRST);
     }
 }

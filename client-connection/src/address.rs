@@ -7,11 +7,11 @@ use tonic::transport::Uri;
 /// Where a server listens. Written `host:port`, `:port` for this machine, or `http://host:port`.
 ///
 /// ```
-/// use minikafka_client_produce::Address;
+/// use minikafka_client_connection::Address;
 ///
 /// let address: Address = ":9999".parse()?;
 /// assert_eq!(address.to_string(), "127.0.0.1:9999");
-/// # Ok::<(), minikafka_client_produce::AddressError>(())
+/// # Ok::<(), minikafka_client_connection::AddressError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
@@ -28,7 +28,7 @@ pub struct AddressError {
 
 impl Address {
     /// The address as a URI of the scheme `http`.
-    pub(crate) fn uri(&self) -> Uri {
+    pub fn uri(&self) -> Uri {
         Uri::builder()
             .scheme("http")
             .authority(self.authority.as_str())

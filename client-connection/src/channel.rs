@@ -1,4 +1,4 @@
-//! Opening a gRPC channel to a server, with the settings that a long stream of large replies needs.
+//! Opening a gRPC channel to a server, with the settings that long streams of large messages need.
 
 use std::{error::Error, time::Duration};
 
@@ -13,18 +13,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// a word is noticed after their sum.
 const PROBE_INTERVAL: Duration = Duration::from_secs(20);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest gRPC message that is taken, in bytes. Servers send far smaller ones.
-const GRPC_MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// The largest gRPC message that is sent or taken, in bytes. Servers refuse far smaller ones.
+pub const GRPC_MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Frames of HTTP/2's smallest size, 16 KiB, halve the speed of large replies.
 const FRAME_BYTES_MAX: u32 = 256 << 10;
 
-pub(crate) type Client = MiniKafkaServiceClient<Channel>;
+/// A client of the v1 API. Cloning shares the connection.
+pub type Client = MiniKafkaServiceClient<Channel>;
 
 /// One attempt to connect.
 ///
 /// # Errors
 /// A sentence with the cause.
-pub(crate) async fn connect(address: Address) -> Result<Client, String> {
+pub async fn connect(address: Address) -> Result<Client, String> {
     let channel = Endpoint::from(address.uri())
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
@@ -34,11 +35,13 @@ pub(crate) async fn connect(address: Address) -> Result<Client, String> {
         .connect()
         .await
         .map_err(|error| causes(&error))?;
-    Ok(MiniKafkaServiceClient::new(channel).max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX))
+    Ok(MiniKafkaServiceClient::new(channel)
+        .max_encoding_message_size(GRPC_MESSAGE_BYTES_MAX)
+        .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX))
 }
 
 /// The causes behind an error of the transport, whose own text is only "transport error".
-pub(crate) fn causes(error: &dyn Error) -> String {
+pub fn causes(error: &dyn Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -1,0 +1,11 @@
+//! How clients reach a server: what an address looks like, how a channel is opened, how long to wait before the next attempt.
+//!
+//! What the producer, the consumer and the command line share. It knows nothing of messages.
+
+mod address;
+mod backoff;
+mod channel;
+
+pub use address::{Address, AddressError};
+pub use backoff::Backoff;
+pub use channel::{Client, GRPC_MESSAGE_BYTES_MAX, causes, connect};
