@@ -44,7 +44,7 @@ async fn beyond_the_end_and_below_the_start_the_range_is_named() {
     let error = partition.fetch(Offset::new(4), 100, LONG).await.unwrap_err();
     assert!(matches!(&error, Error::OutOfRange { high_watermark, .. } if *high_watermark == Offset::new(3)));
     assert!(error.to_string().contains("message 5 is out of range"), "{error}");
-    assert!(error.to_string().contains("4 is the next"), "{error}");
+    assert!(error.to_string().contains("4 the next to come"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,10 +32,12 @@ async fn what_was_acknowledged_before_a_stop_is_there_after_it() {
             })
         })
         .collect();
-    while broker
-        .partition("demo topic", None)
-        .is_ok_and(|partition| partition.bounds().high_watermark < Offset::new(500))
-    {
+    let is_under_way = || {
+        broker
+            .partition("demo topic", None)
+            .is_ok_and(|partition| partition.bounds().high_watermark >= Offset::new(500))
+    };
+    while !is_under_way() {
         tokio::task::yield_now().await;
     }
     broker.close().await.unwrap();
