@@ -143,7 +143,7 @@ impl Reading {
         if wanted < readable.start {
             say_skipped(wanted, readable.start);
         } else if is_asked_for || self.goal.end == End::AtStart {
-            bail!("{message}; topic \"{}\" ends before message {}", self.subscription.topic(), readable.end);
+            bail!("{message}");
         } else {
             eprintln!(
                 "consume: topic \"{}\" began anew: it ends before message {}, and message {wanted} was next; going on at {}",

@@ -37,12 +37,12 @@ impl Subscription {
                 eprintln!("consume: topic \"{}\" is not there yet; waiting for it", self.topic);
                 self.wait_for_topic(self.from.position_in_a_new_topic()).await
             }
-            Err(ConsumeError::OutOfRange { start, end: last, message }) => match self.from {
+            Err(ConsumeError::OutOfRange { start, message, .. }) => match self.from {
                 Start::Number(number) if number < start => {
                     say_skipped(number, start);
                     Ok(self.subscribe(Position::Earliest, MissingTopic::Fail, end).await?)
                 }
-                _ => bail!("{message}; topic \"{}\" ends before message {last}", self.topic),
+                _ => bail!("{message}"),
             },
             Err(error) => Err(error.into()),
         }

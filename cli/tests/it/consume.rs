@@ -36,7 +36,7 @@ fn a_start_beyond_the_end_names_the_end() {
     for args in [&["-from", "5"][..], &["-from", "5", "-until-end"]] {
         let ended = consume(&server, args);
         assert_eq!((ended.code, ended.text().as_str()), (1, ""), "{args:?}");
-        assert!(ended.stderr.contains("ends before message 4"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("4 the next to come"), "{}", ended.stderr);
     }
 }
 
