@@ -93,7 +93,8 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// from any thread, perhaps before `append` returns; it must not block. With success it says that these entries and all
     /// before them are durable; successes of a log come in order. With an error it says that nothing of these entries is or will be in the log:
     /// they do not continue it, or it takes no appends (full, failed, removed, closed), or it failed on the way.
-    /// Never waits for the disk.
+    /// But for one error: after [`StorageError::Io`] nobody knows what the disk holds, and the entries may be there when the log is
+    /// opened again. Never waits for the disk.
     fn append(&self, entries: Vec<Entry>, on_durable: Completion);
 
     /// The batches from the one that holds `from` up to `upper`, as far as they are in memory: at least one, and

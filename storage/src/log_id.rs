@@ -26,14 +26,20 @@ impl TopicId {
     /// # Errors
     /// When the system has no randomness to give.
     pub fn random() -> Result<TopicId, StorageError> {
-        let mut bytes = [0; 16];
-        // The system call, not the device: it needs no file descriptor. So few bytes come at once.
-        getrandom(&mut bytes, GetRandomFlags::empty())
-            .map_err(|error| StorageError::io("asking for randomness", "getrandom", error.into()))?;
+        let mut bytes = random_bytes::<16>()?;
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         Ok(TopicId(bytes))
     }
+}
+
+/// Bytes from the system's randomness. The system call, not the device: it needs no file descriptor.
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], StorageError> {
+    let mut bytes = [0; N];
+    // So few bytes come at once.
+    getrandom(&mut bytes, GetRandomFlags::empty())
+        .map_err(|error| StorageError::io("asking for randomness", "getrandom", error.into()))?;
+    Ok(bytes)
 }
 
 impl fmt::Display for TopicId {

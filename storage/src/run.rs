@@ -145,7 +145,8 @@ impl Run {
         self.entries
             .range(first..)
             .take_while(|entry| {
-                let wanted = entry.index < range.end && bytes < bytes_max;
+                let is_first = entry.index == range.start;
+                let wanted = entry.index < range.end && (is_first || bytes < bytes_max);
                 bytes += entry.payload.len();
                 wanted
             })

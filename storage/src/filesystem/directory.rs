@@ -16,6 +16,7 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -33,6 +34,9 @@ const MARKER_MAGIC: [u8; 4] = *b"MKDD";
 const FORMAT: u32 = 1;
 const LOCK: &str = "lock";
 const LOGS: &str = "logs";
+/// The system takes a moment to let go of the lock of a server that was killed.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const TOPIC_LEN_MAX: usize = 180;
 /// What stays as it is in the name of a log's directory.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
@@ -51,7 +55,7 @@ impl Directory {
     /// # Errors
     /// When it holds something else, another server uses it, or its format is unknown.
     pub(super) fn open(root: &Path) -> Result<Directory, StorageError> {
-        fs::create_dir_all(root).map_err(|error| StorageError::io("creating", root, error))?;
+        durable::create_dirs(root)?;
         let marker = root.join(MARKER);
         // Looked at before anything is written: a foreign directory stays as it is.
         let is_ours = check_marker(root, &marker)?;
@@ -74,8 +78,9 @@ impl Directory {
     pub(super) fn list(&self) -> Result<Vec<LogId>, StorageError> {
         let mut ids = Vec::new();
         for dir in self.entries()? {
-            if dir.join(MANIFEST).exists() {
-                ids.push(Manifest::load(&dir)?.id);
+            let manifest = dir.join(MANIFEST);
+            if manifest.try_exists().map_err(|error| StorageError::io("reading", &manifest, error))? {
+                ids.push(Manifest::load(&dir)?.0.id);
             } else {
                 tracing::warn!(?dir, "not a log, left alone");
             }
@@ -129,10 +134,16 @@ fn lock(root: &Path) -> Result<File, StorageError> {
         .write(true)
         .open(&path)
         .map_err(|error| StorageError::io("opening", &path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StorageError::Locked(root.to_owned())),
-        Err(TryLockError::Error(error)) => Err(StorageError::io("locking", path, error)),
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => return Err(StorageError::Locked(root.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(StorageError::io("locking", path, error)),
+        }
     }
 }
 

@@ -48,6 +48,13 @@ pub(super) fn create_dir(dir: &Path) -> Result<(), StorageError> {
     }
 }
 
+/// Creates a directory and those above it, durably.
+pub(super) fn create_dirs(dir: &Path) -> Result<(), StorageError> {
+    let missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    let missing: Vec<&Path> = dir.ancestors().take_while(missing).collect();
+    missing.into_iter().rev().try_for_each(create_dir)
+}
+
 /// Gives a directory that was made aside its name, durably.
 pub(super) fn publish_dir(aside: &Path, dir: &Path) -> Result<(), StorageError> {
     sync_dir(aside)?;
@@ -83,12 +90,17 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Whether the disk is full, which passes, unlike other errors.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+/// Whether something has run out, which passes, unlike other errors: space, or files that may be open.
+fn is_full(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let out_of_files = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory
+    ) || out_of_files.contains(&error.raw_os_error())
 }
 
-/// The error of a write: a full disk is told apart.
+/// An error, with a full disk told apart.
 pub(super) fn io_or_full(action: &'static str, path: &Path, error: io::Error) -> StorageError {
     if is_full(&error) {
         StorageError::Full(format!("{action} {path:?}: {error}"))

@@ -121,7 +121,8 @@ impl Flusher {
     /// When the timed sync is due, if there is anything to sync.
     fn deadline(&self) -> Option<Instant> {
         match self.shared.options.sync {
-            SyncPolicy::Every(interval) if !self.unsynced.is_empty() => Some(self.synced_at + interval),
+            // An interval beyond all time means never.
+            SyncPolicy::Every(interval) if !self.unsynced.is_empty() => self.synced_at.checked_add(interval),
             _ => None,
         }
     }
@@ -205,6 +206,9 @@ struct Recent {
 impl Recent {
     /// Entries before `index` of a log, `bytes` of them, are the most recent now.
     fn push(&mut self, log: &Arc<FileLog>, index: Index, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
         self.bytes += bytes;
         self.written.push_back((Arc::downgrade(log), index, bytes));
         while self.bytes > self.bytes_max {

@@ -2,8 +2,8 @@
 //!
 //! | at | type | field |
 //! |---|---|---|
-//! | 0 | u32 | magic `MKF1` |
-//! | 4 | u32 | CRC-32C of bytes 8 to 64, and of what its batches' own CRCs leave out (see below) |
+//! | 0 | 4 bytes | the first half of the segment's salt |
+//! | 4 | u32 | CRC-32C of the salt, of bytes 8 to 64, and of what its batches' own CRCs leave out (see below) |
 //! | 8 | u32 | length of the payload |
 //! | 12 | u8 | kind: 0 data, 1 internal |
 //! | 13 | u8 x 3 | zero |
@@ -19,19 +19,45 @@
 //! All integers are big-endian. Each batch carries a CRC over everything behind its first 21 bytes, so the frame's
 //! CRC covers those 21 bytes of each batch and not the records again. The payload of an internal entry is covered whole.
 //!
+//! The salt is random and stands in the segment's header. No client knows it, so whatever bytes a message holds, or a reused block of the
+//! disk, they are never taken for a frame of this segment.
+//!
 //! The durable offset is what tells a torn tail from damage: bytes below the largest one known were synced once.
 
 use bytes::{Buf, BufMut, Bytes};
 use minikafka_record::{BATCH_UNCHECKED_LEN, Checksum, Offset, RecordBatch};
 
-use crate::{Entry, EntryKind};
+use crate::{Entry, EntryKind, StorageError, log_id::random_bytes};
 
 /// Bytes before the payload.
 pub(super) const FRAME_HEADER_LEN: usize = 64;
-/// What a frame begins with.
-const MAGIC: [u8; 4] = *b"MKF1";
 /// Where the checked part of the header begins.
 const CHECKED: usize = 8;
+
+/// Makes the frames of a segment unlike all other bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Salt(pub(super) [u8; 8]);
+
+impl Salt {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub(super) fn random() -> Result<Salt, StorageError> {
+        random_bytes().map(Salt)
+    }
+
+    /// What each frame begins with.
+    fn magic(&self) -> [u8; 4] {
+        let [a, b, c, d, ..] = self.0;
+        [a, b, c, d]
+    }
+
+    /// Where in `bytes` a frame may begin.
+    pub(super) fn candidates(self, bytes: &[u8]) -> impl Iterator<Item = usize> {
+        bytes.windows(4).enumerate().filter(move |(_, window)| **window == self.magic()).map(|(at, _)| at)
+    }
+}
 
 /// A frame's header as read, before its checksum was looked at.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +80,7 @@ pub(super) fn frame_len(entry: &Entry) -> u64 {
 }
 
 /// The header of the frame of `entry`; the payload follows as it is.
-pub(super) fn encode_header(entry: &Entry, durable: Offset) -> [u8; FRAME_HEADER_LEN] {
+pub(super) fn encode_header(entry: &Entry, durable: Offset, salt: Salt) -> [u8; FRAME_HEADER_LEN] {
     let mut header = [0; FRAME_HEADER_LEN];
     let (front, mut checked) = header.split_at_mut(CHECKED);
     checked.put_u32(u32::try_from(entry.payload.len()).expect("an entry is far smaller than 4 GiB"));
@@ -70,8 +96,8 @@ pub(super) fn encode_header(entry: &Entry, durable: Offset) -> [u8; FRAME_HEADER
     checked.put_u32(0);
     checked.put_i64(entry.append_time);
     checked.put_u64(durable.get());
-    front[..4].copy_from_slice(&MAGIC);
-    let checksum = checksum(&header[CHECKED..], entry.kind, &entry.payload);
+    front[..4].copy_from_slice(&salt.magic());
+    let checksum = checksum(salt, &header[CHECKED..], entry.kind, &entry.payload);
     header[4..CHECKED].copy_from_slice(&checksum.to_be_bytes());
     header
 }
@@ -81,9 +107,9 @@ impl FrameHeader {
     ///
     /// # Errors
     /// What does not fit.
-    pub(super) fn parse(bytes: &[u8; FRAME_HEADER_LEN]) -> Result<FrameHeader, &'static str> {
+    pub(super) fn parse(bytes: &[u8; FRAME_HEADER_LEN], salt: Salt) -> Result<FrameHeader, &'static str> {
         let mut rest = &bytes[..];
-        if rest.get_u32().to_be_bytes() != MAGIC {
+        if rest.get_u32().to_be_bytes() != salt.magic() {
             return Err("no frame begins here");
         }
         let checksum = rest.get_u32();
@@ -118,8 +144,8 @@ impl FrameHeader {
     ///
     /// # Errors
     /// What does not fit.
-    pub(super) fn verify(&self, payload: Bytes) -> Result<Entry, &'static str> {
-        if checksum(&self.checked, self.kind, &payload) != self.checksum {
+    pub(super) fn verify(&self, payload: Bytes, salt: Salt) -> Result<Entry, &'static str> {
+        if checksum(salt, &self.checked, self.kind, &payload) != self.checksum {
             return Err("the frame's checksum does not match");
         }
         let entry = Entry {
@@ -143,14 +169,10 @@ impl FrameHeader {
     }
 }
 
-/// Where in `bytes` a frame may begin.
-pub(super) fn candidates(bytes: &[u8]) -> impl Iterator<Item = usize> {
-    bytes.windows(MAGIC.len()).enumerate().filter(|(_, window)| **window == MAGIC).map(|(at, _)| at)
-}
-
 /// The frame's checksum. A payload that is not a row of batches gives some value, too: then it does not match.
-fn checksum(checked_header: &[u8], kind: EntryKind, payload: &Bytes) -> u32 {
+fn checksum(salt: Salt, checked_header: &[u8], kind: EntryKind, payload: &Bytes) -> u32 {
     let mut checksum = Checksum::new();
+    checksum.update(&salt.0);
     checksum.update(checked_header);
     match kind {
         EntryKind::Internal => checksum.update(payload),

@@ -3,26 +3,16 @@
 //! Logs may have far more segments than a process may have open files.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io,
     path::Path,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Names a segment for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SegmentKey(u64);
-
-impl SegmentKey {
-    pub(super) fn new() -> SegmentKey {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        SegmentKey(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
 
 /// Open files, the least recently used of which is closed when there are too many. A file in use stays open until its last user
 /// lets go of it.
@@ -35,6 +25,11 @@ pub(super) struct Handles {
 #[derive(Debug, Default)]
 struct Open {
     files: HashMap<SegmentKey, (Arc<File>, u64)>,
+    /// Segments that are there. A reader may open a file just before it is removed: it is not kept then, or its space would
+    /// not come back.
+    live: HashSet<SegmentKey>,
+    /// Counts segments, to name them.
+    segments: u64,
     /// Counts uses, to tell which file was used last.
     uses: u64,
 }
@@ -42,6 +37,15 @@ struct Open {
 impl Handles {
     pub(super) fn new(open_max: usize) -> Handles {
         Handles { open_max: open_max.max(1), open: Mutex::default() }
+    }
+
+    /// A name for another segment.
+    pub(super) fn register(&self) -> SegmentKey {
+        let mut open = self.lock();
+        open.segments += 1;
+        let key = SegmentKey(open.segments);
+        open.live.insert(key);
+        key
     }
 
     /// The file of a segment, opened if it is not.
@@ -57,7 +61,10 @@ impl Handles {
 
     pub(super) fn insert(&self, key: SegmentKey, file: Arc<File>) {
         let mut open = self.lock();
-        if open.files.len() >= self.open_max {
+        if !open.live.contains(&key) {
+            return;
+        }
+        if open.files.len() >= self.open_max && !open.files.contains_key(&key) {
             // A scan, but only when a file has just been opened, which costs more.
             let oldest = open.files.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key);
             oldest.and_then(|oldest| open.files.remove(&oldest));
@@ -67,8 +74,11 @@ impl Handles {
         open.files.insert(key, (file, used));
     }
 
+    /// The segment is no more.
     pub(super) fn forget(&self, key: SegmentKey) {
-        self.lock().files.remove(&key);
+        let mut open = self.lock();
+        open.live.remove(&key);
+        open.files.remove(&key);
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -97,7 +107,7 @@ mod tests {
         let path = dir.path().join("file");
         File::create(&path).unwrap();
         let handles = Handles::new(2);
-        let keys = [SegmentKey::new(), SegmentKey::new(), SegmentKey::new()];
+        let keys = [handles.register(), handles.register(), handles.register()];
         let first = handles.get(keys[0], &path).unwrap();
         handles.get(keys[1], &path).unwrap();
         assert!(Arc::ptr_eq(&first, &handles.get(keys[0], &path).unwrap()), "still open");
@@ -106,5 +116,6 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &handles.get(keys[0], &path).unwrap()), "the other one went");
         handles.forget(keys[0]);
         assert!(!Arc::ptr_eq(&first, &handles.get(keys[0], &path).unwrap()));
+        assert_eq!(handles.lock().files.len(), 1, "a segment that is no more is not kept");
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use minikafka_record::{Offset, RecordBatch};
 
-use super::{Shared, recovery, state::State};
+use super::{Shared, durable, manifest::Sequence, recovery, state::State};
 use crate::{Bounds, Completion, Entry, Index, Log, LogId, Place, Removed, Seek, StorageError};
 
 /// A log in a directory of its own.
@@ -21,7 +21,7 @@ pub(super) struct FileLog {
     pub(super) dir: PathBuf,
     pub(super) shared: Arc<Shared>,
     files: Mutex<()>,
-    manifest: Mutex<()>,
+    manifest: Mutex<Sequence>,
     state: Mutex<State>,
     this: Weak<FileLog>,
 }
@@ -29,12 +29,12 @@ pub(super) struct FileLog {
 impl FileLog {
     /// Opens the log in `dir`, creating it if it is not there.
     pub(super) fn open(id: &LogId, dir: PathBuf, shared: Arc<Shared>) -> Result<Arc<FileLog>, StorageError> {
-        let state = recovery::open(id, &dir, &shared.handles)?;
+        let (state, sequence) = recovery::open(id, &dir, &shared.handles)?;
         Ok(Arc::new_cyclic(|this| FileLog {
             dir,
             shared,
             files: Mutex::new(()),
-            manifest: Mutex::new(()),
+            manifest: Mutex::new(sequence),
             state: Mutex::new(state),
             this: this.clone(),
         }))
@@ -49,57 +49,75 @@ impl FileLog {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn lock_manifest(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn lock_manifest(&self) -> MutexGuard<'_, Sequence> {
         self.manifest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes no more appends; what waits fails.
-    pub(super) fn close(&self, why: &StorageError) {
+    /// The log is removed: takes no more appends, and all that wait fail.
+    pub(super) fn abandon(&self, why: &StorageError) {
         let _files = self.lock_files();
         let mut state = self.state();
         state.closed = Some(why.clone());
         let (appends, writes) = (state.unappend(Vec::new()), state.unwrite());
-        let segments: Vec<_> = state.segments.iter().map(|segment| segment.key).collect();
+        let segments: Vec<_> =
+            state.segments.iter().chain(&state.doomed).map(|segment| segment.key).collect();
         drop(state);
         segments.into_iter().for_each(|key| self.shared.handles.forget(key));
         writes.fail(why);
         appends.fail(why);
     }
 
-    /// After the flusher has ended: makes everything durable and marks a clean stop.
-    pub(super) fn close_clean(&self) -> Result<(), StorageError> {
+    /// There is no flusher any more: appends that nobody has begun to write fail. What is written may still complete.
+    fn refuse_pending(&self, why: &StorageError) {
+        let due = self.state().unappend(Vec::new());
+        due.fail(why);
+    }
+
+    /// Makes everything that is written durable, whatever the policy.
+    pub(super) fn sync(&self) -> Result<(), StorageError> {
         let _files = self.lock_files();
         let (active, upto) = {
-            let mut state = self.state();
-            if matches!(
-                state.closed,
-                Some(StorageError::Closed | StorageError::NotFound { .. } | StorageError::Poisoned(_))
-            ) {
-                return Ok(());
-            }
-            state.closed = Some(StorageError::Closed);
-            let active = state
-                .segments
-                .last()
-                .map(|segment| (segment.file(&self.shared.handles), segment.path.clone()));
-            (active, state.written)
+            let state = self.state();
+            let open = |segment: &super::segment::Segment| {
+                Ok((segment.file(&self.shared.handles)?, segment.path.clone()))
+            };
+            (state.segments.last().map(open).transpose()?, state.written)
         };
         if let Some((file, path)) = active {
-            super::durable::sync_data(&*file?, &path)?;
+            durable::sync_data(&file, &path).inspect_err(|error| self.poison(error))?;
         }
+        self.state().synced(upto);
+        Ok(())
+    }
+
+    /// After the flusher has ended: takes no more appends, makes everything durable and marks a clean stop.
+    pub(super) fn close_clean(&self) -> Result<(), StorageError> {
+        match &mut self.state().closed {
+            Some(StorageError::Closed | StorageError::NotFound { .. }) => return Ok(()),
+            Some(poisoned) => return Err(poisoned.clone()),
+            open @ None => *open = Some(StorageError::Closed),
+        }
+        self.sync()?;
+        let mut sequence = self.lock_manifest();
         let (manifest, index) = {
-            let mut state = self.state();
-            state.synced(upto);
-            let index =
-                state.segments.last().map(|last| (last.index.clone(), last.index_path(), last.header));
-            (state.manifest(), index)
+            let state = self.state();
+            (
+                state.manifest(),
+                state.segments.last().map(|last| (last.index.clone(), last.index_path(), last.header)),
+            )
         };
         if let Some((index, path, header)) = index {
-            // A cache: the next opening rebuilds it.
+            // A cache: without it the next opening reads the segment.
             let _ = index.store(&path, &header);
         }
-        let _manifest = self.lock_manifest();
-        manifest.store(&self.dir)
+        match manifest.store(&self.dir, &mut sequence) {
+            // Everything is durable; only the mark that says so is not there.
+            Err(StorageError::Full(what)) => {
+                tracing::warn!(dir = ?self.dir, what, "clean stop not marked");
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 }
 
@@ -115,7 +133,7 @@ impl Log for FileLog {
             Ok(()) if first => {
                 let this = self.this.upgrade().expect("a log is owned by an Arc while it is called");
                 if let Err(log) = self.shared.queue.push(this) {
-                    log.close(&StorageError::Closed);
+                    log.refuse_pending(&StorageError::Closed);
                 }
             }
             Ok(()) => {}

@@ -1,9 +1,14 @@
-//! The manifest of a log: who it is and where it begins. File `manifest`, replaced as a whole.
+//! The manifest of a log: who it is and where it begins. File `manifest`.
 //!
-//! Body of the [envelope](super::sealed), magic `MKLM`:
+//! The file has two slots of 4 KiB, written in turn and in place: a torn write spoils one of them, and the other is still there. In
+//! place, because that needs no new block: eviction must work on a full disk. It takes one sync instead of the two of a rename.
+//! The slot with the larger sequence counts.
+//!
+//! A slot is an [envelope](super::sealed), magic `MKLM`, with this body, and zeros behind it; all integers are big-endian:
 //!
 //! | type | field |
 //! |---|---|
+//! | u64 | sequence: how often the manifest was written |
 //! | 16 bytes | topic id |
 //! | u32 | partition |
 //! | u64 | generation: segments of another one are left over from before a reset |
@@ -14,7 +19,12 @@
 //! | u64 | durable offset when this was written |
 //! | u32, bytes | topic name, UTF-8 |
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::Path,
+};
 
 use bytes::{Buf, BufMut, Bytes};
 use minikafka_record::Offset;
@@ -24,10 +34,17 @@ use crate::{LogId, Millis, Removed, StorageError, TopicId};
 
 const MAGIC: [u8; 4] = *b"MKLM";
 const FORMAT: u32 = 1;
-const FIXED_LEN: usize = 16 + 4 + 8 * 6 + 4;
+const FIXED_LEN: usize = 8 + 16 + 4 + 8 * 6 + 4;
+const SLOT_LEN: usize = 4096;
+/// Longest topic name that fits into a slot.
+const NAME_LEN_MAX: usize = SLOT_LEN - FIXED_LEN - sealed::HEADER_LEN;
 
 /// The name of the file.
 pub(super) const MANIFEST: &str = "manifest";
+
+/// How often a manifest was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sequence(u64);
 
 /// Who a log is and where it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,25 +70,71 @@ impl Manifest {
         }
     }
 
-    /// Reads the manifest of the log in `dir`.
-    pub(super) fn load(dir: &Path) -> Result<Manifest, StorageError> {
+    /// Reads the manifest of the log in `dir`, and how often it was written.
+    pub(super) fn load(dir: &Path) -> Result<(Manifest, Sequence), StorageError> {
         let path = dir.join(MANIFEST);
-        let file = fs::read(&path).map_err(|error| StorageError::io("reading", &path, error))?;
-        let body = sealed::unseal(&path, file.into(), MAGIC, FORMAT)?;
-        Manifest::decode(body).ok_or_else(|| StorageError::Damaged {
-            path,
-            position: 0,
-            what: "its fields do not fit".to_owned(),
-        })
+        let file = Bytes::from(fs::read(&path).map_err(|error| StorageError::io("reading", &path, error))?);
+        let slots = [file.slice(..file.len().min(SLOT_LEN)), file.slice(file.len().min(SLOT_LEN)..)];
+        let [first, second] = slots.map(|slot| {
+            let body = sealed::unseal(&path, slot, MAGIC, FORMAT)?;
+            Manifest::decode(body).ok_or_else(|| StorageError::Damaged {
+                path: path.clone(),
+                position: 0,
+                what: "its fields do not fit".to_owned(),
+            })
+        });
+        match (first, second) {
+            (Ok(first), Ok(second)) if second.1.0 > first.1.0 => Ok(second),
+            (Ok(first), _) => Ok(first),
+            (Err(_), Ok(second)) => Ok(second),
+            (Err(error), Err(_)) => Err(error),
+        }
     }
 
-    /// Replaces the manifest of the log in `dir`; durable on return.
-    pub(super) fn store(&self, dir: &Path) -> Result<(), StorageError> {
-        durable::replace(&dir.join(MANIFEST), &sealed::seal(MAGIC, FORMAT, &self.encode()))
+    /// Creates the manifest of a new log in `dir`, with both slots; the file is durable on return, its name is not.
+    pub(super) fn create(&self, dir: &Path) -> Result<(), StorageError> {
+        let path = dir.join(MANIFEST);
+        if self.id.topic.len() > NAME_LEN_MAX {
+            let what = format!("a topic name has at most {NAME_LEN_MAX} bytes");
+            return Err(StorageError::io(
+                "creating",
+                path,
+                io::Error::new(io::ErrorKind::InvalidInput, what),
+            ));
+        }
+        let write = || {
+            let mut file = File::create_new(&path)?;
+            file.write_all(&self.slot(Sequence(0)))?;
+            file.write_all(&[0; SLOT_LEN])?;
+            file.sync_all()
+        };
+        write().map_err(|error| durable::io_or_full("creating", &path, error))
     }
 
-    fn encode(&self) -> Vec<u8> {
+    /// Writes the manifest of the log in `dir`; durable on return. After a failure the last one counts, and the same slot is
+    /// written next.
+    pub(super) fn store(&self, dir: &Path, sequence: &mut Sequence) -> Result<(), StorageError> {
+        let path = dir.join(MANIFEST);
+        let next = Sequence(sequence.0 + 1);
+        let write = || {
+            let file = File::options().write(true).open(&path)?;
+            file.write_all_at(&self.slot(next), (next.0 % 2) * SLOT_LEN as u64)?;
+            file.sync_data()
+        };
+        write().map_err(|error| durable::io_or_full("writing", &path, error))?;
+        *sequence = next;
+        Ok(())
+    }
+
+    fn slot(&self, sequence: Sequence) -> Vec<u8> {
+        let mut slot = sealed::seal(MAGIC, FORMAT, &self.encode(sequence));
+        slot.resize(SLOT_LEN, 0);
+        slot
+    }
+
+    fn encode(&self, sequence: Sequence) -> Vec<u8> {
         let mut out = Vec::with_capacity(FIXED_LEN + self.id.topic.len());
+        out.put_u64(sequence.0);
         out.put_slice(self.id.topic_id.as_bytes());
         out.put_u32(self.id.partition);
         out.put_u64(self.generation);
@@ -85,10 +148,11 @@ impl Manifest {
         out
     }
 
-    fn decode(mut body: Bytes) -> Option<Manifest> {
+    fn decode(mut body: Bytes) -> Option<(Manifest, Sequence)> {
         if body.len() < FIXED_LEN {
             return None;
         }
+        let sequence = Sequence(body.get_u64());
         let mut topic_id = [0; 16];
         body.copy_to_slice(&mut topic_id);
         let partition = body.get_u32();
@@ -103,6 +167,6 @@ impl Manifest {
         }
         let topic = String::from_utf8(body.into()).ok()?;
         let id = LogId { topic, partition, topic_id: TopicId::from_bytes(topic_id) };
-        Some(Manifest { id, generation, removed, start, last_append_time, durable })
+        Some((Manifest { id, generation, removed, start, last_append_time, durable }, sequence))
     }
 }

@@ -171,7 +171,7 @@ impl Storage for FileStorage {
     fn remove(&self, id: &LogId) -> Result<(), StorageError> {
         let log = self.logs().remove(id);
         if let Some(log) = log {
-            log.close(&StorageError::NotFound { log: id.to_string() });
+            log.abandon(&StorageError::NotFound { log: id.to_string() });
         }
         durable::remove_dir(&self.directory.log_dir(id))
     }
@@ -195,6 +195,10 @@ impl Storage for FileStorage {
         let (done, wait) = mpsc::channel();
         log.append(Vec::new(), Box::new(move |outcome| drop(done.send(outcome))));
         wait.recv().map_err(|_| StorageError::Closed)??;
+        if self.shared.options.sync != SyncPolicy::Always {
+            log.sync()?;
+        }
+        let _one_at_a_time = log.lock_manifest();
         durable::replace(&self.blob_path(id, name), &sealed::seal(BLOB_MAGIC, BLOB_FORMAT, blob))
     }
 

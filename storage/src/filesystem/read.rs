@@ -115,7 +115,10 @@ impl FileLog {
         chunk_len: usize,
         mut visit: impl FnMut(Frame) -> Step,
     ) -> Result<bool, StorageError> {
-        let Some(mut scan) = extent.scan(&self.shared.handles, chunk_len)? else { return Ok(false) };
+        let Some(mut scan) = extent.scan(&self.shared.handles, chunk_len)? else {
+            let is_listed = self.state().segments.iter().any(|segment| segment.key == extent.key);
+            return if is_listed { Err(extent.missing()) } else { Ok(false) };
+        };
         while let Some(frame) = scan.next().map_err(|error| extent.error(error))? {
             if let Step::Stop = visit(frame) {
                 break;

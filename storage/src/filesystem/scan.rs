@@ -4,13 +4,14 @@ use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
-use super::frame::{FRAME_HEADER_LEN, FrameHeader};
+use super::frame::{FRAME_HEADER_LEN, FrameHeader, Salt};
 use crate::Entry;
 
 /// Reads verified frames from a range of a file.
 #[derive(Debug)]
 pub(super) struct FrameScan {
     file: Arc<File>,
+    salt: Salt,
     /// Where the next frame begins.
     position: u64,
     /// Where the frames end.
@@ -44,9 +45,9 @@ impl From<io::Error> for ScanError {
 }
 
 impl FrameScan {
-    /// Scans the frames in `[position, end)`, reading about `chunk_len` bytes at a time.
-    pub(super) fn new(file: Arc<File>, position: u64, end: u64, chunk_len: usize) -> FrameScan {
-        FrameScan { file, position, end, chunk: Bytes::new(), chunk_len }
+    /// Scans the frames with this salt in `[position, end)`, reading about `chunk_len` bytes at a time.
+    pub(super) fn new(file: Arc<File>, salt: Salt, position: u64, end: u64, chunk_len: usize) -> FrameScan {
+        FrameScan { file, salt, position, end, chunk: Bytes::new(), chunk_len }
     }
 
     /// The next frame; `None` at the end.
@@ -63,12 +64,12 @@ impl FrameScan {
             return Err(bad("the frame's header is cut off"));
         }
         let header = self.chunk.first_chunk().expect("a header's bytes were filled in");
-        let header = FrameHeader::parse(header).map_err(bad)?;
+        let header = FrameHeader::parse(header, self.salt).map_err(bad)?;
         let len = FRAME_HEADER_LEN + header.payload_len;
         if !self.fill(len)? {
             return Err(bad("the frame is cut off"));
         }
-        let entry = header.verify(self.chunk.slice(FRAME_HEADER_LEN..len)).map_err(bad)?;
+        let entry = header.verify(self.chunk.slice(FRAME_HEADER_LEN..len), self.salt).map_err(bad)?;
         self.chunk = self.chunk.slice(len..);
         self.position += len as u64;
         Ok(Some(Frame { position, durable: header.durable, entry }))

@@ -15,7 +15,8 @@ use minikafka_record::Checksum;
 
 use crate::StorageError;
 
-const HEADER_LEN: usize = 16;
+/// Bytes before the body.
+pub(super) const HEADER_LEN: usize = 16;
 const CHECKSUM: usize = 12;
 
 /// Puts `body` into an envelope.
@@ -50,7 +51,12 @@ pub(super) fn unseal(
         return Err(damaged("it does not begin as such a file does"));
     }
     let (found, len, stored) = (header.get_u32(), header.get_u32(), header.get_u32());
-    if len as usize != file.len() || checksum(&checked, &file) != stored {
+    // Behind the body there may be room to spare.
+    if len as usize > file.len() {
+        return Err(damaged("it is cut short"));
+    }
+    file.truncate(len as usize);
+    if checksum(&checked, &file) != stored {
         return Err(damaged("its checksum does not match"));
     }
     if found != format {

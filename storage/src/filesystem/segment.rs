@@ -13,7 +13,8 @@
 //! | 24 | u64 | index of the first entry |
 //! | 32 | u64 | offset of the first record |
 //! | 40 | u64 | leader epoch of the entry before |
-//! | 48 | 16 bytes | zero |
+//! | 48 | 8 bytes | salt of its frames, random |
+//! | 56 | 8 bytes | zero |
 
 use std::{
     fs::File,
@@ -28,6 +29,7 @@ use minikafka_record::{Checksum, Offset};
 
 use super::{
     durable,
+    frame::Salt,
     handles::{Handles, SegmentKey},
     index::{IndexPoint, SegmentIndex},
     scan::{FrameScan, ScanError},
@@ -58,6 +60,7 @@ pub(super) struct SegmentHeader {
     pub(super) base_index: Index,
     pub(super) base_offset: Offset,
     pub(super) epoch_before: Epoch,
+    pub(super) salt: Salt,
 }
 
 impl Segment {
@@ -77,9 +80,14 @@ impl Segment {
         };
         let file = create().map_err(|error| durable::io_or_full("creating", &path, error))?;
         durable::sync_dir(dir)?;
-        let key = SegmentKey::new();
-        handles.insert(key, Arc::new(file));
-        Ok(Segment { key, path, header, index: SegmentIndex::new(&header) })
+        let segment = Segment::new(path, header, handles);
+        handles.insert(segment.key, Arc::new(file));
+        Ok(segment)
+    }
+
+    /// A segment whose file is there, with an empty index.
+    pub(super) fn new(path: PathBuf, header: SegmentHeader, handles: &Handles) -> Segment {
+        Segment { key: handles.register(), path, header, index: SegmentIndex::new(&header) }
     }
 
     /// Where it begins.
@@ -97,16 +105,22 @@ impl Segment {
     }
 
     pub(super) fn file(&self, handles: &Handles) -> Result<Arc<File>, StorageError> {
-        handles.get(self.key, &self.path).map_err(|error| StorageError::io("opening", &self.path, error))
+        handles.get(self.key, &self.path).map_err(|error| durable::io_or_full("opening", &self.path, error))
     }
 
     /// Where to read from, for use without the log's lock.
     pub(super) fn extent(&self, from: IndexPoint) -> Extent {
-        Extent { key: self.key, path: self.path.clone(), from, end: self.end().position }
+        Extent {
+            key: self.key,
+            path: self.path.clone(),
+            salt: self.header.salt,
+            from,
+            end: self.end().position,
+        }
     }
 
     /// Removes the files. Readers that have them open go on.
-    pub(super) fn remove(self, handles: &Handles) -> Result<(), StorageError> {
+    pub(super) fn remove(&self, handles: &Handles) -> Result<(), StorageError> {
         handles.forget(self.key);
         durable::remove_file(&self.index_path())?;
         durable::remove_file(&self.path)
@@ -122,8 +136,9 @@ impl Segment {
 /// A part of a segment that is to be read.
 #[derive(Debug)]
 pub(super) struct Extent {
-    key: SegmentKey,
+    pub(super) key: SegmentKey,
     path: PathBuf,
+    salt: Salt,
     pub(super) from: IndexPoint,
     end: u64,
 }
@@ -136,14 +151,20 @@ impl Extent {
         chunk_len: usize,
     ) -> Result<Option<FrameScan>, StorageError> {
         match handles.get(self.key, &self.path) {
-            Ok(file) => Ok(Some(FrameScan::new(file, self.from.position, self.end, chunk_len))),
+            Ok(file) => Ok(Some(FrameScan::new(file, self.salt, self.from.position, self.end, chunk_len))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StorageError::io("opening", &self.path, error)),
+            Err(error) => Err(durable::io_or_full("opening", &self.path, error)),
         }
     }
 
     pub(super) fn error(&self, error: ScanError) -> StorageError {
         scan_error(&self.path, error)
+    }
+
+    /// For a file that is not there although it should be.
+    pub(super) fn missing(&self) -> StorageError {
+        let what = "the segment file is missing".to_owned();
+        StorageError::Damaged { path: self.path.clone(), position: 0, what }
     }
 }
 
@@ -168,6 +189,7 @@ impl SegmentHeader {
         out.put_u64(self.base_index);
         out.put_u64(self.base_offset.get());
         out.put_u64(self.epoch_before);
+        out.put_slice(&self.salt.0);
         let checksum = checksum(&header);
         header[CHECKSUM..CHECKSUM + 4].copy_from_slice(&checksum.to_be_bytes());
         header
@@ -190,12 +212,11 @@ impl SegmentHeader {
             return Err(format!("it has format {format}, this version reads format {FORMAT}"));
         }
         rest.advance(4);
-        Ok(SegmentHeader {
-            generation: rest.get_u64(),
-            base_index: rest.get_u64(),
-            base_offset: Offset::new(rest.get_u64()),
-            epoch_before: rest.get_u64(),
-        })
+        let (generation, base_index) = (rest.get_u64(), rest.get_u64());
+        let (base_offset, epoch_before) = (Offset::new(rest.get_u64()), rest.get_u64());
+        let mut salt = [0; 8];
+        rest.copy_to_slice(&mut salt);
+        Ok(SegmentHeader { generation, base_index, base_offset, epoch_before, salt: Salt(salt) })
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use minikafka_record::Offset;
 
 use super::{
+    frame::frame_len,
     manifest::Manifest,
     segment::{Extent, Segment},
 };
@@ -37,6 +38,12 @@ pub(super) struct State {
     pub(super) durable: Next,
     pub(super) written: Next,
     pub(super) end: Next,
+    /// Bytes of frames that are pending.
+    pub(super) pending_bytes: u64,
+    /// Segments that were trimmed away; their files go once the manifest says so.
+    pub(super) doomed: Vec<Segment>,
+    /// Whether the manifest on disk is behind this.
+    pub(super) owes_manifest: bool,
     /// Whether the flusher knows that something is pending.
     pub(super) queued: bool,
     /// Why there are no more appends.
@@ -79,10 +86,18 @@ impl State {
             Ok(next) => next,
             Err(error) => return Err((on_durable, error)),
         };
+        self.pending_bytes += frames_len(&entries);
         entries.iter().for_each(|entry| self.tail.push(entry.clone()));
         self.pending.push(Append { entries, next, on_durable });
         self.end = next;
         Ok(())
+    }
+
+    /// What is to be written, and the durable offset to write into its frames.
+    pub(super) fn take_pending(&mut self) -> (Vec<Append>, Offset) {
+        self.queued = false;
+        self.pending_bytes = 0;
+        (std::mem::take(&mut self.pending), self.durable.offset)
     }
 
     /// A run of appends was written to the end of the last segment.
@@ -115,6 +130,7 @@ impl State {
     pub(super) fn unappend(&mut self, taken: Vec<Append>) -> Due {
         self.tail.truncate(self.written.index);
         self.end = self.written;
+        self.pending_bytes = 0;
         Due(taken.into_iter().chain(self.pending.drain(..)).map(|append| append.on_durable).collect())
     }
 
@@ -144,6 +160,7 @@ impl State {
         let kept = self.unsynced.partition_point(|(next, _)| *next <= from);
         due.extend(self.unsynced.drain(kept..).map(|(_, completion)| completion));
         self.tail.truncate(from);
+        self.pending_bytes = self.pending.iter().map(|append| frames_len(&append.entries)).sum();
         self.end = self.pending.last().map_or(self.written, |append| append.next);
         Due(due)
     }
@@ -157,8 +174,6 @@ impl State {
     }
 
     pub(super) fn bounds(&self) -> Bounds {
-        let unwritten =
-            self.pending.iter().flat_map(|append| &append.entries).map(super::frame::frame_len).sum::<u64>();
         Bounds {
             removed: self.removed,
             start: self.start,
@@ -167,14 +182,49 @@ impl State {
             next_index: self.end.index,
             last_epoch: self.end.epoch_min,
             last_append_time: Some(self.end.append_time_min).filter(|time| *time != Millis::MIN),
-            size_bytes: unwritten + self.segments.iter().map(|segment| segment.end().position).sum::<u64>(),
+            size_bytes: self.pending_bytes
+                + self.segments.iter().map(|segment| segment.end().position).sum::<u64>(),
+        }
+    }
+
+    /// Moves the start up to `to`, behind the entries that this removes. Readers see it at once; files go later.
+    pub(super) fn retire(&mut self, to: Offset, removed: Removed) {
+        self.start = to;
+        self.removed = removed;
+        self.owes_manifest = true;
+        self.shrink_tail(removed.next_index);
+        let is_over = |segment: &&Segment| segment.end().index <= removed.next_index;
+        let sealed = self.segments.len().saturating_sub(1);
+        let mut count = self.segments[..sealed].iter().take_while(is_over).count();
+        // The last one, too, if all that was ever appended is trimmed: the next append begins another.
+        let all_gone = removed.next_index == self.end.index
+            && self.written.index == self.end.index
+            && self.unsynced.is_empty();
+        let has_frames = self.segments.last().is_some_and(|last| !last.index.is_empty());
+        if all_gone && has_frames {
+            count = self.segments.len();
+            self.durable = self.written;
+        }
+        self.doomed.extend(self.segments.drain(..count));
+    }
+
+    /// Whether entries may be taken away.
+    pub(super) fn check_open(&self) -> Result<(), StorageError> {
+        match &self.closed {
+            Some(why @ (StorageError::NotFound { .. } | StorageError::Closed)) => Err(why.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_there(&self) -> Result<(), StorageError> {
+        match &self.closed {
+            Some(removed @ StorageError::NotFound { .. }) => Err(removed.clone()),
+            _ => Ok(()),
         }
     }
 
     pub(super) fn check_readable(&self, from: Offset) -> Result<(), StorageError> {
-        if let Some(removed @ StorageError::NotFound { .. }) = &self.closed {
-            return Err(removed.clone());
-        }
+        self.check_there()?;
         if from < self.start || from > self.end.offset {
             return Err(StorageError::OutOfRange { wanted: from, start: self.start, end: self.end.offset });
         }
@@ -182,6 +232,7 @@ impl State {
     }
 
     pub(super) fn check_index(&self, wanted: Index) -> Result<(), StorageError> {
+        self.check_there()?;
         let (first, next) = (self.removed.next_index, self.end.index);
         if wanted < first || wanted > next {
             return Err(StorageError::IndexOutOfRange { wanted, first, next });
@@ -214,8 +265,12 @@ impl State {
             generation: self.generation,
             removed: self.removed,
             start: self.start,
-            last_append_time: Some(self.durable.append_time_min).filter(|time| *time != Millis::MIN),
+            last_append_time: Some(self.written.append_time_min).filter(|time| *time != Millis::MIN),
             durable: self.durable.offset,
         }
     }
+}
+
+fn frames_len(entries: &[Entry]) -> u64 {
+    entries.iter().map(frame_len).sum()
 }

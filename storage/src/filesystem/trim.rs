@@ -7,7 +7,7 @@ use minikafka_record::Offset;
 use super::{
     durable,
     log::FileLog,
-    manifest::Manifest,
+    manifest::{Manifest, Sequence},
     read::Step,
     scan::FrameScan,
     segment::{Segment, scan_error},
@@ -23,61 +23,51 @@ const SCAN_CHUNK_LEN: usize = 64 * 1024;
 
 impl FileLog {
     /// See [`Log::trim`](crate::Log::trim). The manifest is durable before a file goes, so a crash in between leaves
-    /// files that the next opening removes.
+    /// files that the next opening removes. What cannot be finished now (a full disk) is owed, and the next trim goes on with it.
     pub(super) fn trim_prefix(&self, to: Offset) -> Result<(), StorageError> {
-        {
+        let (generation, removed) = {
             let state = self.state();
-            if to <= state.start {
+            state.check_open()?;
+            if to > state.start {
+                state.check_readable(to)?;
+            } else if !state.owes_manifest && state.doomed.is_empty() {
                 return Ok(());
             }
-            state.check_readable(to)?;
+            (state.generation, state.removed)
+        };
+        let removed = if to > self.state().start { self.removed_by(to)? } else { removed };
+        let mut sequence = {
+            // The flusher must not be in the middle of the segment that goes.
+            let _files = self.lock_files();
+            let sequence = self.lock_manifest();
+            let mut state = self.state();
+            state.check_open()?;
+            // A reset may have been faster.
+            if state.generation == generation && to > state.start {
+                state.retire(to, removed);
+            }
+            sequence
+        };
+        if self.state().owes_manifest {
+            let manifest = self.state().manifest();
+            manifest.store(&self.dir, &mut sequence)?;
+            self.state().owes_manifest = false;
         }
-        let removed = self.removed_by(to)?;
-        let doomed: Vec<Segment> = {
-            let mut state = self.state();
-            // Another trim or a reset may have been faster.
-            if to <= state.start || to > state.end.offset || removed.next_index < state.removed.next_index {
-                return Ok(());
-            }
-            state.start = to;
-            state.removed = removed;
-            state.shrink_tail(removed.next_index);
-            let sealed = state.segments.len().saturating_sub(1);
-            let count = state.segments[..sealed]
-                .iter()
-                .take_while(|segment| segment.end().index <= removed.next_index)
-                .count();
-            state.segments.drain(..count).collect()
-        };
-        self.store_manifest()?;
-        doomed.into_iter().try_for_each(|segment| segment.remove(&self.shared.handles))?;
-        self.remove_expired_active()
+        self.remove_doomed()
     }
 
-    fn store_manifest(&self) -> Result<(), StorageError> {
-        let _manifest = self.lock_manifest();
-        let manifest = self.state().manifest();
-        manifest.store(&self.dir)
-    }
-
-    /// Removes the last segment when all that is in it was trimmed; the next append begins another.
-    fn remove_expired_active(&self) -> Result<(), StorageError> {
-        let _files = self.lock_files();
-        let doomed = {
-            let mut state = self.state();
-            let end = state.end.index;
-            // The newest append time goes with the last entry, unless the manifest has it.
-            let all_gone =
-                state.removed.next_index == end && state.written.index == end && state.unsynced.is_empty();
-            let has_frames = state.segments.last().is_some_and(|segment| !segment.index.is_empty());
-            if !(all_gone && has_frames) {
-                return Ok(());
+    fn remove_doomed(&self) -> Result<(), StorageError> {
+        let doomed = std::mem::take(&mut self.state().doomed);
+        let mut doomed = doomed.into_iter();
+        while let Some(segment) = doomed.next() {
+            if let Err(error) = segment.remove(&self.shared.handles) {
+                let mut state = self.state();
+                state.doomed.push(segment);
+                state.doomed.extend(doomed);
+                return Err(error);
             }
-            state.durable = state.written;
-            state.segments.pop()
-        };
-        self.store_manifest()?;
-        doomed.map_or(Ok(()), |segment| segment.remove(&self.shared.handles))
+        }
+        Ok(())
     }
 
     /// Index and epoch of the last entry that lies wholly before `to`.
@@ -108,24 +98,45 @@ impl FileLog {
     /// in between leaves a shorter suffix, never a gap.
     pub(super) fn truncate_suffix(&self, from: Index) -> Result<(), StorageError> {
         let _files = self.lock_files();
-        let _manifest = self.lock_manifest();
+        let mut sequence = self.lock_manifest();
         // Held over I/O, this once: nobody is to see half of it.
         let mut state = self.state();
+        state.check_open()?;
         if from >= state.end.index {
             return Ok(());
         }
         state.check_index(from)?;
         let due = state.forget(from);
-        let outcome = if from < state.written.index { self.truncate_files(&mut state, from) } else { Ok(()) };
+        let outcome = if from < state.written.index {
+            self.truncate_files(&mut state, &mut sequence, from)
+        } else {
+            Ok(())
+        };
         drop(state);
         due.fail(&StorageError::Truncated);
-        outcome.inspect_err(|error| self.poison(error))
+        outcome.inspect_err(|error| {
+            // A full disk has changed nothing yet.
+            if !matches!(error, StorageError::Full(_)) {
+                self.poison(error);
+            }
+        })
     }
 
-    fn truncate_files(&self, state: &mut State, from: Index) -> Result<(), StorageError> {
-        // The manifest may say that what goes was durable: then its absence would look like damage.
-        Manifest { durable: state.start, ..state.manifest() }.store(&self.dir)?;
+    fn truncate_files(
+        &self,
+        state: &mut State,
+        sequence: &mut Sequence,
+        from: Index,
+    ) -> Result<(), StorageError> {
         let keep = state.segments.iter().take_while(|segment| segment.header.base_index < from).count();
+        if keep == 0 {
+            // What is left over of the old generation is void, whatever happens.
+            state.generation += 1;
+            let base = state.segments.first().map(|first| first.header.base_offset);
+            state.start = base.map_or(state.start, |base| base.min(state.start));
+        }
+        // The manifest may say that what goes was durable: then its absence would look like damage.
+        Manifest { durable: state.start, ..state.manifest() }.store(&self.dir, sequence)?;
         let doomed = state.segments.split_off(keep);
         let mut end = doomed.first().map(Segment::base);
         if !doomed.is_empty() {
@@ -153,14 +164,15 @@ impl FileLog {
     /// See [`Log::reset`](crate::Log::reset). The new manifest makes the old segments void before they go.
     pub(super) fn start_over(&self, removed: Removed, start: Offset) -> Result<(), StorageError> {
         let _files = self.lock_files();
-        let _manifest = self.lock_manifest();
+        let mut sequence = self.lock_manifest();
+        self.state().check_open()?;
         let mut manifest = self.state().manifest();
         manifest.generation += 1;
         manifest.removed = removed;
         manifest.start = start;
         manifest.durable = start;
         manifest.last_append_time = None;
-        manifest.store(&self.dir)?;
+        manifest.store(&self.dir, &mut sequence)?;
         let (due, doomed) = {
             let mut state = self.state();
             let next = Next {
@@ -187,7 +199,7 @@ impl FileLog {
 fn cut_segment(segment: &mut Segment, from: Index, file: &Arc<File>) -> Result<(), StorageError> {
     let end = segment.end().position;
     let point = segment.index.rewind(from);
-    let mut scan = FrameScan::new(file.clone(), point.position, end, SCAN_CHUNK_LEN);
+    let mut scan = FrameScan::new(file.clone(), segment.header.salt, point.position, end, SCAN_CHUNK_LEN);
     while let Some(frame) = scan.next().map_err(|error| scan_error(&segment.path, error))? {
         if frame.entry.index >= from {
             break;

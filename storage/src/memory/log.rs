@@ -16,7 +16,6 @@ use crate::{
 /// A log in memory.
 #[derive(Debug)]
 pub(super) struct MemoryLog {
-    name: String,
     budget: Arc<Budget>,
     state: Mutex<State>,
 }
@@ -35,7 +34,7 @@ struct State {
 }
 
 impl MemoryLog {
-    pub(super) fn new(name: String, budget: Arc<Budget>) -> MemoryLog {
+    pub(super) fn new(budget: Arc<Budget>) -> MemoryLog {
         let state = State {
             run: Run::default(),
             removed: Removed::default(),
@@ -46,7 +45,7 @@ impl MemoryLog {
             last_append_time: None,
             closed: None,
         };
-        MemoryLog { name, budget, state: Mutex::new(state) }
+        MemoryLog { budget, state: Mutex::new(state) }
     }
 
     /// Takes no more appends. A removed log gives its memory back, too.
@@ -66,10 +65,15 @@ impl MemoryLog {
 }
 
 impl State {
-    fn check_readable(&self, from: Offset, name: &str) -> Result<(), StorageError> {
-        if let Some(StorageError::NotFound { .. }) = self.closed {
-            return Err(StorageError::NotFound { log: name.to_owned() });
+    fn check_there(&self) -> Result<(), StorageError> {
+        match &self.closed {
+            Some(removed @ StorageError::NotFound { .. }) => Err(removed.clone()),
+            _ => Ok(()),
         }
+    }
+
+    fn check_readable(&self, from: Offset) -> Result<(), StorageError> {
+        self.check_there()?;
         if from < self.start || from > self.end {
             return Err(StorageError::OutOfRange { wanted: from, start: self.start, end: self.end });
         }
@@ -85,6 +89,11 @@ impl State {
         entries.into_iter().for_each(|entry| self.run.push(entry));
         self.set_next(next);
         Ok(())
+    }
+
+    /// Whether entries may be taken away.
+    fn check_open(&self) -> Result<(), StorageError> {
+        self.closed.clone().map_or(Ok(()), Err)
     }
 
     fn next(&self) -> Next {
@@ -122,12 +131,13 @@ impl Log for MemoryLog {
 
     fn read(&self, from: Offset, upper: Offset, bytes_max: usize) -> Result<Vec<RecordBatch>, StorageError> {
         let state = self.state();
-        state.check_readable(from, &self.name)?;
+        state.check_readable(from)?;
         Ok(state.run.read(from, upper, bytes_max))
     }
 
     fn entries(&self, range: Range<Index>, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
         let state = self.state();
+        state.check_there()?;
         let (first, next) = (state.removed.next_index, state.next_index);
         if range.start < first || range.start > next {
             return Err(StorageError::IndexOutOfRange { wanted: range.start, first, next });
@@ -159,6 +169,7 @@ impl Log for MemoryLog {
 
     fn truncate(&self, from: Index) -> Result<(), StorageError> {
         let mut state = self.state();
+        state.check_open()?;
         let (first, next) = (state.removed.next_index, state.next_index);
         if from < first {
             return Err(StorageError::IndexOutOfRange { wanted: from, first, next });
@@ -181,6 +192,7 @@ impl Log for MemoryLog {
 
     fn trim(&self, to: Offset) -> Result<(), StorageError> {
         let mut state = self.state();
+        state.check_open()?;
         if to > state.end {
             return Err(StorageError::OutOfRange { wanted: to, start: state.start, end: state.end });
         }
@@ -194,6 +206,7 @@ impl Log for MemoryLog {
 
     fn reset(&self, removed: Removed, start: Offset) -> Result<(), StorageError> {
         let mut state = self.state();
+        state.check_open()?;
         self.budget.give_back(state.run.bytes());
         state.run.clear();
         state.removed = removed;

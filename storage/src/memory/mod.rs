@@ -51,7 +51,7 @@ impl Storage for MemoryStorage {
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
         let mut logs = self.logs();
         let stored = logs.entry(id.clone()).or_insert_with(|| Stored {
-            log: Arc::new(MemoryLog::new(id.to_string(), self.budget.clone())),
+            log: Arc::new(MemoryLog::new(self.budget.clone())),
             blobs: HashMap::new(),
         });
         Ok(stored.log.clone())

@@ -4,6 +4,7 @@
 
 mod backend;
 mod contract;
+mod faults;
 mod filesystem;
 mod oracle;
 mod original;

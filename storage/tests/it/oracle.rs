@@ -85,8 +85,8 @@ fn assert_same(oracle: &dyn Log, log: &dyn Log) {
         }
         let mut index = bounds.removed.next_index;
         while index < bounds.next_index {
-            let expected = oracle.entries(index..bounds.next_index, bytes_max.max(1)).unwrap();
-            let found = log.entries(index..bounds.next_index, bytes_max.max(1)).unwrap();
+            let expected = oracle.entries(index..bounds.next_index, bytes_max).unwrap();
+            let found = log.entries(index..bounds.next_index, bytes_max).unwrap();
             assert!(!found.is_empty() && expected.starts_with(&found), "at index {index}");
             index = found.last().unwrap().index + 1;
         }
