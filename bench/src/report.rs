@@ -8,14 +8,9 @@ pub(crate) fn header() {
 }
 
 /// Runs both sides in turn, and prints medians of their rates and the ratio.
-pub(crate) fn compare(scenario: &str, ours: &[f64], limit: &[f64], unit: &str) {
+pub(crate) fn compare(scenario: &str, ours: &[f64], limit: &[f64]) {
     let (ours, limit) = (median(ours), median(limit));
-    println!(
-        "{scenario:<58} {:>14} {:>14} {:>6.0}%",
-        rate(ours, unit),
-        rate(limit, unit),
-        100.0 * ours / limit
-    );
+    println!("{scenario:<58} {:>14} {:>14} {:>6.0}%", rate(ours), rate(limit), 100.0 * ours / limit);
 }
 
 /// Prints a median latency of both sides.
@@ -42,10 +37,6 @@ fn median(values: &[f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-fn rate(value: f64, unit: &str) -> String {
-    if value >= 1e6 {
-        format!("{:.2} M{unit}/s", value / 1e6)
-    } else {
-        format!("{:.1} k{unit}/s", value / 1e3)
-    }
+fn rate(value: f64) -> String {
+    if value >= 1e6 { format!("{:.2} M msg/s", value / 1e6) } else { format!("{:.1} k msg/s", value / 1e3) }
 }

@@ -35,7 +35,7 @@ pub(crate) fn run(dir: &Path, rounds: usize, time: Duration) -> anyhow::Result<(
         }
         let pick = |rounds: &[Round], part: fn(&Round) -> f64| rounds.iter().map(part).collect::<Vec<_>>();
         let name = format!("append 1 KiB, fsync, {producers} producers");
-        report::compare(&name, &pick(&ours, |r| r.per_second), &pick(&limit, |r| r.per_second), "");
+        report::compare(&name, &pick(&ours, |r| r.per_second), &pick(&limit, |r| r.per_second));
         report::compare_latency(&format!("{name}: p50"), &pick(&ours, |r| r.p50), &pick(&limit, |r| r.p50));
         report::compare_latency(&format!("{name}: p99"), &pick(&ours, |r| r.p99), &pick(&limit, |r| r.p99));
     }

@@ -1,7 +1,6 @@
 //! [`Broker`], the one handle that doors share.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{
         Arc,
@@ -9,92 +8,38 @@ use std::{
     },
 };
 
-use minikafka_storage::{Durability, LogId, Millis, Storage, StorageError, TopicId};
+use minikafka_storage::{Durability, Log, LogId, Millis, Storage, StorageError};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
     AutoCreate, BrokerConfig, CheckedPayload, Error, Partition, Payload, TopicDescription, TopicSummary,
+    admin::Admin,
     append_clock::{AppendClock, millis},
     partition::{PartitionCore, PartitionState, Progress},
-    retention::{self, Retention, RetentionQueue},
-    topic::{Topic, Topics},
+    retention::{self, RetentionQueue},
+    topic::Topics,
     validate_topic_name,
 };
 
-/// Threads that may wait for cold reads at the same time: enough to keep a disk busy, few enough to bound memory.
-const COLD_READS_MAX: usize = 8;
-
 /// All topics of a server. Cheap to clone.
 #[derive(Clone)]
-pub struct Broker(Arc<Inner>);
+pub struct Broker(pub(crate) Arc<Inner>);
 
-struct Inner {
-    storage: Arc<dyn Storage>,
-    config: BrokerConfig,
-    clock: Arc<AppendClock>,
-    topics: Topics,
-    /// Topics are created and deleted one at a time.
-    admin: Mutex<()>,
-    room: Arc<Semaphore>,
-    room_bytes: u32,
-    cold_reads: Arc<Semaphore>,
-    retention: RetentionQueue,
-    stopping: AtomicBool,
+pub(crate) struct Inner {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) config: BrokerConfig,
+    pub(crate) clock: Arc<AppendClock>,
+    pub(crate) topics: Topics,
+    pub(crate) admin: Arc<Mutex<Admin>>,
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) room_bytes: u32,
+    pub(crate) cold_reads: Arc<Semaphore>,
+    pub(crate) retention: RetentionQueue,
+    pub(crate) stopping: AtomicBool,
 }
 
 impl Broker {
-    /// Opens all logs of a storage, evicts what grew too old meanwhile, and starts. Runs inside a tokio runtime.
-    ///
-    /// # Errors
-    /// When a log cannot be opened.
-    pub async fn open(storage: Arc<dyn Storage>, config: BrokerConfig) -> Result<Broker, Error> {
-        let opened = {
-            let storage = storage.clone();
-            blocking(move || open_logs(&*storage)).await?
-        };
-        let newest = opened.iter().filter_map(|(_, log)| log.bounds().last_append_time).max();
-        let clock = Arc::new(AppendClock::start(config.clock.clone(), newest));
-        let (retention, armed) = RetentionQueue::new();
-        let room_bytes =
-            u32::try_from(config.waiting_bytes_max).unwrap_or(u32::MAX).min(Semaphore::MAX_PERMITS as u32);
-        let broker = Broker(Arc::new(Inner {
-            topics: Topics::new([]),
-            admin: Mutex::new(()),
-            room: Arc::new(Semaphore::new(room_bytes as usize)),
-            room_bytes,
-            cold_reads: Arc::new(Semaphore::new(COLD_READS_MAX)),
-            stopping: AtomicBool::new(false),
-            storage,
-            config,
-            clock,
-            retention,
-        }));
-        broker.adopt(opened);
-        broker.evict().await?;
-        if let Some(age_max) = broker.0.config.retention {
-            tokio::spawn(Retention { age_max, clock: broker.0.clock.clone(), armed }.run());
-        }
-        Ok(broker)
-    }
-
-    /// Makes topics of the logs that were found.
-    fn adopt(&self, opened: Vec<(LogId, Arc<dyn minikafka_storage::Log>)>) {
-        let mut topics: BTreeMap<(String, TopicId), BTreeMap<u32, _>> = BTreeMap::new();
-        for (id, log) in opened {
-            topics.entry((id.topic, id.topic_id)).or_default().insert(id.partition, log);
-        }
-        for ((name, id), logs) in topics {
-            let partitions = logs
-                .into_iter()
-                .map(|(partition, log)| {
-                    self.start_partition(LogId { topic: name.clone(), partition, topic_id: id }, log)
-                })
-                .collect();
-            self.0.topics.insert(Topic { name, id, partitions });
-        }
-    }
-
-    fn start_partition(&self, id: LogId, log: Arc<dyn minikafka_storage::Log>) -> Partition {
+    pub(crate) fn start_partition(&self, id: LogId, log: Arc<dyn Log>) -> Partition {
         let progress = Progress { high_watermark: log.bounds().end, state: PartitionState::Open };
         Partition::start(PartitionCore {
             id,
@@ -209,79 +154,37 @@ impl Broker {
         })
     }
 
-    /// Creates a topic; durable on return. There is one partition in each topic today.
+    /// Evicts what is too old right now. Retention does so by itself; this is for those who want to wait for it.
     ///
     /// # Errors
-    /// [`Error::InvalidTopicName`], [`Error::TopicExists`], [`Error::TooManyPartitions`], or a storage error.
-    pub async fn create_topic(&self, topic: &str, partitions: u32) -> Result<TopicSummary, Error> {
-        validate_topic_name(topic)?;
-        if partitions != 1 {
-            return Err(Error::InvalidRequest(format!(
-                "a topic has 1 partition in this version, not {partitions}"
-            )));
-        }
-        let _admin = self.0.admin.lock().await;
-        self.check_running()?;
-        if self.0.topics.get(topic).is_some() {
-            return Err(Error::TopicExists(topic.to_owned()));
-        }
-        let max = self.0.config.partitions_max;
-        if self.0.topics.partition_count() >= max {
-            return Err(Error::TooManyPartitions { max });
-        }
-        let topic_id = TopicId::random().map_err(Error::Storage)?;
-        let id = LogId { topic: topic.to_owned(), partition: 0, topic_id };
-        let log = {
-            let (storage, id) = (self.0.storage.clone(), id.clone());
-            blocking(move || storage.open(&id)).await?
-        };
-        let partition = self.start_partition(id, log);
-        let topic =
-            self.0.topics.insert(Topic { name: topic.to_owned(), id: topic_id, partitions: vec![partition] });
-        tracing::info!(topic = topic.name, id = %topic.id, "created topic");
-        Ok(topic.summary())
-    }
-
-    /// Deletes a topic and its messages; durable on return. Readers and producers of it fail with
-    /// [`Error::TopicNotFound`].
-    ///
-    /// # Errors
-    /// [`Error::InvalidTopicName`], [`Error::TopicNotFound`], or a storage error: then the topic is out of service and may be back
-    /// after a restart.
-    pub async fn delete_topic(&self, topic: &str) -> Result<(), Error> {
-        validate_topic_name(topic)?;
-        let _admin = self.0.admin.lock().await;
-        self.check_running()?;
-        let topic = self.0.topics.remove(topic).ok_or_else(|| Error::TopicNotFound(topic.to_owned()))?;
-        for partition in &topic.partitions {
-            partition.end(PartitionState::Deleted).await;
-            let (storage, id) = (self.0.storage.clone(), partition.core.id.clone());
-            blocking(move || storage.remove(&id)).await?;
-        }
-        tracing::info!(topic = topic.name, id = %topic.id, "deleted topic");
-        Ok(())
-    }
-
-    /// Evicts what is too old right now. Retention does so by itself; this is for the start, and for those who want to
-    /// wait for it.
-    ///
-    /// # Errors
-    /// When a log cannot be read or trimmed.
+    /// When a log cannot be read or trimmed: the first such error. All the others are evicted from nonetheless.
     pub async fn evict(&self) -> Result<(), Error> {
-        let Some(age_max) = self.0.config.retention else { return Ok(()) };
-        let cutoff: Millis = self.0.clock.now().saturating_sub(millis(age_max));
-        let cores: Vec<_> = self
-            .0
-            .topics
-            .all()
-            .iter()
-            .flat_map(|topic| topic.partitions.clone())
-            .map(|partition| partition.core)
-            .collect();
-        blocking(move || cores.iter().try_for_each(|core| retention::evict(core, cutoff).map(|_| ()))).await
+        match self.evict_all().await?.into_iter().next() {
+            Some((core, error)) => Err(core.error(error)),
+            None => Ok(()),
+        }
     }
 
-    /// Lets nothing new in: from now on produces and fetches, waiting ones too, fail with [`Error::Stopping`]. What was taken goes on.
+    /// Evicts from each partition, whatever happens to the others. Returns those that failed.
+    pub(crate) async fn evict_all(&self) -> Result<Vec<(Arc<PartitionCore>, StorageError)>, Error> {
+        let Some(age_max) = self.0.config.retention else { return Ok(Vec::new()) };
+        let cutoff: Millis = self.0.clock.now().saturating_sub(millis(age_max));
+        let topics = self.0.topics.all();
+        let cores: Vec<_> = topics
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .map(|partition| partition.core.clone())
+            .collect();
+        let failed = move |core: Arc<PartitionCore>| match retention::evict(&core, cutoff) {
+            // Deleted meanwhile.
+            Ok(_) | Err(StorageError::NotFound { .. }) => None,
+            Err(error) => Some((core, error)),
+        };
+        blocking(move || Ok(cores.into_iter().filter_map(failed).collect())).await
+    }
+
+    /// Lets nothing new in: from now on produces and fetches fail with [`Error::Stopping`], and so do those that wait
+    /// for messages or, once they get it, for room. What was taken goes on.
     pub fn begin_stop(&self) {
         self.0.stopping.store(true, Ordering::Release);
         for topic in self.0.topics.all() {
@@ -290,12 +193,13 @@ impl Broker {
         self.0.topics.wake();
     }
 
-    /// Stops: lets nothing new in, waits until everything taken is committed and answered, and closes the storage.
+    /// Stops: lets nothing new in, waits until everything taken is committed and answered and nothing is being evicted,
+    /// and closes the storage.
     ///
     /// # Errors
     /// When the storage cannot make everything durable.
     pub async fn close(&self) -> Result<(), Error> {
-        let _admin = self.0.admin.lock().await;
+        let mut admin = self.0.admin.lock().await;
         self.begin_stop();
         // All room is free only when nothing is on its way any more.
         let all = self.0.room.acquire_many(self.0.room_bytes).await;
@@ -306,11 +210,15 @@ impl Broker {
                 partition.end(PartitionState::Stopping).await;
             }
         }
+        if let Some(retention) = &mut admin.retention {
+            retention.stop().await;
+        }
+        admin.retention = None;
         let storage = self.0.storage.clone();
         blocking(move || storage.close()).await
     }
 
-    fn check_running(&self) -> Result<(), Error> {
+    pub(crate) fn check_running(&self) -> Result<(), Error> {
         if self.0.stopping.load(Ordering::Acquire) { Err(Error::Stopping) } else { Ok(()) }
     }
 }
@@ -321,14 +229,8 @@ impl fmt::Debug for Broker {
     }
 }
 
-type OpenedLog = (LogId, Arc<dyn minikafka_storage::Log>);
-
-fn open_logs(storage: &dyn Storage) -> Result<Vec<OpenedLog>, StorageError> {
-    storage.list()?.into_iter().map(|id| storage.open(&id).map(|log| (id, log))).collect()
-}
-
 /// Runs what waits for the disk on a thread that may.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {

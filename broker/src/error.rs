@@ -1,7 +1,7 @@
 //! [`Error`]: what can go wrong, by what the caller can do about it.
 
 use minikafka_record::{BatchError, Offset};
-use minikafka_storage::StorageError;
+use minikafka_storage::{StorageError, TopicId};
 
 use crate::TopicNameError;
 
@@ -97,6 +97,25 @@ pub enum Error {
         from: Offset,
         /// What storage says.
         reason: String,
+    },
+    /// Delete the topic again. It is out of service, and until that succeeds it may be back after a restart.
+    #[error(
+        "topic \"{topic}\" is out of service, but removing it failed, and it may be back after a restart: {source}"
+    )]
+    NotDeleted {
+        /// The topic.
+        topic: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// Move the directories of all but one of them away.
+    #[error("there are {} topics \"{topic}\" with messages, move all but one away; their ids are {}",
+        .ids.len(), .ids.iter().map(TopicId::to_string).collect::<Vec<_>>().join(", "))]
+    AmbiguousTopic {
+        /// The name that they share.
+        topic: String,
+        /// Their ids.
+        ids: Vec<TopicId>,
     },
     /// Look at the server's disk.
     #[error("storage failed: {0}")]

@@ -17,12 +17,14 @@
 //! **Invariant:** a reader sees nothing at or beyond the high watermark.
 //! **Invariant:** everything that waits holds permits for its bytes until it is answered.
 
+mod admin;
 mod append_clock;
 mod broker;
 mod config;
 mod description;
 mod error;
 mod fetch;
+mod opening;
 mod owner;
 mod partition;
 mod payload;

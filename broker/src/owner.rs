@@ -11,8 +11,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::BytesMut;
-use minikafka_record::{BatchBuilder, Offset};
+use bytes::{Bytes, BytesMut};
+use minikafka_record::{BATCH_HEADER_LEN, BatchBuilder, Offset};
 use minikafka_storage::{Entry, EntryKind, Epoch, Millis, StorageError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -27,6 +27,8 @@ pub(crate) const MAILBOX_LEN: usize = 1024;
 /// An entry takes no more requests once it has this many bytes: large enough for sequential reads, small enough
 /// that its batches are quickly checked and copied.
 const ENTRY_BYTES: usize = 1024 * 1024;
+/// Unused room that an entry may keep, beside a quarter of its bytes: too little to be worth a copy.
+const SLACK_BYTES: usize = 64;
 
 /// What an owner can be asked.
 #[derive(Debug)]
@@ -103,6 +105,7 @@ pub(crate) async fn run(core: Arc<PartitionCore>, mut mailbox: mpsc::Receiver<Co
 #[derive(Default)]
 struct EntryBuilder {
     requests: Vec<Produce>,
+    /// An upper bound of the entry's bytes.
     bytes: usize,
 }
 
@@ -112,7 +115,10 @@ impl EntryBuilder {
     }
 
     fn push(&mut self, produce: Produce) {
-        self.bytes += produce.payload.bytes;
+        let is_plain = |produce: &Produce| matches!(produce.payload.form, Form::Messages(_));
+        // Plain messages in a row share one header.
+        let shared = is_plain(&produce) && self.requests.last().is_some_and(is_plain);
+        self.bytes += produce.payload.bytes - if shared { BATCH_HEADER_LEN } else { 0 };
         self.requests.push(produce);
     }
 }
@@ -149,11 +155,18 @@ fn append(core: &Arc<PartitionCore>, builder: EntryBuilder) {
         record_count: end.since(bounds.end) as u32,
         append_time,
         kind: EntryKind::Data,
-        payload: payload.freeze(),
+        payload: freeze_tight(payload),
     };
     let core_at_completion = core.clone();
     core.log
         .append(vec![entry], Box::new(move |outcome| complete(&core_at_completion, end, waiters, &outcome)));
+}
+
+/// Freezes an entry's bytes. They stay in memory for as long as the entry is cached or stored there, so room that
+/// the upper bound took too much is not kept: small messages are copied, large ones fill their room anyhow.
+fn freeze_tight(payload: BytesMut) -> Bytes {
+    let tight = payload.len() + payload.len() / 4 + SLACK_BYTES;
+    if payload.capacity() > tight { Bytes::copy_from_slice(&payload) } else { payload.freeze() }
 }
 
 /// Encodes requests one behind the other: a batch stays as it is, plain messages in a row share one.

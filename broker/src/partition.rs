@@ -118,6 +118,8 @@ impl Partition {
         // What is larger than all the room there is goes alone.
         let bytes = payload.waiting_bytes().min(self.core.room_bytes as usize) as u32;
         let room = self.core.room.clone().acquire_many_owned(bytes).await.map_err(|_| Error::Stopping)?;
+        // Waiting for room may have outlasted the partition's service.
+        self.core.check_open()?;
         let (reply, answer) = oneshot::channel();
         let command = Command::Produce(Produce { payload, reply, room });
         // After a stop or a deletion the owner takes nothing more.
@@ -182,6 +184,14 @@ impl PartitionCore {
         if !self.retention_armed.swap(true, Ordering::AcqRel) {
             self.retention.push(self);
         }
+    }
+
+    /// Retention is done with this partition, until there is something to evict one day. Only the retention task may
+    /// say so: nobody else knows whether it has the partition still.
+    pub(crate) fn disarm_retention(self: &Arc<Self>) {
+        self.retention_armed.store(false, Ordering::Release);
+        // Something may have been committed since it was looked at.
+        self.arm_retention();
     }
 
     pub(crate) fn set_state(&self, state: PartitionState) {

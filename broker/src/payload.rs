@@ -5,7 +5,7 @@ use minikafka_record::{BATCH_HEADER_LEN, BatchBuilder, Header, RecordBatch};
 
 use crate::Error;
 
-/// What a request per message costs in memory while it waits, beside its bytes.
+/// What a request costs in memory while it waits, beside its messages.
 const REQUEST_OVERHEAD_BYTES: usize = 512;
 
 /// What a producer brings: a list of messages, or a record batch that it has encoded itself.
@@ -36,6 +36,8 @@ pub struct CheckedPayload {
     pub(crate) form: Form,
     /// An upper bound of the bytes it takes up in an entry.
     pub(crate) bytes: usize,
+    /// What it takes up beside them while it waits.
+    overhead_bytes: usize,
     pub(crate) count: u32,
 }
 
@@ -58,7 +60,7 @@ impl Payload {
 impl CheckedPayload {
     /// Bytes that it occupies while it waits.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.bytes + REQUEST_OVERHEAD_BYTES
+        self.bytes + self.overhead_bytes
     }
 }
 
@@ -75,7 +77,11 @@ fn check_messages(messages: Vec<NewMessage>, bytes_max: usize) -> Result<Checked
         return Err(Error::MessageTooLarge { size: bytes, max: bytes_max });
     }
     let count = u32::try_from(messages.len()).expect("a record has bytes, and they are limited");
-    Ok(CheckedPayload { form: Form::Messages(messages), bytes, count })
+    let headers: usize = messages.iter().map(|message| message.headers.len()).sum();
+    // A small message takes up far more as a struct than as bytes.
+    let overhead_bytes =
+        REQUEST_OVERHEAD_BYTES + messages.len() * size_of::<NewMessage>() + headers * size_of::<Header>();
+    Ok(CheckedPayload { form: Form::Messages(messages), bytes, overhead_bytes, count })
 }
 
 fn check_batch(bytes: Bytes, bytes_max: usize) -> Result<CheckedPayload, Error> {
@@ -85,5 +91,10 @@ fn check_batch(bytes: Bytes, bytes_max: usize) -> Result<CheckedPayload, Error> 
     let batch = RecordBatch::parse(bytes)?;
     batch.validate()?;
     let count = u32::try_from(batch.count()).expect("the count of a batch is an i32");
-    Ok(CheckedPayload { bytes: batch.bytes().len(), form: Form::Batch(batch), count })
+    Ok(CheckedPayload {
+        bytes: batch.bytes().len(),
+        form: Form::Batch(batch),
+        overhead_bytes: REQUEST_OVERHEAD_BYTES,
+        count,
+    })
 }

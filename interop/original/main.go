@@ -25,7 +25,7 @@ const timeout = 10 * time.Second
 type consumer struct {
 	client   pb.MiniKafkaClient
 	topic    string
-	readFrom uint64
+	readFrom uint32
 }
 
 func (c *consumer) poll() ([][]byte, error) {
@@ -44,7 +44,7 @@ func (c *consumer) poll() ([][]byte, error) {
 	return messages, nil
 }
 
-func send(client pb.MiniKafkaClient, topic string, message []byte) (uint64, error) {
+func send(client pb.MiniKafkaClient, topic string, message []byte) (uint32, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	request := &pb.ProduceRequest{Topic: &pb.Topic{Topic: topic}, Payload: &pb.Payload{Payload: message}}
@@ -74,7 +74,7 @@ func main() {
 	check("an unknown topic is an error that says so",
 		status.Code(err) == codes.NotFound && strings.Contains(err.Error(), "topic"), err)
 
-	for want := uint64(1); want <= 100; want++ {
+	for want := uint32(1); want <= 100; want++ {
 		number, err := send(client, topic, fmt.Appendf(nil, "message %d", want))
 		if err != nil || number != want {
 			log.Fatalf("FAILED: number %d instead of %d: %v", number, want, err)

@@ -92,8 +92,8 @@ impl RecordBatch {
         }
     }
 
-    /// Checks everything that a log relies on: checksum, attributes, counts, and that each record can be read.
-    /// Allocates nothing.
+    /// Checks everything that a log relies on: checksum, attributes, counts, that each record can be read, and that
+    /// the maximum timestamp is theirs. Allocates nothing.
     ///
     /// # Errors
     /// The first rule that is broken.
@@ -102,16 +102,24 @@ impl RecordBatch {
         self.validate_attributes()?;
         self.validate_counts()?;
         let mut input = &self.bytes[BATCH_HEADER_LEN..];
+        let mut max_timestamp = i64::MIN;
         for index in 0..self.header.count as u32 {
             let deltas =
                 record::take(&mut input, &mut Discard).map_err(|rule| BatchError::Record { index, rule })?;
             if deltas.offset as u32 != index {
                 return Err(BatchError::Record { index, rule: "its offset delta is out of sequence" });
             }
+            max_timestamp = max_timestamp.max(self.header.timestamp(deltas));
         }
-        match input.len() {
-            0 => Ok(()),
-            extra => Err(BatchError::TrailingBytes { extra }),
+        if !input.is_empty() {
+            return Err(BatchError::TrailingBytes { extra: input.len() });
+        }
+        // As in Kafka: records without a timestamp count as -1, so a batch of nothing else has a maximum of -1.
+        match self.header.max_timestamp {
+            claimed if claimed != max_timestamp => {
+                Err(BatchError::MaxTimestamp { claimed, found: max_timestamp })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -121,6 +129,12 @@ impl RecordBatch {
             None => return Err(BatchError::Attributes { attributes, rule: "unknown compression" }),
             Some(Compression::None) => {}
             Some(codec) => return Err(BatchError::Compression(codec.name())),
+        }
+        if self.header.has_append_time() {
+            return Err(BatchError::Attributes { attributes, rule: "append times are the server's own" });
+        }
+        if self.header.has_unknown_attributes() {
+            return Err(BatchError::Attributes { attributes, rule: "undefined bits are set" });
         }
         if self.header.is_control() {
             return Err(BatchError::Attributes { attributes, rule: "control batches are the server's own" });
@@ -159,20 +173,30 @@ impl RecordBatch {
         Records { header: self.header, rest: self.bytes.slice(BATCH_HEADER_LEN..), index: 0 }
     }
 
-    /// Copies the batch to the end of `out` with the offset and leader epoch that the log assigns. Records
-    /// without a timestamp get `append_time`, in milliseconds since the Unix epoch.
+    /// Copies the batch to the end of `out` with the offset and leader epoch that the log assigns. When no record
+    /// has a timestamp, all get `append_time`, in milliseconds since the Unix epoch.
     pub fn append_to(&self, out: &mut BytesMut, base_offset: Offset, leader_epoch: i32, append_time: i64) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
         let copy = &mut out[start..];
         put(copy, header::BASE_OFFSET, &base_offset.as_i64().to_be_bytes());
         put(copy, header::LEADER_EPOCH, &leader_epoch.to_be_bytes());
-        if self.header.max_timestamp == NO_TIMESTAMP {
-            put(copy, header::BASE_TIMESTAMP, &append_time.to_be_bytes());
+        if self.lacks_timestamps() {
+            // All deltas are what leads from the base to -1, and now they lead to the append time.
+            let shift = append_time.wrapping_sub(NO_TIMESTAMP);
+            let base_timestamp = self.header.base_timestamp.wrapping_add(shift);
+            put(copy, header::BASE_TIMESTAMP, &base_timestamp.to_be_bytes());
             put(copy, header::MAX_TIMESTAMP, &append_time.to_be_bytes());
             let crc = crc32c(&copy[header::ATTRIBUTES..]);
             put(copy, header::CRC, &crc.to_be_bytes());
         }
+    }
+
+    /// Whether no record has a timestamp. The maximum alone does not say so, because among records from before 1970
+    /// -1 is a timestamp like others. Such batches are rare, so nearly always the maximum settles it.
+    fn lacks_timestamps(&self) -> bool {
+        self.header.max_timestamp == NO_TIMESTAMP
+            && self.records().all(|record| record.is_ok_and(|record| record.timestamp == NO_TIMESTAMP))
     }
 }
 
@@ -204,7 +228,7 @@ impl Iterator for Records {
         let Keep { key, value, headers, .. } = keep;
         let record = Record {
             offset: self.header.base_offset.plus(deltas.offset.max(0) as u64),
-            timestamp: self.header.base_timestamp.wrapping_add(deltas.timestamp),
+            timestamp: self.header.timestamp(deltas),
             key,
             value,
             headers,

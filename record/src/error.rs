@@ -59,6 +59,14 @@ pub enum BatchError {
         /// What contradicts.
         rule: &'static str,
     },
+    /// The header's maximum timestamp is not that of the records: look-ups by time would miss some.
+    #[error("record batch claims a maximum timestamp of {claimed}, the largest of its records is {found}")]
+    MaxTimestamp {
+        /// In the header.
+        claimed: i64,
+        /// Of the records.
+        found: i64,
+    },
     /// A record that cannot be read.
     #[error("record {index} of the batch is malformed: {rule}")]
     Record {

@@ -1,6 +1,6 @@
 //! [`BatchHeader`], the first 61 bytes of a batch.
 
-use crate::{BatchError, Offset};
+use crate::{BatchError, Offset, record::Deltas};
 
 /// Bytes of a batch header.
 pub const BATCH_HEADER_LEN: usize = 61;
@@ -28,10 +28,14 @@ pub(crate) const COUNT: usize = 57;
 
 /// The one format there is.
 pub(crate) const MAGIC_V2: i8 = 2;
-/// Attribute bits: codec, timestamp type, transactional, control, delete horizon.
+/// Attribute bits: codec, timestamp type, transactional, control. The delete horizon (0x40) is for compaction,
+/// which is not here.
 const CODEC_BITS: i16 = 0x07;
+const APPEND_TIME_BIT: i16 = 0x08;
 const TRANSACTIONAL_BIT: i16 = 0x10;
 const CONTROL_BIT: i16 = 0x20;
+/// The bits that mean something here.
+const KNOWN_BITS: i16 = CODEC_BITS | APPEND_TIME_BIT | TRANSACTIONAL_BIT | CONTROL_BIT;
 
 /// How the records of a batch are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +134,21 @@ impl BatchHeader {
     /// Whether the batch holds control records, which only a broker writes.
     pub fn is_control(&self) -> bool {
         self.attributes & CONTROL_BIT != 0
+    }
+
+    /// Whether the maximum timestamp is the append time of all records, which only a broker says.
+    pub fn has_append_time(&self) -> bool {
+        self.attributes & APPEND_TIME_BIT != 0
+    }
+
+    /// Whether there are attribute bits without a meaning here.
+    pub fn has_unknown_attributes(&self) -> bool {
+        self.attributes & !KNOWN_BITS != 0
+    }
+
+    /// The timestamp of a record. It wraps around, as the difference that the builder took did.
+    pub(crate) fn timestamp(&self, deltas: Deltas) -> i64 {
+        self.base_timestamp.wrapping_add(deltas.timestamp)
     }
 
     /// The offset after the last record.

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use minikafka_broker::{Broker, BrokerConfig, Error};
 use minikafka_record::Offset;
-use minikafka_storage::memory::MemoryStorage;
+use minikafka_storage::{Storage, memory::MemoryStorage};
 
-use crate::setup::{produce, values};
+use crate::{
+    rig::Rig,
+    setup::{produce, values},
+};
 
 #[tokio::test]
 async fn full_memory_refuses_and_recovers_when_space_returns() {
@@ -21,4 +24,35 @@ async fn full_memory_refuses_and_recovers_when_space_returns() {
     broker.delete_topic("other").await.unwrap();
     let produced = produce(&broker, "t", &"y".repeat(1000)).await.unwrap();
     assert_eq!(produced.base_offset, Offset::new(1), "a refused message takes no number");
+}
+
+#[tokio::test]
+async fn a_failed_creation_leaves_nothing_behind() {
+    let (storage, rig) = Rig::new();
+    let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
+    rig.fail("open t");
+    assert!(matches!(broker.create_topic("t", 1).await, Err(Error::Storage(_))));
+    assert!(storage.list().unwrap().is_empty());
+    rig.mend("open t");
+    produce(&broker, "t", "x").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_deletion_says_so_and_is_finished_before_the_name_is_used_again() {
+    let (storage, rig) = Rig::new();
+    let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
+    produce(&broker, "t", "old").await.unwrap();
+    rig.fail("remove t");
+    for _ in 0..2 {
+        let error = broker.delete_topic("t").await.unwrap_err();
+        assert!(matches!(error, Error::NotDeleted { .. }));
+        assert!(error.to_string().contains("removing it failed"), "{error}");
+    }
+    assert!(matches!(broker.partition("t", None), Err(Error::TopicNotFound(_))));
+    assert!(matches!(produce(&broker, "t", "new").await, Err(Error::NotDeleted { .. })));
+    rig.mend("remove t");
+    produce(&broker, "t", "new").await.unwrap();
+    assert_eq!(storage.list().unwrap().len(), 1);
+    broker.delete_topic("t").await.unwrap();
+    assert!(matches!(broker.delete_topic("t").await, Err(Error::TopicNotFound(_))));
 }

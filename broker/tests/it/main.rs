@@ -7,5 +7,6 @@ mod fetch;
 mod produce;
 mod restart;
 mod retention;
+mod rig;
 mod setup;
 mod topics;

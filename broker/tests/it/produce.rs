@@ -1,10 +1,16 @@
 //! Producing.
 
 use bytes::Bytes;
-use minikafka_broker::{BrokerConfig, Error, NewMessage, Payload};
+use minikafka_broker::{
+    Broker, BrokerConfig, CheckedPayload, Error, NewMessage, Partition, Payload, Produced,
+};
 use minikafka_record::{BatchBuilder, Header, Offset};
+use tokio::task::JoinHandle;
 
-use crate::setup::{memory_broker, message, messages, produce, values};
+use crate::{
+    rig::Rig,
+    setup::{memory_broker, message, messages, produce, values},
+};
 
 #[tokio::test]
 async fn messages_are_numbered_in_the_order_of_the_calls() {
@@ -114,29 +120,94 @@ async fn what_breaks_a_rule_is_refused_and_takes_no_number() {
     assert_eq!(produce(&broker, "t", "first").await.unwrap().base_offset, Offset::ZERO);
 }
 
+/// Starts a produce and lets it go as far as it gets by itself.
+async fn begin(partition: &Partition, payload: CheckedPayload) -> JoinHandle<Result<Produced, Error>> {
+    let partition = partition.clone();
+    let producing = tokio::spawn(async move { partition.produce(payload).await?.await });
+    // Each yield lets the producer and the owner run as far as they can: there is one thread.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    producing
+}
+
 #[tokio::test]
 async fn producers_wait_for_room_and_nobody_is_dropped() {
-    let broker = memory_broker(BrokerConfig { waiting_bytes_max: 4096, ..BrokerConfig::default() }).await;
+    let (storage, rig) = Rig::new();
+    let config = BrokerConfig { waiting_bytes_max: 4096, ..BrokerConfig::default() };
+    let broker = Broker::open(storage, config).await.unwrap();
     let partition = broker.partition_to_produce("t", None).await.unwrap();
-    let producers: Vec<_> = (0..20)
-        .map(|_| {
-            let (broker, partition) = (broker.clone(), partition.clone());
-            tokio::spawn(async move {
-                for _ in 0..20 {
-                    partition
-                        .produce(broker.check(messages(&[&"x".repeat(500)])).unwrap())
-                        .await
-                        .unwrap()
-                        .await
-                        .unwrap();
-                }
-            })
-        })
-        .collect();
-    for producer in producers {
-        producer.await.unwrap();
+    rig.hold("append");
+    let mut producers = Vec::new();
+    for _ in 0..20 {
+        producers.push(begin(&partition, broker.check(messages(&[&"x".repeat(500)])).unwrap()).await);
     }
-    assert_eq!(partition.bounds().high_watermark, Offset::new(400));
+    let taken = partition.bounds().end.get();
+    // Each takes up more than 1000 bytes with all that belongs to it.
+    assert!((1..=4).contains(&taken), "{taken} were taken while there is room for 4 at most");
+    rig.release("append");
+    let mut offsets = Vec::new();
+    for producer in producers {
+        offsets.push(producer.await.unwrap().unwrap().base_offset.get());
+    }
+    assert_eq!(offsets, (0..20).collect::<Vec<_>>(), "first come, first served");
+}
+
+#[tokio::test]
+async fn small_messages_and_headers_take_up_room_as_large_as_they_are() {
+    let many = messages(&["x"; 500]);
+    let headers = vec![Header { name: Bytes::new(), value: None }; 1000];
+    let with_headers = Payload::Messages(vec![NewMessage { headers, ..message("x") }]);
+    for payload in [many, with_headers] {
+        let (storage, rig) = Rig::new();
+        let config = BrokerConfig { waiting_bytes_max: 32 * 1024, ..BrokerConfig::default() };
+        let broker = Broker::open(storage, config).await.unwrap();
+        let partition = broker.partition_to_produce("t", None).await.unwrap();
+        rig.hold("append");
+        let large = begin(&partition, broker.check(payload).unwrap()).await;
+        let end = partition.bounds().end;
+        let next = begin(&partition, broker.check(messages(&["next"])).unwrap()).await;
+        assert!(end > Offset::ZERO && partition.bounds().end == end, "the next one waits");
+        rig.release("append");
+        large.await.unwrap().unwrap();
+        assert_eq!(next.await.unwrap().unwrap().base_offset, end);
+    }
+}
+
+#[tokio::test]
+async fn who_still_waits_for_room_at_a_stop_is_told_so() {
+    let (storage, rig) = Rig::new();
+    let config = BrokerConfig { waiting_bytes_max: 100, ..BrokerConfig::default() };
+    let broker = Broker::open(storage, config).await.unwrap();
+    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    rig.hold("append");
+    let taken = begin(&partition, broker.check(messages(&["taken"])).unwrap()).await;
+    let waiting = begin(&partition, broker.check(messages(&["waiting"])).unwrap()).await;
+    broker.begin_stop();
+    rig.release("append");
+    assert_eq!(taken.await.unwrap().unwrap().base_offset, Offset::ZERO);
+    assert!(matches!(waiting.await.unwrap(), Err(Error::Stopping)));
+    assert_eq!(partition.bounds().end, Offset::new(1));
+}
+
+#[tokio::test]
+async fn an_entry_keeps_little_more_memory_than_it_has_bytes() {
+    let (storage, rig) = Rig::new();
+    let broker = Broker::open(storage, BrokerConfig::default()).await.unwrap();
+    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    for (count, value) in [(1, 1), (1, 100_000), (500, 1), (500, 100)] {
+        let value = "x".repeat(value);
+        let mut pending = Vec::new();
+        for _ in 0..count {
+            pending.push(partition.produce(broker.check(messages(&[&value])).unwrap()).await.unwrap());
+        }
+        for pending in pending {
+            pending.await.unwrap();
+        }
+    }
+    for (len, capacity) in rig.payloads() {
+        assert!(capacity <= len + len / 4 + 64, "{len} bytes pin {capacity}");
+    }
 }
 
 #[tokio::test]

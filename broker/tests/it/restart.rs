@@ -1,10 +1,19 @@
 //! Stopping and starting again.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    future::Future,
+    path::Path,
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use minikafka_broker::{Broker, BrokerConfig, Error};
 use minikafka_record::Offset;
-use minikafka_storage::filesystem::{FileStorage, Options};
+use minikafka_storage::{
+    LogId, Storage, TopicId,
+    filesystem::{FileStorage, Options},
+    memory::MemoryStorage,
+};
 
 use crate::setup::{memory_broker, messages, produce, values};
 
@@ -88,4 +97,94 @@ async fn a_stopped_broker_says_so() {
     broker.close().await.unwrap();
     assert!(matches!(broker.create_topic("u", 1).await, Err(Error::Stopping)));
     assert!(matches!(broker.delete_topic("t").await, Err(Error::Stopping)));
+}
+
+/// A caller that goes away as soon as it has asked.
+fn ask_and_go(asking: impl Future) {
+    let mut asking = Box::pin(asking);
+    let _ = asking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_while_a_topic_is_created_hides_nothing() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = open(dir.path()).await;
+        ask_and_go(produce(&broker, "t", "gone"));
+        for number in 0..10 {
+            produce(&broker, "t", &number.to_string()).await.unwrap();
+        }
+        broker.close().await.unwrap();
+        drop(broker);
+        assert_eq!(FileStorage::open(dir.path(), Options::default()).unwrap().list().unwrap().len(), 1);
+        let broker = open(dir.path()).await;
+        assert_eq!(values(&broker.partition("t", None).unwrap(), 0).await.len(), 10);
+        broker.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_while_a_topic_is_deleted_brings_nothing_back() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = open(dir.path()).await;
+        produce(&broker, "t", "old").await.unwrap();
+        ask_and_go(broker.delete_topic("t"));
+        // The deletion has its turn already.
+        broker.create_topic("t", 1).await.unwrap();
+        produce(&broker, "t", "new").await.unwrap();
+        broker.close().await.unwrap();
+        drop(broker);
+        let broker = open(dir.path()).await;
+        assert_eq!(values(&broker.partition("t", None).unwrap(), 0).await, ["new"]);
+        broker.close().await.unwrap();
+    }
+}
+
+/// A log of topic "t" with this id.
+fn log_id(id: u8) -> LogId {
+    LogId { topic: "t".to_owned(), partition: 0, topic_id: TopicId::from_bytes([id; 16]) }
+}
+
+#[tokio::test]
+async fn of_two_topics_with_one_name_the_empty_one_goes() {
+    for used in [1, 2] {
+        let storage = Arc::new(MemoryStorage::new(u64::MAX));
+        storage.open(&log_id(used)).unwrap();
+        let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
+        produce(&broker, "t", "x").await.unwrap();
+        drop(broker);
+        storage.open(&log_id(3 - used)).unwrap();
+        storage.open(&log_id(3)).unwrap();
+        let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
+        assert_eq!(values(&broker.partition("t", None).unwrap(), 0).await, ["x"]);
+        assert_eq!(storage.list().unwrap(), [log_id(used)]);
+    }
+}
+
+#[tokio::test]
+async fn of_empty_topics_with_one_name_one_stays() {
+    let storage = Arc::new(MemoryStorage::new(u64::MAX));
+    (1..4).for_each(|id| drop(storage.open(&log_id(id)).unwrap()));
+    let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
+    broker.partition("t", None).unwrap();
+    assert_eq!(storage.list().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn two_topics_with_messages_and_one_name_are_not_started() {
+    let storage = Arc::new(MemoryStorage::new(u64::MAX));
+    for id in [1, 2] {
+        let other = Arc::new(MemoryStorage::new(u64::MAX));
+        other.open(&log_id(id)).unwrap();
+        let broker = Broker::open(other.clone(), BrokerConfig::default()).await.unwrap();
+        produce(&broker, "t", "x").await.unwrap();
+        let entries = other.open(&log_id(id)).unwrap().entries(0..1, 1).unwrap();
+        storage.open(&log_id(id)).unwrap().append(entries, Box::new(|outcome| outcome.unwrap()));
+    }
+    let error = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap_err().to_string();
+    for part in ["\"t\"", &"01".repeat(16), &"02".repeat(16)] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(storage.list().unwrap().len(), 2, "nothing was removed");
 }

@@ -9,7 +9,10 @@ use minikafka_storage::{
     memory::MemoryStorage,
 };
 
-use crate::setup::{ManualClock, memory_broker, produce, values};
+use crate::{
+    rig::Rig,
+    setup::{ManualClock, memory_broker, produce, values},
+};
 
 fn config(retention: Duration, clock: &Arc<ManualClock>) -> BrokerConfig {
     BrokerConfig { retention: Some(retention), clock: clock.clone(), ..BrokerConfig::default() }
@@ -114,4 +117,91 @@ async fn without_a_retention_nothing_goes() {
     clock.pass(Duration::from_secs(1_000_000_000));
     broker.evict().await.unwrap();
     assert_eq!(values(&broker.partition("t", None).unwrap(), 0).await, ["x"]);
+}
+
+/// A config whose messages are gone almost at once.
+fn short() -> BrokerConfig {
+    BrokerConfig { retention: Some(Duration::from_millis(50)), ..BrokerConfig::default() }
+}
+
+#[tokio::test]
+async fn one_failed_eviction_stops_neither_the_start_nor_the_others() {
+    let (storage, rig) = Rig::new();
+    let clock = ManualClock::at(1_000_000);
+    let config = config(Duration::from_secs(10), &clock);
+    let broker = Broker::open(storage.clone(), config.clone()).await.unwrap();
+    for topic in ["a", "b", "c"] {
+        produce(&broker, topic, "x").await.unwrap();
+    }
+    drop(broker);
+    clock.pass(Duration::from_secs(11));
+    rig.fail("trim b");
+    let broker = Broker::open(storage, config).await.unwrap();
+    let start = |topic| broker.partition(topic, None).unwrap().bounds().start;
+    assert_eq!(["a", "b", "c"].map(start), [Offset::new(1), Offset::ZERO, Offset::new(1)]);
+    for topic in ["a", "b", "c"] {
+        produce(&broker, topic, "y").await.unwrap();
+    }
+    clock.pass(Duration::from_secs(11));
+    let error = broker.evict().await.unwrap_err();
+    assert!(error.to_string().contains("trim b"), "{error}");
+    assert_eq!(["a", "b", "c"].map(start), [Offset::new(2), Offset::ZERO, Offset::new(2)]);
+}
+
+#[tokio::test]
+async fn a_failed_eviction_is_tried_again_by_itself() {
+    let (storage, rig) = Rig::new();
+    rig.fail("trim t");
+    let broker = Broker::open(storage, short()).await.unwrap();
+    produce(&broker, "t", "x").await.unwrap();
+    rig.seen("trim t failed", 1).await;
+    rig.mend("trim t");
+    rig.seen("trim t done", 1).await;
+}
+
+#[tokio::test]
+async fn some_partitions_are_evicted_from_at_a_time_and_no_more() {
+    let (storage, rig) = Rig::new();
+    let broker = Broker::open(storage, short()).await.unwrap();
+    let topics: Vec<String> = (0..30).map(|number| format!("t{number}")).collect();
+    for topic in &topics {
+        rig.hold(&format!("trim {topic}"));
+        produce(&broker, topic, "x").await.unwrap();
+    }
+    let trims = |events: &[String]| events.iter().filter(|event| event.starts_with("trim")).count();
+    rig.until(|events| trims(events) >= 8).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(trims(&rig.events()), 8, "bounded, and one that takes long does not stop the others");
+    for topic in &topics {
+        rig.release(&format!("trim {topic}"));
+    }
+    for topic in &topics {
+        rig.seen(&format!("trim {topic} done"), 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_the_eviction_that_runs_and_nothing_is_evicted_after_it() {
+    let (storage, rig) = Rig::new();
+    let broker = Broker::open(storage, short()).await.unwrap();
+    rig.hold("trim t");
+    produce(&broker, "t", "x").await.unwrap();
+    rig.seen("trim t", 1).await;
+    let closing = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.close().await }
+    });
+    // The stop has come as far as the retention task when producers and readers have heard of it.
+    while broker.partition("t", None).unwrap().is_open() {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!rig.events().contains(&"close".to_owned()));
+    rig.release("trim t");
+    closing.await.unwrap().unwrap();
+    assert_eq!(rig.events()[rig.events().len() - 3..], ["trim t", "trim t done", "close"]);
 }

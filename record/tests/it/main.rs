@@ -17,7 +17,9 @@ struct Message {
 
 fn message() -> impl Strategy<Value = Message> {
     let bytes = || vec(any::<u8>(), 0..40);
-    (any::<i64>(), option::of(bytes()), option::of(bytes()), vec((bytes(), option::of(bytes())), 0..4))
+    // Few timestamps around -1, which means none, and the extremes, whose differences wrap around.
+    let timestamp = prop_oneof![any::<i64>(), -3..3i64, Just(i64::MIN), Just(i64::MAX)];
+    (timestamp, option::of(bytes()), option::of(bytes()), vec((bytes(), option::of(bytes())), 0..4))
         .prop_map(|(timestamp, key, value, headers)| Message { timestamp, key, value, headers })
 }
 
@@ -74,9 +76,11 @@ proptest! {
         moved.validate().unwrap();
         prop_assert_eq!((moved.base_offset(), moved.header().leader_epoch), (Offset::new(base), 5));
         prop_assert_eq!(moved.end_offset(), Offset::new(base).plus(messages.len() as u64));
-        if batch.header().max_timestamp != -1 {
-            prop_assert_eq!(read(&moved), messages);
+        let mut expected = messages;
+        if expected.iter().all(|message| message.timestamp == -1) {
+            expected.iter_mut().for_each(|message| message.timestamp = 1234);
         }
+        prop_assert_eq!(read(&moved), expected);
     }
 
     #[test]
@@ -100,17 +104,17 @@ proptest! {
             body[2..6].copy_from_slice(&(count - 1).to_be_bytes());
             body[22..30].copy_from_slice(&(-1i64).to_be_bytes());
             body[36..40].copy_from_slice(&count.to_be_bytes());
+            let timestamps = framed(&body).records().map_while(Result::ok).map(|record| record.timestamp);
+            let max_timestamp = timestamps.max().unwrap_or(-1);
+            body[14..22].copy_from_slice(&max_timestamp.to_be_bytes());
         }
-        let mut bytes = vec![0; 21];
-        bytes[8..12].copy_from_slice(&(body.len() as i32 + 9).to_be_bytes());
-        bytes[16] = 2;
-        bytes[17..21].copy_from_slice(&minikafka_record::crc32c(&body).to_be_bytes());
-        bytes.extend(body);
-        let batch = RecordBatch::parse(bytes.into()).unwrap();
+        let batch = framed(&body);
         let all_read = batch.records().all(|record| record.is_ok());
         if batch.validate().is_ok() {
             prop_assert!(all_read, "what is accepted can be read");
             prop_assert_eq!(batch.records().count(), batch.count());
+            let max_timestamp = batch.records().map(|record| record.unwrap().timestamp).max();
+            prop_assert_eq!(Some(batch.header().max_timestamp), max_timestamp);
         }
     }
 
@@ -121,6 +125,16 @@ proptest! {
             let _ = (batch.validate(), batch.records().size_hint(), batch.records().count());
         }
     }
+}
+
+/// What a batch has under its checksum, with a sound front.
+fn framed(body: &[u8]) -> RecordBatch {
+    let mut bytes = vec![0; 21];
+    bytes[8..12].copy_from_slice(&(body.len() as i32 + 9).to_be_bytes());
+    bytes[16] = 2;
+    bytes[17..21].copy_from_slice(&minikafka_record::crc32c(body).to_be_bytes());
+    bytes.extend(body);
+    RecordBatch::parse(bytes.into()).unwrap()
 }
 
 /// Written by kafka-python 3, an independent implementation.
@@ -168,9 +182,16 @@ fn each_rule_is_named() {
         (16, &[1], "format 1 is not supported"),
         (21, &[0, 1], "compression gzip is not supported"),
         (21, &[0, 7], "unknown compression"),
+        (21, &[0, 0x08], "append times are the server's own"),
+        (21, &[0, 0x40], "undefined bits"),
+        (21, &[0x80, 0], "undefined bits"),
         (21, &[0, 0x20], "control batches"),
         (21, &[0, 0x10], "transactions"),
         (43, &[0, 0, 0, 0, 0, 0, 0, 9], "idempotent producers"),
+        (35, &[0, 0, 0, 0, 0, 0, 0, 6], "claims a maximum timestamp of 6, the largest of its records is 7"),
+        (35, &[0, 0, 0, 0, 0, 0, 0, 8], "claims a maximum timestamp of 8, the largest of its records is 7"),
+        (35, &[0xff; 8], "claims a maximum timestamp of -1, the largest of its records is 7"),
+        (27, &[0xff; 8], "claims a maximum timestamp of 7, the largest of its records is -1"),
         (57, &[0, 0, 0, 0], "at least one record"),
         (57, &[0x7f, 0xff, 0xff, 0xff], "last offset delta is the count less one"),
         (23, &[0, 0, 0, 9], "last offset delta is the count less one"),
@@ -183,4 +204,27 @@ fn each_rule_is_named() {
     }
     let many = patched(23, &[0, 0, 0x0f, 0xff]).unwrap_err();
     assert!(matches!(many, BatchError::Count { .. }));
+}
+
+#[test]
+fn without_timestamps_the_append_time_is_taken_however_the_batch_says_so() {
+    let mut builder = BatchBuilder::new();
+    (0..3).for_each(|_| builder.push(-1, None, Some(b"value"), &[]));
+    let plain = builder.finish(Offset::ZERO, 0);
+    // The same timestamps, as a base of 0 and deltas of -1: the third byte of each record, zigzag-encoded.
+    let mut shifted = plain.to_vec();
+    let record_len = (plain.len() - 61) / 3;
+    shifted[27..35].fill(0);
+    (0..3).for_each(|record| shifted[61 + record * record_len + 2] = 1);
+    let crc = minikafka_record::crc32c(&shifted[21..]).to_be_bytes();
+    shifted[17..21].copy_from_slice(&crc);
+    for bytes in [plain, shifted.into()] {
+        let batch = RecordBatch::parse(bytes).unwrap();
+        batch.validate().unwrap();
+        let mut out = BytesMut::new();
+        batch.append_to(&mut out, Offset::ZERO, 0, 1234);
+        let stored = RecordBatch::parse(out.freeze()).unwrap();
+        stored.validate().unwrap();
+        assert!(read(&stored).iter().all(|message| message.timestamp == 1234));
+    }
 }
