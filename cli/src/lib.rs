@@ -7,13 +7,14 @@
 //! | `minikafka` | lists, describes, creates and deletes topics | [`topic`] |
 //!
 //! All of them: data on stdout, talk on stderr. They exit with 0 when they did what they were told, 1 when they
-//! could not, 2 when they were told nonsense. Flags take one dash or two.
+//! could not, 2 when they were told nonsense, 130 when Ctrl-C cut them short. Flags take one dash or two.
 
 mod command_line;
 pub mod consume;
 mod count;
 mod exit;
 mod host;
+mod interrupt;
 pub mod produce;
 pub mod topic;
 

@@ -1,8 +1,9 @@
 //! The errors of a producer. Their variants say what the caller can do.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use crate::AddressError;
 
@@ -38,7 +39,7 @@ pub enum SendError {
     #[error("refused: {0}")]
     Refused(Arc<Refusal>),
     /// The server kept asking to come back later until the delivery timeout was over: try again. Not stored.
-    #[error("refused for {waited:?}: {refusal}")]
+    #[error("refused for {}: {refusal}", Seconds(*.waited))]
     Busy {
         /// What the server said last.
         refusal: Arc<Refusal>,
@@ -46,7 +47,7 @@ pub enum SendError {
         waited: Duration,
     },
     /// The server could not be reached in the delivery timeout: try again. Not stored.
-    #[error("not sent within {waited:?}: {cause}")]
+    #[error("not sent within {}: {cause}", Seconds(*.waited))]
     Unreachable {
         /// What went wrong last.
         cause: Arc<str>,
@@ -55,7 +56,7 @@ pub enum SendError {
     },
     /// The message waited its turn behind others until the delivery timeout was over: try again, or send more
     /// slowly. Not stored.
-    #[error("not sent within {waited:?}: the server is too slow for what is sent")]
+    #[error("not sent within {}: the server is too slow for what is sent", Seconds(*.waited))]
     Timeout {
         /// The delivery timeout.
         waited: Duration,
@@ -86,6 +87,15 @@ impl SendError {
     }
 }
 
+/// A time as people say it: "30 s", "0.5 s".
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.0.as_secs_f64())
+    }
+}
+
 /// What the server said when it refused a request.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}{}", reason_suffix(.reason))]
@@ -105,7 +115,8 @@ fn reason_suffix(reason: &str) -> String {
 
 impl From<&Status> for Refusal {
     fn from(status: &Status) -> Refusal {
-        Refusal { code: status.code(), reason: String::new(), message: status.message().to_owned() }
+        let reason = status.get_details_error_info().map_or_else(String::new, |info| info.reason);
+        Refusal { code: status.code(), reason, message: status.message().to_owned() }
     }
 }
 

@@ -33,6 +33,7 @@
 //! | the server refuses for good | the message fails; later ones go on |
 //! | the server refuses for now (disk full) | sends again after the time that the server names; later messages that were under way may be stored before |
 //! | the server finds a batch too large | sends its halves, down to single messages; likewise |
+//! | a request is so large that the server ends the stream | likewise; what else was under way was not stored and goes out over the next connection |
 //! | the server fails inside (its disk, for one) | the message fails with [`SendError::OutcomeUnknown`]; later ones go on |
 //! | the server stops gracefully | what has no reply was not stored and goes out over the next connection |
 //! | the stream breaks | what was written and has no reply fails with [`SendError::OutcomeUnknown`] and is not sent again; the rest goes out over the next connection |

@@ -13,11 +13,12 @@ use tonic::Code;
 use crate::{
     FlushError, Message, Receipt, Refusal, SendError,
     batch::{Batch, Draft},
+    error::Seconds,
     settings::Settings,
 };
 
 /// The reason of a refusal that smaller batches may avoid.
-const TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
+pub(crate) const TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
 
 /// Which of the streams, one after the other, that a producer opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub(crate) enum Ending {
     Graceful,
     /// The server does not want such streams at all: they were not stored.
     Refused(Arc<Refusal>),
+    /// The server ended it because the oldest request without a reply is too large: none of them was stored.
+    TooLarge(Arc<Refusal>),
     /// It broke: nobody knows.
     Broken(Arc<str>),
 }
@@ -216,12 +219,20 @@ impl State {
             let cause = refusal.to_string();
             return self.settle(batch, Err(outcome_unknown(&cause)));
         }
-        if is_too_large && batch.count() > 1 {
-            self.batch_bytes_max = self.batch_bytes_max.min(batch.bytes.len() / 2);
-            let halves = batch.split().expect("a batch that was encoded here can be read");
-            return halves.into_iter().for_each(|half| self.come_back(half));
+        if is_too_large {
+            return self.make_smaller(batch, refusal);
         }
         self.settle(batch, Err(SendError::Refused(refusal)));
+    }
+
+    /// Puts the halves of a batch that is too large back where it was. A single message has none: it is refused.
+    fn make_smaller(&mut self, batch: Batch, refusal: Arc<Refusal>) {
+        if batch.count() == 1 {
+            return self.settle(batch, Err(SendError::Refused(refusal)));
+        }
+        self.batch_bytes_max = self.batch_bytes_max.min(batch.bytes.len() / 2);
+        let halves = batch.split().expect("a batch that was encoded here can be read");
+        halves.into_iter().for_each(|half| self.come_back(half));
     }
 
     /// Puts a batch that is surely not stored back where it was.
@@ -254,9 +265,15 @@ impl State {
     pub(crate) fn end_session(&mut self, ending: Ending) {
         self.session = None;
         self.stream_waker = None;
-        for batch in mem::take(&mut self.in_flight).into_iter().filter_map(|request| request.batch) {
+        let mut without_reply = mem::take(&mut self.in_flight);
+        if let Ending::TooLarge(refusal) = &ending
+            && let Some(batch) = without_reply.pop_front().and_then(|request| request.batch)
+        {
+            self.make_smaller(batch, refusal.clone());
+        }
+        for batch in without_reply.into_iter().filter_map(|request| request.batch) {
             match &ending {
-                Ending::Graceful => self.come_back(batch),
+                Ending::Graceful | Ending::TooLarge(_) => self.come_back(batch),
                 Ending::Refused(refusal) => self.settle(batch, Err(SendError::Refused(refusal.clone()))),
                 Ending::Broken(cause) => {
                     self.settle(batch, Err(SendError::OutcomeUnknown { cause: cause.clone() }));
@@ -291,7 +308,7 @@ impl State {
         for index in 0..self.in_flight.len() {
             let request = &mut self.in_flight[index];
             if let Some(batch) = request.batch.take_if(|batch| batch.expires_at <= now) {
-                let cause = format!("no reply within {:?}", self.timeout);
+                let cause = format!("no reply within {}", Seconds(self.timeout));
                 self.settle(batch, Err(outcome_unknown(&cause)));
             }
         }

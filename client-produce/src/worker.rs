@@ -7,7 +7,12 @@ use tonic::{Code, Status};
 
 use minikafka_client_connection::{self as connection, Backoff, Client, causes};
 
-use crate::{Address, Refusal, outbound::Outbound, queue::Queue, state::Ending};
+use crate::{
+    Address, Refusal,
+    outbound::Outbound,
+    queue::Queue,
+    state::{Ending, TOO_LARGE},
+};
 
 /// See the module. When it is dropped, whatever is left has failed.
 #[derive(Debug)]
@@ -75,6 +80,10 @@ impl Worker {
             Some(Err(status)) => ending(&status),
             Some(Ok(())) | None => Ending::Graceful,
         };
+        if matches!(ending, Ending::TooLarge(_)) {
+            // As good as a reply: that request will not come again as it was.
+            attempt = Attempt::Progress;
+        }
         self.queue.end_session(ending);
         attempt
     }
@@ -103,10 +112,13 @@ impl Drop for Worker {
 
 /// What a status that ends the whole stream means.
 fn ending(status: &Status) -> Ending {
+    let refusal = Refusal::from(status);
     match status.code() {
+        // What is far over the limit is not even read, and the stream cannot go on behind it.
+        Code::InvalidArgument if refusal.reason == TOO_LARGE => Ending::TooLarge(Arc::new(refusal)),
         // The server looked at no request: it has no such method, or does not let us use it.
         Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied => {
-            Ending::Refused(Arc::new(Refusal::from(status)))
+            Ending::Refused(Arc::new(refusal))
         }
         _ if status.source().is_some() => Ending::Broken(causes(status).into()),
         _ => Ending::Broken(status.message().into()),

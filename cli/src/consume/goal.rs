@@ -1,9 +1,8 @@
 //! [`Goal`], when to end.
 
-use std::{num::NonZeroU64, process::ExitCode};
+use std::num::NonZeroU64;
 
-/// As shells report a program that was ended by Ctrl-C.
-const INTERRUPTED: u8 = 130;
+use crate::interrupt::INTERRUPTED;
 
 /// When to end; whatever comes first.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +27,10 @@ impl Goal {
     }
 
     /// Ctrl-C is how one ends what has no end of its own; anything else it cuts short.
-    pub(super) fn exit_code_when_interrupted(self) -> ExitCode {
+    pub(super) fn exit_code_when_interrupted(self) -> u8 {
         match (self.count, self.end) {
-            (None, End::None) => ExitCode::SUCCESS,
-            _ => ExitCode::from(INTERRUPTED),
+            (None, End::None) => 0,
+            _ => INTERRUPTED,
         }
     }
 }

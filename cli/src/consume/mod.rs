@@ -8,24 +8,28 @@
 
 mod format;
 mod goal;
-mod interrupt;
 mod output;
 mod reading;
 mod start;
 mod subscription;
 
-use std::{num::NonZeroU64, process::ExitCode};
+use std::{num::NonZeroU64, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
-use crate::host::Host;
+use crate::{
+    host::Host,
+    interrupt::{Interrupt, Patience},
+};
 use format::Format;
 use goal::Goal;
-use interrupt::Interrupt;
 use output::Output;
 use reading::Reading;
 use start::Start;
 use subscription::Subscription;
+
+/// How long a polite end may take: a reader of stdout that does not read holds it up without end.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,7 +65,7 @@ pub struct Args {
     #[arg(long, default_value = "earliest", value_name = "WHERE")]
     from: Start,
     /// Ends after so many messages
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     count: Option<NonZeroU64>,
     /// Ends at the end as it is at the start; fails when there is no such topic or no server
     #[arg(long)]
@@ -71,18 +75,26 @@ pub struct Args {
     format: Format,
 }
 
+fn at_least_one(text: &str) -> Result<NonZeroU64, String> {
+    match text.parse() {
+        Ok(count) => NonZeroU64::new(count).ok_or_else(|| "-count must be at least 1".to_owned()),
+        Err(_) => Err("-count must be a whole number, at least 1".to_owned()),
+    }
+}
+
 /// Prints messages until the goal is reached or Ctrl-C.
 ///
 /// # Errors
 /// When there is nothing to read, or nowhere to print.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut interrupt = Interrupt::listen()?;
     let goal = Goal::new(args.count, args.until_end);
+    let exit_code = goal.exit_code_when_interrupted();
+    let mut interrupt = Interrupt::listen(Patience::For(PATIENCE), exit_code)?;
     let subscription = Subscription::new(&args.host.host, &args.topic, args.from);
     let mut reading = Reading::new(subscription, goal, Output::stdout(args.format)?);
     let result = tokio::select! {
         result = reading.run() => result.map(|()| ExitCode::SUCCESS),
-        () = interrupt.received() => Ok(goal.exit_code_when_interrupted()),
+        () = interrupt.received() => Ok(ExitCode::from(exit_code)),
     };
     // What was printed before a failure is as good as what was printed before success.
     reading.flush()?;

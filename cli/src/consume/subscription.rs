@@ -1,15 +1,11 @@
 //! [`Subscription`], what to read, and how to begin reading it.
 
-use std::time::Duration;
-
 use anyhow::bail;
+use minikafka_client_connection::Backoff;
 use minikafka_client_consume::{ConsumeError, Consumer, MissingTopic, Position};
 use tokio::time;
 
 use super::{goal::End, start::Start};
-
-/// Between attempts to reach a server that is not there yet.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -60,6 +56,7 @@ impl Subscription {
         end: End,
     ) -> Result<Consumer, ConsumeError> {
         let mut has_said_so = false;
+        let mut backoff = Backoff::new();
         loop {
             let builder = Consumer::builder(&self.host, &self.topic).from(from).missing_topic(missing);
             match builder.subscribe().await {
@@ -68,7 +65,7 @@ impl Subscription {
                         eprintln!("consume: {error}; trying again");
                         has_said_so = true;
                     }
-                    time::sleep(PAUSE).await;
+                    time::sleep(backoff.next_wait()).await;
                 }
                 result => return result,
             }

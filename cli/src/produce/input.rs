@@ -28,7 +28,12 @@ pub(super) struct Input {
 impl Input {
     /// The standard input.
     pub(super) fn stdin() -> Input {
-        Input { blocks: read(io::stdin()), bytes: None }
+        Input::of(io::stdin())
+    }
+
+    /// Bytes of unknown number.
+    pub(super) fn of(source: impl Read + Send + 'static) -> Input {
+        Input { blocks: read(source), bytes: None }
     }
 
     /// A file.

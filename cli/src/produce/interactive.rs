@@ -2,31 +2,61 @@
 
 use std::process::ExitCode;
 
-use minikafka_client_produce::Producer;
+use anyhow::bail;
+use minikafka_client_produce::{Producer, SendError};
 
-use super::{input::Input, lines::Lines};
-use crate::count::Size;
+use super::{
+    input::Input,
+    lines::{LINE_BYTES_MAX, Lines},
+};
+use crate::{
+    count::Size,
+    interrupt::{INTERRUPTED, Interrupt},
+};
 
-/// Sends what is typed until the end of the input. A message that fails is said and does not end it; the exit code
-/// remembers.
-pub(super) async fn run(producer: Producer, mut input: Input, topic: &str) -> anyhow::Result<ExitCode> {
+/// The reason of a refusal that no other line avoids.
+const INVALID_TOPIC_NAME: &str = "INVALID_TOPIC_NAME";
+
+/// Sends what is typed until the end of the input, or until `interrupt` comes. A message that fails is said and does
+/// not end it; the exit code remembers.
+///
+/// # Errors
+/// When no line can be sent: the topic cannot have that name.
+pub(super) async fn run(
+    producer: Producer,
+    input: Input,
+    topic: &str,
+    interrupt: &mut Interrupt,
+) -> anyhow::Result<ExitCode> {
     eprintln!("Each line is a message to topic \"{topic}\". Ctrl-D ends.");
+    tokio::select! {
+        code = send_all(&producer, input) => code,
+        () = interrupt.received() => {
+            eprintln!();
+            // A message whose number was not said yet.
+            producer.flush().await?;
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+    }
+}
+
+async fn send_all(producer: &Producer, mut input: Input) -> anyhow::Result<ExitCode> {
     let mut lines = Lines::default();
     let mut code = ExitCode::SUCCESS;
     prompt();
     while let Some(block) = input.next().await? {
         if lines.push(&block).is_err() {
-            let limit = Size(super::lines::LINE_BYTES_MAX as u64);
-            anyhow::bail!("the line is longer than {limit}, the limit of a line");
+            let limit = Size(LINE_BYTES_MAX as u64);
+            bail!("the line is longer than {limit}, the limit of a line");
         }
         while let Some(line) = lines.next() {
-            code = send(&producer, line, code).await;
+            code = send(producer, line, code).await?;
             prompt();
         }
     }
     eprintln!();
     if let Some(line) = lines.last() {
-        code = send(&producer, line, code).await;
+        code = send(producer, line, code).await?;
     }
     Ok(code)
 }
@@ -35,15 +65,52 @@ fn prompt() {
     eprint!("> ");
 }
 
-async fn send(producer: &Producer, line: &[u8], code: ExitCode) -> ExitCode {
+async fn send(producer: &Producer, line: &[u8], code: ExitCode) -> anyhow::Result<ExitCode> {
     match producer.send(line).await {
         Ok(number) => {
             eprintln!("message {number}");
-            code
+            Ok(code)
+        }
+        Err(SendError::Refused(refusal)) if refusal.reason == INVALID_TOPIC_NAME => {
+            Err(SendError::Refused(refusal).into())
         }
         Err(error) => {
             eprintln!("produce: {error}");
-            ExitCode::FAILURE
+            // It is said: it is no news to a later flush.
+            let _ = producer.flush().await;
+            Ok(ExitCode::FAILURE)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use minikafka_server::Server;
+
+    use super::*;
+    use crate::interrupt::Patience;
+
+    /// What comes of typing `lines`, with a server in memory.
+    async fn typed(topic: &str, lines: &'static [u8]) -> anyhow::Result<ExitCode> {
+        let server = Server::builder().memory().start("127.0.0.1:0").await.unwrap();
+        let producer = Producer::connect(&server.local_addr().to_string(), topic).await.unwrap();
+        let mut interrupt = Interrupt::listen(Patience::Unlimited, INTERRUPTED).unwrap();
+        let input = Input::of(io::Cursor::new(lines));
+        let result = run(producer, input, topic, &mut interrupt).await;
+        server.stop().await.unwrap();
+        result
+    }
+
+    #[tokio::test]
+    async fn lines_are_sent_until_the_end() {
+        assert_eq!(typed("t", b"a\nb").await.unwrap(), ExitCode::SUCCESS);
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_cannot_be_ends_it_at_once() {
+        let error = typed("../x", b"a\nb\n").await.unwrap_err();
+        assert!(error.to_string().contains(INVALID_TOPIC_NAME), "{error}");
     }
 }

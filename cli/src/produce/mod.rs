@@ -21,8 +21,13 @@ use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration}
 
 use clap::Parser;
 
-use crate::host::Host;
+use crate::{
+    host::Host,
+    interrupt::{INTERRUPTED, Interrupt, Patience},
+};
 use input::Input;
+use pipeline::End;
+use summary::Summary;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,8 +39,12 @@ Examples:
 A message is a line without its newline; every other byte is kept, and an empty
 line is an empty message. The topic is created when it is not there.
 
+Ctrl-C, or a SIGTERM, ends it in good order: nothing more is read, what was read
+is stored, and the summary says how much that is. A second one ends it at once.
+
 Exit codes: 0 every message is stored, 1 not every message is confirmed: the
-first that is not is named, 2 wrong usage.";
+first that is not is named, 2 wrong usage, 130 ended by Ctrl-C: every message
+that the summary counts is stored.";
 
 /// Sends lines as messages to a topic of a MiniKafka server.
 #[derive(Debug, Parser)]
@@ -66,17 +75,29 @@ fn positive(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// When not every message is confirmed.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    // What is enqueued is stored or has failed by the timeout.
+    let mut interrupt = Interrupt::listen(Patience::Unlimited, INTERRUPTED)?;
     let input = match &args.file {
         Some(path) => Input::file(path)?,
         None => Input::stdin(),
     };
-    let producer = connect::connect(&args.host.host, &args.topic, args.timeout).await?;
+    let producer = tokio::select! {
+        producer = connect::connect(&args.host.host, &args.topic, args.timeout) => producer?,
+        () = interrupt.received() => {
+            eprintln!("{}", Summary::of_nothing());
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    };
     if args.file.is_none() && std::io::stdin().is_terminal() {
-        return interactive::run(producer, input, &args.topic).await;
+        return interactive::run(producer, input, &args.topic, &mut interrupt).await;
     }
     let bar = progress::bar(input.bytes());
-    let summary = pipeline::run(producer, input, &bar).await;
+    let sent = pipeline::run(producer, input, &bar, &mut interrupt).await;
     bar.finish_and_clear();
-    eprintln!("{}", summary?);
-    Ok(ExitCode::SUCCESS)
+    let (summary, end) = sent?;
+    eprintln!("{summary}");
+    Ok(match end {
+        End::OfInput => ExitCode::SUCCESS,
+        End::Interrupted => ExitCode::from(INTERRUPTED),
+    })
 }

@@ -12,17 +12,40 @@ use super::{
     lines::{LINE_BYTES_MAX, Lines},
     summary::Summary,
 };
-use crate::count::Size;
+use crate::{count::Size, interrupt::Interrupt};
 
-/// Sends every line of `input`. Stops soon after the first failure.
+/// Why nothing more is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    OfInput,
+    /// A signal came. What was read before is stored.
+    Interrupted,
+}
+
+/// Sends every line of `input`, or those that were read when `interrupt` comes. Stops soon after the first failure.
 ///
 /// # Errors
-/// When not every line is confirmed; it names the first that is not.
-pub(super) async fn run(producer: Producer, mut input: Input, bar: &ProgressBar) -> anyhow::Result<Summary> {
+/// When not every line that was read is confirmed; it names the first that is not.
+pub(super) async fn run(
+    producer: Producer,
+    input: Input,
+    bar: &ProgressBar,
+    interrupt: &mut Interrupt,
+) -> anyhow::Result<(Summary, End)> {
     let mut sender = Sender { producer, messages: 0, bytes: 0, last: None };
-    let mut lines = Lines::default();
     let start = Instant::now();
-    while let Some(block) = next_block(&mut input, &sender).await? {
+    // Dropped in the middle, `send_all` leaves a line that is enqueued and counted, or neither.
+    let end = tokio::select! {
+        biased;
+        () = interrupt.received() => End::Interrupted,
+        sent = send_all(&mut sender, input, bar) => sent.map(|()| End::OfInput)?,
+    };
+    Ok((sender.finish(start).await?, end))
+}
+
+async fn send_all(sender: &mut Sender, mut input: Input, bar: &ProgressBar) -> anyhow::Result<()> {
+    let mut lines = Lines::default();
+    while let Some(block) = next_block(&mut input, sender).await? {
         if lines.push(&block).is_err() {
             return Err(sender.line_too_long().await);
         }
@@ -35,7 +58,7 @@ pub(super) async fn run(producer: Producer, mut input: Input, bar: &ProgressBar)
     if let Some(line) = lines.last() {
         sender.send(line).await?;
     }
-    sender.finish(start).await
+    Ok(())
 }
 
 /// The next block. While there is none, failures are looked for: a silent input must not hide them.
@@ -78,12 +101,12 @@ impl Sender {
     fn check(&self) -> anyhow::Result<()> {
         match self.producer.failure() {
             None => Ok(()),
-            Some(failure) => Err(unconfirmed(&self.producer, &failure)),
+            Some(failure) => Err(unconfirmed(&self.producer, &failure, self.messages)),
         }
     }
 
     async fn flush(&self) -> anyhow::Result<()> {
-        self.producer.flush().await.map_err(|failure| unconfirmed(&self.producer, &failure))
+        self.producer.flush().await.map_err(|failure| unconfirmed(&self.producer, &failure, self.messages))
     }
 
     async fn line_too_long(&self) -> anyhow::Error {

@@ -14,6 +14,13 @@ pub(super) struct Summary {
     pub(super) last_number: Option<u64>,
 }
 
+impl Summary {
+    /// Of a program that ended before it began.
+    pub(super) fn of_nothing() -> Summary {
+        Summary { messages: 0, bytes: 0, elapsed: Duration::ZERO, last_number: None }
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { messages, bytes, elapsed, last_number } = *self;
@@ -44,7 +51,6 @@ mod tests {
             summary.to_string(),
             "sent 5000 messages, 500.0 kB, in 2.500 s: 2000 messages/s, 200.0 kB/s; last number 7000"
         );
-        let nothing = Summary { messages: 0, bytes: 0, elapsed, last_number: None };
-        assert_eq!(nothing.to_string(), "sent 0 messages");
+        assert_eq!(Summary::of_nothing().to_string(), "sent 0 messages");
     }
 }

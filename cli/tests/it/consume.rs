@@ -1,8 +1,13 @@
 //! `consume`, when all is well and when the wish is not.
 
+use std::{
+    io::Read as _,
+    process::{Command, Stdio},
+};
+
 use crate::{
     program::{CONSUME, Ended, Program, run},
-    server::{TestServer, free_address},
+    server::{FreeAddress, TestServer},
 };
 
 fn consume(server: &TestServer, args: &[&str]) -> Ended {
@@ -46,8 +51,9 @@ fn until_end_needs_a_topic_and_a_server() {
     let ended = consume(&server, &["-until-end"]);
     assert_eq!((ended.code, ended.text().as_str()), (1, ""));
     assert!(ended.stderr.contains("\"t\""), "{}", ended.stderr);
-    let address = free_address();
-    let ended = run(CONSUME, &["-host", &address, "-topic", "t", "-until-end"], b"");
+    let address = FreeAddress::new();
+    let address = address.host();
+    let ended = run(CONSUME, &["-host", address, "-topic", "t", "-until-end"], b"");
     assert_eq!(ended.code, 1);
     assert!(ended.stderr.starts_with(&format!("consume: cannot reach {address}: ")), "{}", ended.stderr);
 }
@@ -102,6 +108,21 @@ fn a_signal_ends_it_and_loses_nothing_that_was_read() {
     assert_eq!((short.line(), short.line()), ("1".into(), "2".into()));
     short.signal("INT");
     assert_eq!(short.end().code, 130);
+}
+
+#[test]
+fn a_signal_ends_it_as_well_when_nobody_reads_its_output() {
+    let server = TestServer::memory();
+    server.produce("t", &"a line\n".repeat(200_000));
+    for (args, code) in [(&[][..], 0), (&["-count", "300000"], 130)] {
+        let args = [&["-host", server.host(), "-topic", "t"], args].concat();
+        let mut consume = Command::new(CONSUME).args(args).stdout(Stdio::piped()).spawn().unwrap();
+        // Once the first byte is there, it is writing more than a pipe takes.
+        consume.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let killed = Command::new("kill").args(["-s", "INT", &consume.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        assert_eq!(consume.wait().unwrap().code(), Some(code));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod consume;
 mod dying_server;
+mod killed_server;
 mod outages;
 mod produce;
 mod program;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     program::{CONSUME, MINIKAFKA, PRODUCE, Program, run},
-    server::{TestServer, free_address},
+    server::{FreeAddress, TestServer},
 };
 
 fn tail(host: &str) -> Program {
@@ -50,10 +50,10 @@ fn consume_from_latest_misses_nothing_of_a_topic_that_comes_later() {
 
 #[test]
 fn consume_waits_for_a_server() {
-    let address = free_address();
-    let mut consume = tail(&address);
+    let address = FreeAddress::new();
+    let mut consume = tail(address.host());
     consume.says("trying again");
-    let server = TestServer::memory_at(&address);
+    let server = TestServer::memory_at(address);
     server.produce("t", "1\n");
     assert_eq!(consume.line(), "1");
 }

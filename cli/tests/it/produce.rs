@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use crate::{
     program::{CONSUME, PRODUCE, Program, run},
-    server::{TestServer, free_address},
+    server::{FreeAddress, TestServer},
 };
 
 /// What comes out after `input` went in.
@@ -89,6 +89,22 @@ fn a_line_over_the_limit_is_named_with_the_rule() {
 }
 
 #[test]
+fn a_line_so_large_that_the_server_does_not_read_it_is_refused_too() {
+    let server = TestServer::memory();
+    let mut input = b"a\nb\n".to_vec();
+    input.extend(vec![b'x'; 8_000_000]);
+    let ended = run(PRODUCE, &["-host", server.host(), "-topic", "t"], &input);
+    assert_eq!(ended.code, 1);
+    let expected =
+        "produce: line 3 is the first unconfirmed line: refused: the request is over the limit of ";
+    assert!(ended.stderr.starts_with(expected), "{}", ended.stderr);
+    let end = " (MESSAGE_TOO_LARGE); the 2 lines before it are stored\n";
+    assert!(ended.stderr.ends_with(end), "nothing of later lines, there are none: {}", ended.stderr);
+    let consumed = run(CONSUME, &["-host", server.host(), "-topic", "t", "-until-end"], b"");
+    assert_eq!(consumed.text(), "a\nb\n");
+}
+
+#[test]
 fn a_line_without_end_is_refused() {
     let server = TestServer::memory();
     let mut input = b"a\n".to_vec();
@@ -125,9 +141,52 @@ fn a_slow_input_is_sent_as_it_comes() {
 }
 
 #[test]
+fn a_signal_ends_it_with_the_summary_of_what_is_stored() {
+    let server = TestServer::memory();
+    for (signal, topic) in [("INT", "i"), ("TERM", "t")] {
+        let mut produce = Program::start(PRODUCE, &["-host", server.host(), "-topic", topic]);
+        let mut consume = Program::start(CONSUME, &["-host", server.host(), "-topic", topic]);
+        produce.write(b"1\n2\n3\npart of a line");
+        assert_eq!((consume.line(), consume.line(), consume.line()), ("1".into(), "2".into(), "3".into()));
+        produce.signal(signal);
+        let line = produce.says("sent");
+        assert!(line.starts_with("sent 3 messages, 3 bytes, in "), "{line}");
+        assert!(line.ends_with("; last number 3\n"), "{line}");
+        assert_eq!(produce.end().code, 130);
+    }
+}
+
+#[test]
+fn a_signal_before_there_is_a_server_ends_it() {
+    let address = FreeAddress::new();
+    let mut produce = Program::start(PRODUCE, &["-host", address.host(), "-topic", "t"]);
+    produce.says("cannot reach");
+    produce.signal("INT");
+    let ended = produce.end();
+    assert_eq!((ended.code, ended.stderr.as_str()), (130, "sent 0 messages\n"));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut server = TestServer::memory();
+    let mut produce = Program::start(PRODUCE, &["-host", server.host(), "-topic", "t", "-timeout", "1h"]);
+    let mut consume = Program::start(CONSUME, &["-host", server.host(), "-topic", "t"]);
+    produce.write(b"1\n");
+    assert_eq!(consume.line(), "1");
+    server.stop();
+    // It cannot be sent, and would be waited for for an hour.
+    produce.write(b"2\n");
+    while !produce.has_ended() {
+        produce.signal("INT");
+    }
+    assert_eq!(produce.end().code, 130);
+}
+
+#[test]
 fn a_server_that_is_not_there_is_waited_for_in_vain() {
-    let address = free_address();
-    let ended = run(PRODUCE, &["-host", &address, "-topic", "t", "-timeout", "600ms"], b"a\n");
+    let address = FreeAddress::new();
+    let address = address.host();
+    let ended = run(PRODUCE, &["-host", address, "-topic", "t", "-timeout", "600ms"], b"a\n");
     assert_eq!(ended.code, 1);
     let expected = format!("produce: cannot reach {address}: ");
     assert!(ended.stderr.lines().next().unwrap().starts_with(&expected), "{}", ended.stderr);
@@ -136,11 +195,11 @@ fn a_server_that_is_not_there_is_waited_for_in_vain() {
 
 #[test]
 fn a_server_that_starts_later_is_waited_for() {
-    let address = free_address();
-    let mut produce = Program::start(PRODUCE, &["-host", &address, "-topic", "t"]);
+    let address = FreeAddress::new();
+    let mut produce = Program::start(PRODUCE, &["-host", address.host(), "-topic", "t"]);
     produce.write(b"a\n");
     produce.says("cannot reach");
-    let _server = TestServer::memory_at(&address);
+    let _server = TestServer::memory_at(address);
     let ended = produce.end();
     assert_eq!(ended.code, 0, "{}", ended.stderr);
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
@@ -10,6 +10,9 @@ use std::{
 
 /// Longer than any test takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often two programs are looked after in turn.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 pub(crate) const PRODUCE: &str = env!("CARGO_BIN_EXE_produce");
 pub(crate) const CONSUME: &str = env!("CARGO_BIN_EXE_consume");
@@ -40,7 +43,7 @@ impl Ended {
 /// Runs a program to its end, with these bytes as its input.
 pub(crate) fn run(program: &str, args: &[&str], input: &[u8]) -> Ended {
     let mut program = Program::start(program, args);
-    let mut stdin = program.child.stdin.take().unwrap();
+    let mut stdin = program.take_input();
     let input = input.to_vec();
     // A program that ends early reads no further: that is its business.
     thread::spawn(move || stdin.write_all(&input));
@@ -68,6 +71,18 @@ impl Program {
         String::from_utf8(line).unwrap().trim_end_matches('\n').to_owned()
     }
 
+    /// The next line of stdout, unless `other` ends first.
+    pub(crate) fn line_unless_ended(&mut self, other: &mut Program) -> Option<String> {
+        loop {
+            match self.stdout.recv_timeout(LOOK_AGAIN) {
+                Ok(line) => return Some(String::from_utf8(line).unwrap().trim_end_matches('\n').to_owned()),
+                Err(RecvTimeoutError::Timeout) if other.has_ended() => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => panic!("the program has ended"),
+            }
+        }
+    }
+
     /// Waits until a line on stderr contains `text`, and returns it.
     pub(crate) fn says(&mut self, text: &str) -> String {
         loop {
@@ -84,11 +99,21 @@ impl Program {
         self.child.stdin.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
+    /// Its input, for a thread that writes it; [`end`](Program::end) does not end it any more.
+    pub(crate) fn take_input(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
+    }
+
     /// Sends it a signal, as `kill` names them.
     pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", signal, &id]).status().unwrap();
         assert!(status.success());
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Ends its input and waits for its end.

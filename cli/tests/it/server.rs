@@ -1,16 +1,16 @@
 //! [`TestServer`], an embedded server that can be stopped and started again.
 
-use std::{net::TcpListener, time::Duration};
+use std::time::Duration;
 
 use minikafka_server::{Builder, Server};
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
+use tokio::{net::TcpSocket, runtime::Runtime};
 
 /// A server on a port of its own, in a runtime of its own.
 pub(crate) struct TestServer {
     runtime: Runtime,
     server: Option<Server>,
-    address: String,
+    address: FreeAddress,
     storage: Storage,
 }
 
@@ -21,21 +21,21 @@ enum Storage {
 
 impl TestServer {
     pub(crate) fn memory() -> TestServer {
-        TestServer::start(Storage::Memory, "127.0.0.1:0")
+        TestServer::start(Storage::Memory, FreeAddress::new())
     }
 
     pub(crate) fn filesystem() -> TestServer {
-        TestServer::start(Storage::Filesystem(tempfile::tempdir().unwrap()), "127.0.0.1:0")
+        TestServer::start(Storage::Filesystem(tempfile::tempdir().unwrap()), FreeAddress::new())
     }
 
-    /// In memory, at an address that was free a moment ago.
-    pub(crate) fn memory_at(address: &str) -> TestServer {
+    /// In memory, at an address that was free until now.
+    pub(crate) fn memory_at(address: FreeAddress) -> TestServer {
         TestServer::start(Storage::Memory, address)
     }
 
-    fn start(storage: Storage, address: &str) -> TestServer {
+    fn start(storage: Storage, address: FreeAddress) -> TestServer {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let mut server = TestServer { runtime, server: None, address: address.to_owned(), storage };
+        let mut server = TestServer { runtime, server: None, address, storage };
         server.start_again();
         server
     }
@@ -55,8 +55,7 @@ impl TestServer {
 
     /// Starts it where it was before, with other options.
     pub(crate) fn start_as(&mut self, builder: Builder) {
-        let server = self.runtime.block_on(builder.start(&self.address)).unwrap();
-        self.address = server.local_addr().to_string();
+        let server = self.runtime.block_on(builder.start(self.host())).unwrap();
         self.server = Some(server);
     }
 
@@ -66,7 +65,7 @@ impl TestServer {
     }
 
     pub(crate) fn host(&self) -> &str {
-        &self.address
+        self.address.host()
     }
 
     /// Appends messages to a topic, as `produce` does it.
@@ -87,7 +86,24 @@ impl Drop for TestServer {
     }
 }
 
-/// An address where nobody listens.
-pub(crate) fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+/// An address where nobody listens until a [`TestServer`] does.
+///
+/// A socket that is bound and does not listen refuses connections and keeps the port from everybody else; but a
+/// listener with SO_REUSEADDR, which tokio's listeners have as well, can take its place at any time.
+pub(crate) struct FreeAddress {
+    host: String,
+    _socket: TcpSocket,
+}
+
+impl FreeAddress {
+    pub(crate) fn new() -> FreeAddress {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        FreeAddress { host: socket.local_addr().unwrap().to_string(), _socket: socket }
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     program::{Ended, MINIKAFKA, run},
-    server::{TestServer, free_address},
+    server::{FreeAddress, TestServer},
 };
 
 fn topic(server: &TestServer, args: &[&str]) -> Ended {
@@ -49,8 +49,9 @@ fn describes_for_people_and_for_programs() {
 
 #[test]
 fn no_server_is_a_failure() {
-    let address = free_address();
-    let ended = run(MINIKAFKA, &["topic", "list", "-host", &address], b"");
+    let address = FreeAddress::new();
+    let address = address.host();
+    let ended = run(MINIKAFKA, &["topic", "list", "-host", address], b"");
     assert_eq!(ended.code, 1);
     assert!(ended.stderr.starts_with(&format!("minikafka: cannot reach {address}: ")), "{}", ended.stderr);
 }

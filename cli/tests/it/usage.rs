@@ -49,3 +49,18 @@ fn help_has_examples_and_a_version_is_there() {
         }
     }
 }
+
+#[test]
+fn each_action_on_topics_has_examples() {
+    for action in ["list", "describe", "create", "delete"] {
+        let help = run(MINIKAFKA, &["topic", action, "--help"], b"").text();
+        assert!(help.contains(&format!("Examples:\n  minikafka topic {action}")), "{help}");
+        assert!(help.contains("How to print: text or json") && !help.contains("possible values"), "{help}");
+    }
+}
+
+#[test]
+fn a_count_of_zero_is_refused_with_the_rule() {
+    let ended = run(CONSUME, &["-topic", "t", "-count", "0"], b"");
+    assert!(ended.stderr.contains("-count must be at least 1"), "{}", ended.stderr);
+}

@@ -1,7 +1,7 @@
 //! [`Fake`], an in-process server that follows a script.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -18,6 +18,7 @@ use minikafka_record::{Record, RecordBatch};
 use tokio::{net::TcpListener, runtime::Runtime, sync::Semaphore};
 use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// What happens to one request on a stream.
 #[derive(Clone, Debug)]
@@ -30,6 +31,10 @@ pub(crate) enum Step {
     BreakAfterStoring,
     /// Stores nothing and ends the stream with OK.
     EndWithOk,
+    /// Stores nothing and ends the stream, as a server does that finds a request too large to be read.
+    EndAsTooLarge,
+    /// Ends the stream so unless the batch has a single message.
+    EndAsTooLargeUnlessSingle,
     /// Refuses batches of more than one message, as a server with a small limit does.
     RefuseAsTooLargeUnlessSingle,
 }
@@ -162,6 +167,8 @@ impl FakeState {
                 self.store(&batch);
                 return Err(Status::internal("broken on command"));
             }
+            Step::EndAsTooLargeUnlessSingle if batch.count() == 1 => self.store(&batch),
+            Step::EndAsTooLarge | Step::EndAsTooLargeUnlessSingle => return Err(too_large_to_read()),
             Step::EndWithOk => return Ok(None),
         };
         Ok(Some(ProduceStreamResponse { request_id: request.request_id, result: Some(result) }))
@@ -187,6 +194,11 @@ pub(crate) fn too_large() -> RequestError {
         message: "too large on command".into(),
         ..Default::default()
     }
+}
+
+fn too_large_to_read() -> Status {
+    let details = ErrorDetails::with_error_info("MESSAGE_TOO_LARGE", "minikafka", HashMap::new());
+    Status::with_error_details(tonic::Code::InvalidArgument, "over the limit on command", details)
 }
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

@@ -7,6 +7,9 @@ use minikafka_proto::v1::RequestError;
 
 use crate::fake::{Fake, Step, too_large};
 
+/// A delivery timeout that is waited for: short, but long beside a reply on a busy machine.
+const SHORT: Duration = Duration::from_secs(2);
+
 fn busy(retry_after_ms: u64) -> Step {
     Step::Refuse(RequestError {
         code: tonic::Code::ResourceExhausted as i32,
@@ -51,6 +54,44 @@ async fn a_batch_that_is_too_large_is_sent_in_halves() {
 }
 
 #[tokio::test]
+async fn a_message_that_ends_the_stream_is_refused_and_all_others_are_stored() {
+    let fake = Fake::start([Step::AcceptWhenReleased, Step::EndAsTooLarge]);
+    let builder = Producer::builder(&fake.host(), "t").batch_bytes_max(1).in_flight_max(3);
+    let producer = builder.connect().await.unwrap();
+    let mut receipts = Vec::new();
+    for message in ["a", "too large", "c", "d", "e"] {
+        receipts.push(producer.enqueue(message).await.unwrap());
+    }
+    fake.release(1);
+    let mut results = Vec::new();
+    for receipt in receipts {
+        results.push(receipt.await);
+    }
+    let error = results.remove(1).unwrap_err();
+    let SendError::Refused(refusal) = &error else { panic!("{error}") };
+    assert_eq!(refusal.reason, "MESSAGE_TOO_LARGE");
+    assert_eq!(refusal.message, "over the limit on command");
+    assert_eq!(results.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(fake.log().stored, ["a", "c", "d", "e"]);
+    assert_eq!(producer.flush().await.unwrap_err().position, 1);
+}
+
+#[tokio::test]
+async fn a_batch_that_ends_the_stream_is_sent_in_halves() {
+    let script = [Step::AcceptWhenReleased].into_iter();
+    let fake = Fake::start(script.chain(std::iter::repeat_n(Step::EndAsTooLargeUnlessSingle, 100)));
+    let producer = Producer::builder(&fake.host(), "t").in_flight_max(1).connect().await.unwrap();
+    producer.enqueue("0").await.unwrap();
+    fake.arrived(1).await;
+    for i in 1..=7 {
+        producer.enqueue(i.to_string()).await.unwrap();
+    }
+    fake.release(1);
+    producer.close().await.unwrap();
+    assert_eq!(fake.log().stored, ["0", "1", "2", "3", "4", "5", "6", "7"]);
+}
+
+#[tokio::test]
 async fn a_server_that_fails_inside_leaves_the_outcome_unknown() {
     let code = tonic::Code::Internal as i32;
     let error = RequestError { code, message: "the disk is gone".into(), ..Default::default() };
@@ -75,12 +116,14 @@ async fn a_server_that_asks_to_come_back_is_asked_again() {
 
 #[tokio::test]
 async fn a_server_that_stays_busy_fails_the_message_in_time() {
-    let fake = Fake::start(std::iter::repeat_n(busy(10), 1000));
-    let builder = Producer::builder(&fake.host(), "t").timeout(Duration::from_millis(100));
+    // The pause is longer than the timeout: it is over while the message waits, not while a reply is under way.
+    let fake = Fake::start([busy(60_000)]);
+    let builder = Producer::builder(&fake.host(), "t").timeout(SHORT);
     let producer = builder.connect().await.unwrap();
     let error = producer.send("a").await.unwrap_err();
     assert!(matches!(error, SendError::Busy { .. }) && error.is_retryable(), "{error}");
-    assert!(error.to_string().contains("disk full on command"), "{error}");
+    let expected = "refused for 2 s: disk full on command (DISK_FULL)";
+    assert_eq!(error.to_string(), expected);
     assert!(fake.log().stored.is_empty());
 }
 
@@ -142,7 +185,7 @@ async fn a_killed_server_leaves_the_outcome_unknown_and_the_next_one_gets_the_re
 #[tokio::test]
 async fn no_reply_in_time_leaves_the_outcome_unknown_and_what_waits_is_not_sent() {
     let fake = Fake::start([Step::AcceptWhenReleased]);
-    let builder = Producer::builder(&fake.host(), "t").in_flight_max(1).timeout(Duration::from_millis(100));
+    let builder = Producer::builder(&fake.host(), "t").in_flight_max(1).timeout(SHORT);
     let producer = builder.connect().await.unwrap();
     let under_way = producer.enqueue("a").await.unwrap();
     fake.arrived(1).await;
@@ -157,7 +200,7 @@ async fn no_reply_in_time_leaves_the_outcome_unknown_and_what_waits_is_not_sent(
 #[tokio::test]
 async fn a_server_that_stays_away_fails_the_message_in_time() {
     let fake = Fake::start([]);
-    let builder = Producer::builder(&fake.host(), "t").timeout(Duration::from_millis(200));
+    let builder = Producer::builder(&fake.host(), "t").timeout(SHORT);
     let producer = builder.connect().await.unwrap();
     producer.send("a").await.unwrap();
     let addr = fake.kill();
@@ -166,7 +209,14 @@ async fn a_server_that_stays_away_fails_the_message_in_time() {
     let error = producer.send("c").await.unwrap_err();
     assert!(matches!(error, SendError::Unreachable { .. }) && error.is_retryable(), "{error}");
     let _fake = Fake::start_at(addr, []);
-    assert_eq!(producer.send("d").await.unwrap(), 1);
+    // The pause before the next attempt to connect may be longer than the timeout.
+    let number = loop {
+        match producer.send("d").await {
+            Ok(number) => break number,
+            Err(error) => assert!(error.is_retryable(), "{error}"),
+        }
+    };
+    assert_eq!(number, 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! [`Interrupt`], the wish to end.
 
-use std::{process, time::Duration};
+use std::{future, process, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -9,18 +9,28 @@ use tokio::{
     time,
 };
 
-/// How long a polite end may take: a reader of stdout that does not read holds it up without end.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// As shells report a program that was ended by Ctrl-C.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Ctrl-C, or a SIGTERM.
 #[derive(Debug)]
-pub(super) struct Interrupt {
+pub(crate) struct Interrupt {
     received: oneshot::Receiver<()>,
 }
 
+/// How long a program has for a polite end after the first signal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// So long; then it ends at once.
+    For(Duration),
+    /// As long as it takes: it has a limit of its own.
+    Unlimited,
+}
+
 impl Interrupt {
-    /// Listens from now on. After the first signal the program has a second to end; a second signal ends it at once.
-    pub(super) fn listen() -> anyhow::Result<Interrupt> {
+    /// Listens from now on. A second signal ends the program at once, and so does the end of `patience` after the
+    /// first one; both with `exit_code`.
+    pub(crate) fn listen(patience: Patience, exit_code: u8) -> anyhow::Result<Interrupt> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         let (mut interrupt, mut terminate) =
             (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
@@ -31,17 +41,26 @@ impl Interrupt {
             let _ = sender.send(());
             tokio::select! {
                 () = either(&mut interrupt, &mut terminate) => {}
-                () = time::sleep(PATIENCE) => {}
+                () = patience.end() => {}
             }
-            process::exit(130);
+            process::exit(i32::from(exit_code));
         });
         Ok(Interrupt { received })
     }
 
-    /// Waits for the first signal.
-    pub(super) async fn received(&mut self) {
+    /// Waits for the first signal. Not to be waited for again after it came.
+    pub(crate) async fn received(&mut self) {
         // The task that holds the sender ends by sending, or with the process.
         let _ = (&mut self.received).await;
+    }
+}
+
+impl Patience {
+    async fn end(self) {
+        match self {
+            Patience::For(duration) => time::sleep(duration).await,
+            Patience::Unlimited => future::pending().await,
+        }
     }
 }
 
