@@ -1,11 +1,14 @@
 //! Long flags with one dash, as Go's `flag` package reads them.
 
-use std::{collections::HashMap, ffi::OsString};
+use std::{collections::HashMap, ffi::OsString, os::unix::ffi::OsStringExt};
 
 use clap::{Arg, ArgAction, Command};
 
 /// Rewrites `-name` and `-name=value` to `--name` and `--name=value` for every long flag, alias included, of a
 /// command and its subcommands. The first of `args` is the program's name.
+///
+/// A `_` in the name of such a flag may stand for each `-` of it, as people write who know the variables:
+/// `-root_dir` becomes `--root-dir`.
 ///
 /// So is a word that is neither a long flag nor a bunch of short ones, as `-hosts`: clap then says that there is
 /// no such flag, where it would have taken the `h` for a call for help. All else passes unchanged: short flags,
@@ -35,6 +38,7 @@ pub fn go_style(args: impl IntoIterator<Item = OsString>, command: &Command) -> 
             rewritten.push(arg);
             break;
         }
+        let arg = flags.with_its_own_name(arg);
         previous = flags.takes(&arg);
         rewritten.push(if flags.lacks_a_dash(&arg) { two_dashes(&arg) } else { arg });
     }
@@ -78,6 +82,21 @@ impl Flags {
             self.short.extend(arg.get_short_and_visible_aliases().into_iter().flatten().map(|c| (c, takes)));
         }
         command.get_subcommands().for_each(|subcommand| self.add(subcommand));
+    }
+
+    /// The same flag with `-` for each `_` in its name, if that is what makes it one that is known.
+    fn with_its_own_name(&self, arg: OsString) -> OsString {
+        let Some((dashes, name)) =
+            ["--", "-"].iter().find_map(|dashes| Some((dashes, name_of(&arg, dashes)?)))
+        else {
+            return arg;
+        };
+        let own = name.replace('_', "-");
+        if self.long.contains_key(name) || !self.long.contains_key(&own) {
+            return arg;
+        }
+        let bytes = [dashes.as_bytes(), own.as_bytes(), &arg.as_encoded_bytes()[dashes.len() + name.len()..]];
+        OsString::from_vec(bytes.concat())
     }
 
     /// Whether it is a long flag with one dash, or a try at one.
@@ -142,20 +161,13 @@ fn two_dashes(arg: &OsString) -> OsString {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::ffi::OsStringExt;
-
     use super::*;
 
     fn command() -> Command {
         Command::new("x")
             .version("1")
             .arg(Arg::new("host").long("host").short('H'))
-            .arg(
-                Arg::new("retention")
-                    .long("retentiontime")
-                    .visible_alias("retention-time")
-                    .alias("retention_time"),
-            )
+            .arg(Arg::new("retention").long("retentiontime").visible_alias("retention-time"))
             .arg(Arg::new("message").long("message").short('m').allow_hyphen_values(true))
             .arg(Arg::new("quiet").long("quiet").short('q').action(ArgAction::SetTrue))
             .arg(Arg::new("v").long("v").short('v').action(ArgAction::Count))
@@ -182,7 +194,8 @@ mod tests {
             ("x -host=a=b", "x --host=a=b"),
             ("x -retentiontime 3s", "x --retentiontime 3s"),
             ("x -retention-time=3s", "x --retention-time=3s"),
-            ("x -retention_time=3s", "x --retention_time=3s"),
+            ("x -retention_time=3_s", "x --retention-time=3_s"),
+            ("x --retention_time 3_s -no_flag", "x --retention-time 3_s --no_flag"),
             ("x -help", "x --help"),
             ("x -version", "x --version"),
             ("x help -help", "x help --help"),

@@ -1,6 +1,6 @@
 //! [`Connections`]: those there are, and how each is served.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -10,7 +10,7 @@ use hyper_util::{
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -23,7 +23,13 @@ const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// The same for all its streams: more than one stream's, so that one which waits does not stop the others.
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Requests in flight on one connection; clients queue beyond.
-const STREAMS_MAX: u32 = 1024;
+const STREAMS_MAX: u32 = 512;
+/// What waits to be sent on one stream before nothing more is asked for: a reply is taken whole, so this is full
+/// with one that is large. Enough for the time between two looks of a fast reader.
+const SEND_BYTES_MAX: usize = 256 * 1024;
+/// Time to send the last replies once all produce calls are answered. Who has not ended then only reads, and does
+/// not even do that.
+const READERS_GRACE: Duration = Duration::from_secs(1);
 /// How often a silent peer is asked whether it is still there, and how long it has to answer. Peers that vanished
 /// without a word are gone after both.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -80,10 +86,18 @@ impl Connections {
         });
     }
 
-    /// Waits until all have ended, which they do once `stopping` is cancelled; cuts those that take too long.
-    pub(crate) async fn finish(&self, deadline: Duration) {
+    /// Waits until all have ended, which they do once `stopping` is cancelled. Cuts those that have not at the
+    /// deadline, or soon after `produce_is_answered`: readers can go on elsewhere.
+    pub(crate) async fn finish(&self, deadline: Duration, produce_is_answered: impl Future<Output = ()>) {
         self.tasks.close();
-        if timeout(deadline, self.tasks.wait()).await.is_err() {
+        let ended = async {
+            tokio::select! {
+                () = self.tasks.wait() => {}
+                () = async { produce_is_answered.await; sleep(READERS_GRACE).await } => {}
+            }
+        };
+        let _ = timeout(deadline, ended).await;
+        if !self.tasks.is_empty() {
             tracing::warn!(connections = self.tasks.len(), "cut the connections that did not end in time");
             self.cut.cancel();
             self.tasks.wait().await;
@@ -102,6 +116,7 @@ fn http() -> auto::Builder<TokioExecutor> {
         .max_frame_size(FRAME_BYTES_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX);
     http
 }
@@ -162,7 +177,7 @@ mod tests {
         stopping.cancel();
         let deadline = Duration::from_secs(10);
         let begin = Instant::now();
-        connections.finish(deadline).await;
+        connections.finish(deadline, std::future::pending()).await;
         assert!((deadline..2 * deadline).contains(&begin.elapsed()));
         assert_eq!(peer.read(&mut [0; 1]).await.unwrap(), 0, "it is cut");
         assert_eq!(connections.room.available_permits(), 1, "there is room again");

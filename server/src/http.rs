@@ -2,9 +2,13 @@
 
 use axum::{
     body::Body,
+    extract::Request,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode, Uri,
+    header::{ALLOW, CONTENT_TYPE},
+};
 use tonic::Status;
 
 /// `GET /`: what this is.
@@ -22,11 +26,27 @@ pub(crate) async fn front_page() -> String {
 
 /// Every other path: a status for clients of gRPC, else 404.
 pub(crate) async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
-    let is_grpc =
-        headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    if is_grpc {
+    if is_grpc(&headers) {
         let status = Status::unimplemented(format!("no gRPC service answers {}", uri.path()));
         return status.into_http::<Body>();
     }
     (StatusCode::NOT_FOUND, "there is nothing here: see /\n").into_response()
+}
+
+/// Refuses what is no gRPC before it reaches a service, in the terms of HTTP: services answer 200 to everything,
+/// and tell what is wrong where only clients of gRPC look.
+pub(crate) async fn check_grpc(request: Request) -> Result<Request, Response> {
+    if request.method() != Method::POST {
+        let allow = [(ALLOW, HeaderValue::from_static("POST"))];
+        return Err((StatusCode::METHOD_NOT_ALLOWED, allow, "this path speaks gRPC: see /\n").into_response());
+    }
+    if !is_grpc(request.headers()) {
+        let kind = "this path speaks gRPC: the content type is application/grpc\n";
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, kind).into_response());
+    }
+    Ok(request)
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }

@@ -16,8 +16,8 @@
 //! # Stopping
 //!
 //! The listener is closed, the broker takes nothing new, what it has taken is made durable and answered, streams
-//! end with a status, connections are told to go away and have [`STOP_DEADLINE`] to do so. Then the storage is
-//! closed.
+//! end with a status, connections are told to go away and have [`STOP_DEADLINE`] to do so; those that only
+//! read are cut a moment after the last produce call is answered. Then the storage is closed.
 //!
 //! **Invariant:** an acknowledged message is never lost by a stop, a graceful one or not.
 

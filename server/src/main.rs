@@ -1,13 +1,17 @@
 //! The server of MiniKafka as a program. See `server --help`.
 
-use std::{env, io, process::ExitCode};
+use std::{
+    env, io,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::{anyhow, bail};
 use minikafka_broker::BrokerConfig;
 use minikafka_flags::format_duration;
 use minikafka_server::{
     Server,
-    config::{Config, StorageConfig, format_byte_size},
+    config::{Config, StorageConfig, format_byte_size, round_byte_size},
     raise_open_files,
 };
 use minikafka_storage::Durability;
@@ -16,6 +20,8 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
+/// Signals within so much time are one wish: a terminal and a supervisor may both pass it on.
+const SAME_WISH: Duration = Duration::from_secs(1);
 /// Exit code when the server cannot start, or not stop cleanly.
 const EXIT_FAILURE: u8 = 1;
 
@@ -67,8 +73,9 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let signal = signals.next().await;
     tracing::info!(signal, "stopping; a second signal ends the server at once");
     tokio::select! {
+        biased;
         stopped = server.stop() => stopped.map_err(|error| anyhow!("did not stop cleanly: {error}"))?,
-        _ = signals.next() => bail!("ended by a second signal before it had stopped"),
+        () = signals.next_after(SAME_WISH) => bail!("ended by a second signal before it had stopped"),
     }
     tracing::info!("stopped");
     Ok(())
@@ -85,7 +92,7 @@ fn announce(server: &Server, config: &Config) {
     }
     match &config.storage {
         StorageConfig::Memory { limit_bytes } => {
-            tracing::info!("storage: memory, at most {}", format_byte_size(*limit_bytes));
+            tracing::info!("storage: memory, at most {}", round_byte_size(*limit_bytes));
         }
         StorageConfig::Filesystem { root, .. } => {
             let root = root.canonicalize().unwrap_or_else(|_| root.clone());
@@ -95,7 +102,7 @@ fn announce(server: &Server, config: &Config) {
     let BrokerConfig { retention, message_bytes_max, .. } = config.broker;
     let kept = retention.map_or("for ever".to_owned(), |age| format!("for {}", format_duration(age)));
     let largest = format_byte_size(message_bytes_max as u64);
-    tracing::info!("retention: messages are kept {kept}; the largest may have {largest}");
+    tracing::info!("retention: messages are kept {kept}; messages of up to {largest}");
     tracing::info!("acknowledged means: {}", meaning(server.broker().durability()));
 }
 
@@ -128,6 +135,17 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
+    }
+
+    /// Waits for one that comes later than that from now.
+    async fn next_after(&mut self, ignored: Duration) {
+        let begin = Instant::now();
+        loop {
+            self.next().await;
+            if begin.elapsed() >= ignored {
+                return;
+            }
+        }
     }
 
     /// The name of the next one.

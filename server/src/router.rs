@@ -11,7 +11,7 @@ use tonic::service::Routes;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::{
-    grpc::{self, Original, V1, request_bytes_max},
+    grpc::{self, Intake, Original, V1, request_bytes_max},
     http,
 };
 
@@ -19,6 +19,7 @@ use crate::{
 pub(crate) struct Router {
     pub(crate) routes: axum::Router,
     pub(crate) health: Health,
+    pub(crate) intake: Intake,
 }
 
 /// What the server says about itself to those who ask for its health.
@@ -39,6 +40,8 @@ impl Router {
         let ours = ours.layer(middleware::map_response(move |response| {
             grpc::explain_too_large(response, message_bytes_max)
         }));
+        let intake = Intake::new(request_bytes_max(message_bytes_max));
+        let ours = ours.layer(middleware::from_fn_with_state(intake.clone(), grpc::bound));
         let tools = Routes::new(health)
             .add_service(reflection().build_v1().expect("the descriptors are those of the build"))
             .add_service(reflection().build_v1alpha().expect("the descriptors are those of the build"))
@@ -47,9 +50,10 @@ impl Router {
         let routes = ours
             .reset_fallback()
             .merge(tools.reset_fallback())
+            .route_layer(middleware::map_request(http::check_grpc))
             .route("/", get(http::front_page))
             .fallback(http::not_found);
-        Router { routes: routes.with_state(()), health: Health(reporter) }
+        Router { routes: routes.with_state(()), health: Health(reporter), intake }
     }
 }
 

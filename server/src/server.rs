@@ -9,8 +9,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{Builder, ServerError, accept::accept, connection::Connections, connections_max, router::Router};
 
 /// How long connections have to end by themselves when the server stops; then they are cut. What was taken is
-/// stored in any case.
-pub const STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// stored in any case. Half of the time that Docker gives a container: the rest is for the storage.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A running server. Dropping it stops it, too, but nobody can wait for that: see [`stop`](Server::stop).
 ///
@@ -87,6 +87,6 @@ async fn run(listener: TcpListener, broker: Broker, stop: CancellationToken) -> 
     broker.begin_stop();
     router.health.stopping().await;
     stopping.cancel();
-    connections.finish(STOP_DEADLINE).await;
+    connections.finish(STOP_DEADLINE, router.intake.produce_is_answered()).await;
     Ok(broker.close().await?)
 }

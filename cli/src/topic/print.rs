@@ -25,7 +25,8 @@ struct Topic<'a> {
 struct Description<'a> {
     name: &'a str,
     id: &'a str,
-    retention_ms: u64,
+    /// Null: for ever.
+    retention_ms: Option<u64>,
     durability: &'a str,
     partitions: Vec<Partition>,
 }
@@ -64,7 +65,10 @@ pub(super) fn description(topic: &DescribeTopicResponse, output: Output) -> io::
 }
 
 fn described(topic: &DescribeTopicResponse) -> String {
-    let retention = format_duration(Duration::from_millis(topic.retention_ms));
+    let retention = match topic.retention_ms {
+        Some(age) => format_duration(Duration::from_millis(age)).to_string(),
+        None => "for ever".to_owned(),
+    };
     let mut lines = vec![
         format!("topic       {}", topic.name),
         format!("id          {}", topic.id),

@@ -31,6 +31,15 @@ pub fn format_byte_size(bytes: u64) -> impl fmt::Display {
     }
 }
 
+/// Prints a size for people, with at most one decimal: `11.8GiB`.
+pub fn round_byte_size(bytes: u64) -> impl fmt::Display {
+    match UNITS.iter().find(|(_, unit)| bytes >= *unit) {
+        Some((name, unit)) if bytes.is_multiple_of(*unit) => format!("{}{name}", bytes / unit),
+        Some((name, unit)) => format!("{:.1}{name}", bytes as f64 / *unit as f64),
+        None => format!("{bytes} bytes"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +62,19 @@ mod tests {
     fn refuses_the_rest() {
         for text in ["", "MiB", "3MB", "3M", "3mib", "-1", "+1", "1.5GiB", " 1", "1e6", "99999999999GiB"] {
             assert_eq!(parse_byte_size(text), Err(ByteSizeError), "{text}");
+        }
+    }
+
+    #[test]
+    fn rounds_what_is_for_people() {
+        for (bytes, text) in [
+            (5, "5 bytes"),
+            (1536, "1.5KiB"),
+            (64 << 20, "64MiB"),
+            (12_670_153_523, "11.8GiB"),
+            (1 << 40, "1024GiB"),
+        ] {
+            assert_eq!(round_byte_size(bytes).to_string(), text);
         }
     }
 

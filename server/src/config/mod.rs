@@ -14,12 +14,15 @@ mod storage;
 
 use std::{ffi::OsString, time::Duration};
 
-use clap::FromArgMatches;
+use clap::{
+    Command, FromArgMatches,
+    error::{ContextKind, ContextValue},
+};
 use minikafka_broker::{AutoCreate, BrokerConfig};
 use minikafka_flags::{go_style, parse_duration};
 
 pub use address::{Address, AddressError};
-pub use byte_size::{ByteSizeError, format_byte_size, parse_byte_size};
+pub use byte_size::{ByteSizeError, format_byte_size, parse_byte_size, round_byte_size};
 pub use error::ConfigError;
 pub use log::{LogConfig, LogFormat};
 pub use memory::default_memory_limit_bytes;
@@ -39,7 +42,7 @@ pub struct Config {
     pub broker: BrokerConfig,
     /// What is logged.
     pub log: LogConfig,
-    /// What deserves a word once there is a log: a variable that nobody knows.
+    /// What deserves a word once there is a log: a variable that nobody knows, a setting without effect.
     pub warnings: Vec<String>,
 }
 
@@ -63,11 +66,13 @@ impl Config {
         args: impl IntoIterator<Item = OsString>,
     ) -> Result<Config, ConfigError> {
         let command = Settings::command_line();
-        let matches = command.clone().try_get_matches_from(go_style(args, &command))?;
+        let matches = command.clone().try_get_matches_from(go_style(args, &command));
+        let matches = matches.map_err(|error| without_hidden_tip(error, &command))?;
         let flags = Settings::from_arg_matches(&matches)?;
         let (variables, warnings) = Settings::from_variables(variables)?;
-        let config = Config::check(&Source { flags, variables })?;
-        Ok(Config { warnings, ..config })
+        let mut config = Config::check(&Source { flags, variables })?;
+        config.warnings.extend(warnings);
+        Ok(config)
     }
 
     fn check(source: &Source) -> Result<Config, ConfigError> {
@@ -88,12 +93,13 @@ impl Config {
             waiting_bytes_max: default.waiting_bytes_max.max(4 * message_bytes_max),
             ..default
         };
+        let (storage, warnings) = storage::check(source)?;
         Ok(Config {
             host: source.get("host", |s| &s.host).parse(str::parse)?.unwrap_or_default(),
-            storage: storage::check(source)?,
+            storage,
             broker,
             log: source.get("log", |s| &s.log).parse(str::parse)?.unwrap_or_default(),
-            warnings: Vec::new(),
+            warnings,
         })
     }
 }
@@ -136,6 +142,21 @@ fn refuse_what_is_not_there_yet(source: &Source) -> Result<(), ConfigError> {
         })?;
     }
     Ok(())
+}
+
+/// An error about the usage that does not offer a flag which is reserved.
+fn without_hidden_tip(mut error: clap::Error, command: &Command) -> clap::Error {
+    let hidden: Vec<String> = command
+        .get_arguments()
+        .filter(|arg| arg.is_hide_set())
+        .filter_map(|arg| Some(format!("--{}", arg.get_long()?)))
+        .collect();
+    if let Some(ContextValue::String(tip)) = error.get(ContextKind::SuggestedArg)
+        && hidden.contains(tip)
+    {
+        error.remove(ContextKind::SuggestedArg);
+    }
+    error
 }
 
 /// `value`, if it lies in `range`; `show` prints the bounds.

@@ -31,30 +31,30 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS")]
     pub host: Option<String>,
     /// Age at which messages are evicted, more than zero [default: 168h]
-    #[arg(long, value_name = "DURATION", aliases = ["retention-time", "retention_time"], allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION", alias = "retention-time", allow_hyphen_values = true)]
     pub retentiontime: Option<String>,
     /// Where to store messages: filesystem or memory [default: filesystem]
     #[arg(long, value_name = "KIND")]
     pub storage: Option<String>,
     /// Directory for the filesystem storage, created when it is not there; empty means -storage memory [default:
     /// ./minikafka-data]
-    #[arg(long, value_name = "PATH", alias = "root_dir")]
+    #[arg(long, value_name = "PATH")]
     pub root_dir: Option<String>,
     /// When the disk is synced: always (before the acknowledgement), every:100ms or never; with the last two,
     /// power loss may take acknowledged messages [default: always]
     #[arg(long, value_name = "WHEN")]
     pub sync: Option<String>,
     /// Most bytes that the memory storage takes up [default: half of the memory, or of the cgroup's limit]
-    #[arg(long, value_name = "SIZE", alias = "memory_limit")]
+    #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<String>,
     /// Most partitions that there may be [default: 10000]
-    #[arg(long, value_name = "COUNT", alias = "partitions_max")]
+    #[arg(long, value_name = "COUNT")]
     pub partitions_max: Option<String>,
     /// Largest message or batch; default gRPC clients read at most 4 MiB [default: 3MiB]
-    #[arg(long, value_name = "SIZE", alias = "message_max")]
+    #[arg(long, value_name = "SIZE")]
     pub message_max: Option<String>,
     /// Whether a produce creates its topic: true or false [default: true]
-    #[arg(long, value_name = "BOOL", alias = "auto_create")]
+    #[arg(long, value_name = "BOOL")]
     pub auto_create: Option<String>,
     /// What to log on stderr: a level (error, warn, info, debug, trace, off), a format (text, json) or both, as
     /// in debug,json [default: info,text]
@@ -62,19 +62,19 @@ pub struct Settings {
     pub log: Option<String>,
 
     /// Not in this version.
-    #[arg(long, hide = true, alias = "kafka_host")]
+    #[arg(long, hide = true)]
     pub kafka_host: Option<String>,
     /// Not in this version.
-    #[arg(long, hide = true, alias = "line_host")]
+    #[arg(long, hide = true)]
     pub line_host: Option<String>,
     /// Not in this version.
-    #[arg(long, hide = true, alias = "cluster_host")]
+    #[arg(long, hide = true)]
     pub cluster_host: Option<String>,
     /// Not in this version.
-    #[arg(long, hide = true, alias = "advertised_host")]
+    #[arg(long, hide = true)]
     pub advertised_host: Option<String>,
     /// Not in this version.
-    #[arg(long, hide = true, alias = "node_id")]
+    #[arg(long, hide = true)]
     pub node_id: Option<String>,
     /// Not in this version.
     #[arg(long, hide = true)]

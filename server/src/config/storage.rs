@@ -1,6 +1,6 @@
 //! [`StorageConfig`], where messages are stored.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use minikafka_flags::parse_duration;
 use minikafka_storage::{
@@ -45,6 +45,11 @@ impl StorageConfig {
     pub fn open(&self) -> Result<Arc<dyn Storage>, StorageError> {
         match self {
             StorageConfig::Memory { limit_bytes } => Ok(Arc::new(MemoryStorage::new(*limit_bytes))),
+            StorageConfig::Filesystem { root, .. } if root.is_file() => Err(StorageError::Io {
+                action: "opening data directory",
+                path: root.clone(),
+                source: Arc::new(io::ErrorKind::NotADirectory.into()),
+            }),
             StorageConfig::Filesystem { root, sync } => {
                 let default = Options::default();
                 let open_files = default.open_files.min(segments_max());
@@ -55,7 +60,25 @@ impl StorageConfig {
     }
 }
 
-pub(super) fn check(source: &Source) -> Result<StorageConfig, ConfigError> {
+/// The storage, and a warning for each setting that has no effect on it.
+pub(super) fn check(source: &Source) -> Result<(StorageConfig, Vec<String>), ConfigError> {
+    let storage = choose(source)?;
+    let root = source.get("root_dir", |s| &s.root_dir);
+    let sync = source.get("sync", |s| &s.sync);
+    let limit = source.get("memory_limit", |s| &s.memory_limit);
+    let (kind, useless) = match storage {
+        StorageConfig::Memory { .. } => ("memory", vec![root, sync]),
+        StorageConfig::Filesystem { .. } => ("filesystem", vec![limit]),
+    };
+    // An empty directory is what chooses memory.
+    let given =
+        useless.iter().filter_map(|given| Some((&given.name, given.text.filter(|text| !text.is_empty())?)));
+    let warnings = given.map(|(name, text)| format!("{name}={text} has no effect: the storage is {kind}"));
+    let warnings = warnings.collect();
+    Ok((storage, warnings))
+}
+
+fn choose(source: &Source) -> Result<StorageConfig, ConfigError> {
     let root = source.get("root_dir", |s| &s.root_dir);
     let kind = source.get("storage", |s| &s.storage);
     let sync = source.get("sync", |s| &s.sync).parse(sync_policy)?.unwrap_or(SyncPolicy::Always);

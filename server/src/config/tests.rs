@@ -150,6 +150,36 @@ fn unknown_variables_are_a_warning() {
 }
 
 #[test]
+fn settings_without_effect_are_a_warning() {
+    let warnings = |variables: &[_], args: &[_]| load(variables, args).unwrap().warnings;
+    let memory = warnings(&[("MINIKAFKA_SYNC", "never")], &["-storage", "memory", "-root-dir", "/data"]);
+    assert_eq!(
+        memory,
+        [
+            "-root-dir=/data has no effect: the storage is memory",
+            "MINIKAFKA_SYNC=never has no effect: the storage is memory"
+        ]
+    );
+    let filesystem = warnings(&[], &["-memory-limit", "1GiB"]);
+    assert_eq!(filesystem, ["-memory-limit=1GiB has no effect: the storage is filesystem"]);
+    assert!(warnings(&[], &["-root-dir", "", "-memory-limit", "1GiB"]).is_empty());
+}
+
+#[test]
+fn reserved_flags_are_not_offered() {
+    for typo in ["-nope", "-node", "-kafka-hos", "-joi"] {
+        let message = load(&[], &[typo]).expect_err("no such flag").to_string();
+        assert!(message.contains(typo), "{message}");
+        for reserved in ["node", "kafka", "join"] {
+            assert!(!message.contains(&format!("'--{reserved}")) || typo.contains(reserved), "{message}");
+        }
+        assert!(!message.contains("tip:"), "{message}");
+    }
+    let message = load(&[], &["-hots", "x"]).expect_err("no such flag").to_string();
+    assert!(message.contains("tip:") && message.contains("--host"), "{message}");
+}
+
+#[test]
 fn usage_errors_and_answers_have_their_exit_codes() {
     for args in [&["-hosts", "x"][..], &["-host"], &["stray"]] {
         assert_eq!(load(&[], args).expect_err("bad usage").exit_code(), 2);

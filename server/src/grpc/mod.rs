@@ -5,6 +5,8 @@
 
 mod backlog;
 mod ending;
+mod framing;
+mod intake;
 mod message;
 mod original;
 mod poll;
@@ -18,6 +20,7 @@ mod topics;
 mod v1;
 
 pub(crate) use ending::end_when_stopping;
+pub(crate) use intake::{Intake, bound};
 pub(crate) use original::Original;
 pub(crate) use refusal::{explain_too_large, request_bytes_max};
 pub(crate) use v1::V1;

@@ -28,7 +28,7 @@ pub(super) async fn resolve(
         Topic::Awaited => Offset::ZERO,
     };
     match position.and_then(|position| position.at.as_ref()) {
-        Some(At::Number(number)) => Offset::from_number(*number).ok_or_else(number_zero),
+        Some(At::Number(number)) => offset(*number),
         Some(At::Anchor(anchor)) => match known(*anchor, "anchor")? {
             Anchor::Latest => Ok(end),
             Anchor::Earliest | Anchor::Unspecified => Ok(bounds.start),
@@ -40,8 +40,14 @@ pub(super) async fn resolve(
     }
 }
 
-fn number_zero() -> Refusal {
-    Refusal::invalid_request("there is no message 0: messages are numbered from 1")
+/// The offset of a number. Past the largest, an offset would no longer be that of the number.
+fn offset(number: u64) -> Result<Offset, Refusal> {
+    let refuse = |why: &str| Refusal::invalid_request(format!("there is no message {number}: {why}"));
+    match Offset::from_number(number) {
+        Some(offset) if offset.number() == number => Ok(offset),
+        Some(_) => Err(refuse("numbers end at 9223372036854775808")),
+        None => Err(refuse("messages are numbered from 1")),
+    }
 }
 
 /// An enum's value on the wire, if this version knows it.

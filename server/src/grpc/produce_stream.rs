@@ -16,14 +16,15 @@ use std::pin::pin;
 use futures_util::{Stream, stream::unfold};
 use minikafka_broker::{Broker, Error, Partition, PendingProduce};
 use minikafka_proto::v1::{
-    ProduceStreamRequest, ProduceStreamResponse, produce_stream_response::Result as Outcome,
+    ProduceRequest, ProduceStreamRequest, ProduceStreamResponse, produce_stream_response::Result as Outcome,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::{
-    message,
+    intake::Held,
+    message, produce,
     refusal::{Refusal, is_too_large, refuse},
 };
 
@@ -35,10 +36,11 @@ const PENDING_MAX: usize = 1024;
 pub(super) fn run(
     broker: Broker,
     requests: Streaming<ProduceStreamRequest>,
+    held: Held,
     stopping: CancellationToken,
 ) -> impl Stream<Item = Result<ProduceStreamResponse, Status>> {
     let (replies, pending) = mpsc::channel(PENDING_MAX);
-    let handing_over = HandingOver { broker: broker.clone(), last: None, replies };
+    let handing_over = HandingOver { broker: broker.clone(), last: None, held, replies };
     tokio::spawn(handing_over.read(requests, stopping));
     unfold((broker, pending), |(broker, mut pending)| async move {
         let reply: Reply = pending.recv().await?;
@@ -79,6 +81,8 @@ struct HandingOver {
     broker: Broker,
     /// The partition of the last request, which most often is that of the next.
     last: Option<Partition>,
+    /// The permits for the bytes of the request under way.
+    held: Held,
     replies: mpsc::Sender<Reply>,
 }
 
@@ -96,7 +100,11 @@ impl HandingOver {
             };
             let reply = match request {
                 Ok(Some(request)) => match self.hand_over(request).await {
-                    Some(reply) => reply,
+                    Some(reply) => {
+                        // The broker has the bytes now, or nobody.
+                        self.held.release();
+                        reply
+                    }
                     None => return,
                 },
                 Ok(None) => return,
@@ -121,22 +129,23 @@ impl HandingOver {
 
     async fn produce(&mut self, request: ProduceStreamRequest) -> Result<Reply, Refused> {
         let request_id = request.request_id;
-        let request = request.produce.ok_or_else(|| Refusal::invalid_request("the request is empty"))?;
-        let payload = self.broker.check(message::payload(request.payload)?).map_err(refuse(&self.broker))?;
-        let partition = self.partition(&request.topic, request.partition).await;
+        let mut request = request.produce.ok_or_else(|| Refusal::invalid_request("the request is empty"))?;
+        let payload =
+            self.broker.check(message::payload(request.payload.take())?).map_err(refuse(&self.broker))?;
+        let partition = self.partition(&request).await;
         let partition = partition.map_err(|error| self.refused(error))?;
         partition.check_leader_epoch(request.leader_epoch).map_err(|error| self.refused(error))?;
         let produce = partition.produce(payload).await.map_err(|error| self.refused(error))?;
         Ok(Reply::Pending { request_id, partition: partition.number(), produce })
     }
 
-    async fn partition(&mut self, topic: &str, number: Option<u32>) -> Result<Partition, Error> {
-        let fits = |last: &Partition| {
-            last.topic() == topic && last.number() == number.unwrap_or(0) && last.is_open()
-        };
+    async fn partition(&mut self, request: &ProduceRequest) -> Result<Partition, Error> {
+        let number = request.partition.unwrap_or(0);
+        let fits =
+            |last: &Partition| last.topic() == request.topic && last.number() == number && last.is_open();
         match self.last.take().filter(fits) {
             Some(last) => Ok(self.last.insert(last).clone()),
-            None => Ok(self.last.insert(self.broker.partition_to_produce(topic, number).await?).clone()),
+            None => Ok(self.last.insert(produce::partition(&self.broker, request).await?).clone()),
         }
     }
 

@@ -19,6 +19,9 @@ const RETRY_WHEN_STOPPING: Duration = Duration::from_secs(1);
 /// The write that failed is over; the next one may succeed at once.
 const RETRY_WHEN_ABORTED: Duration = Duration::from_millis(100);
 
+/// Large requests that are under way are done within so much time.
+const RETRY_WHEN_TOO_MANY_BYTES: Duration = Duration::from_secs(1);
+
 /// Why a request is refused, in the terms of gRPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -86,6 +89,22 @@ impl Refusal {
         let message =
             format!("the request is over the limit of {message_bytes_max} bytes for a message or batch");
         Refusal::new(Code::InvalidArgument, "MESSAGE_TOO_LARGE", message)
+    }
+
+    /// A large request while too many others are under way.
+    pub(super) fn too_many_bytes() -> Refusal {
+        let message = "too many bytes of unfinished requests: try again, or send less at once".to_owned();
+        let retry_after = Some(RETRY_WHEN_TOO_MANY_BYTES);
+        Refusal { retry_after, ..Refusal::new(Code::ResourceExhausted, "MEMORY_FULL", message) }
+    }
+
+    /// A large request that began and did not come to its end.
+    pub(super) fn too_slow() -> Refusal {
+        let message = "the request took too long to arrive, nothing of it is stored".to_owned();
+        Refusal {
+            retry_after: Some(RETRY_WHEN_ABORTED),
+            ..Refusal::new(Code::Unavailable, "ABORTED", message)
+        }
     }
 
     /// A stored batch that cannot be read although it was checked before it was stored.

@@ -41,10 +41,7 @@ pub(super) fn describe(
         name: topic.summary.name,
         id: topic.summary.id.to_string(),
         partitions: partitions.map(|(number, bounds)| partition(number as u32, bounds)).collect(),
-        // Never is later than every age there is.
-        retention_ms: topic
-            .retention
-            .map_or(u64::MAX, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        retention_ms: topic.retention.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         durability: durability(broker.durability()).into(),
     })
 }

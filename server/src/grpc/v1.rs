@@ -13,7 +13,7 @@ use minikafka_proto::v1::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{poll, produce, produce_stream, subscribe, topics};
+use super::{intake::Held, poll, produce, produce_stream, subscribe, topics};
 
 /// The `minikafka.v1` service.
 pub(crate) struct V1 {
@@ -43,7 +43,9 @@ impl MiniKafkaService for V1 {
         &self,
         request: Request<Streaming<ProduceStreamRequest>>,
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
-        let replies = produce_stream::run(self.broker.clone(), request.into_inner(), self.stopping.clone());
+        let held = request.extensions().get::<Held>().cloned().unwrap_or_default();
+        let requests = request.into_inner();
+        let replies = produce_stream::run(self.broker.clone(), requests, held, self.stopping.clone());
         Ok(Response::new(Box::pin(replies)))
     }
 

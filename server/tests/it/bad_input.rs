@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use minikafka_proto::v1::{ProduceStreamRequest, SubscribeRequest};
+use minikafka_proto::v1::{
+    ProduceStreamRequest, SubscribeRequest, produce_stream_response::Result as Outcome,
+};
 use minikafka_server::Server;
 use minikafka_storage::memory::MemoryStorage;
 use tokio::{
@@ -11,10 +13,10 @@ use tokio::{
     sync::mpsc,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Code;
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{Fixture, connect, list, message, number, poll, soon, values, why};
+use crate::support::{Fixture, connect, half_sent, list, message, number, poll, soon, values, why};
 
 #[tokio::test]
 async fn garbage_ends_that_connection_only() {
@@ -93,6 +95,51 @@ async fn hundreds_of_calls_share_a_connection() {
     for call in calls {
         assert_eq!(values(&soon(call).await.unwrap().messages), ["b"]);
     }
+}
+
+/// Bytes of a large request that is allowed.
+const LARGE: usize = 6 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_sent_requests_do_not_pile_up_and_cost_the_others_little() {
+    let fixture = Fixture::memory().await;
+    let address = fixture.server.local_addr().to_string();
+    // Of its own connection: that is what goes with them.
+    let channel = connect(&address).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        calls.spawn(half_sent(&channel, LARGE, 40_000));
+    }
+    // All but those that have a place in the budget of 64 MiB are refused.
+    for _ in 0..190 {
+        let response = soon(calls.join_next()).await.unwrap().unwrap();
+        let status = Status::from_header_map(response.headers()).expect("a refusal");
+        assert_eq!(why(&status), (Code::ResourceExhausted, "MEMORY_FULL".to_owned()));
+        assert!(status.get_details_retry_info().is_some());
+    }
+    fixture.produce("t", &["small"]).await;
+    // Enough for a large request to be refused, while a stream waits.
+    let large = "x".repeat(2_900_000);
+    let mut v1 = fixture.v1.clone();
+    while v1.produce(list("t", vec![message(&large)])).await.is_ok() {
+        calls.spawn(half_sent(&channel, LARGE / 2, 40_000));
+    }
+    let (requests, outbox) = mpsc::channel(1);
+    let mut replies = v1.produce_stream(ReceiverStream::new(outbox)).await.unwrap().into_inner();
+    let produce = Some(list("t", vec![message(&large)]));
+    requests.send(ProduceStreamRequest { request_id: 1, produce }).await.unwrap();
+    // Once they are gone, their place is free.
+    drop((calls, channel));
+    let reply = soon(replies.message()).await.unwrap().unwrap();
+    assert!(matches!(reply.result, Some(Outcome::Produced(_))), "{reply:?}");
+    soon(v1.produce(list("t", vec![message(&large)]))).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_produce_takes_large_requests() {
+    let fixture = Fixture::memory().await;
+    let status = fixture.poll(poll(&"x".repeat(1 << 20), None)).await.expect_err("no topic has such a name");
+    assert_eq!(why(&status), (Code::InvalidArgument, "INVALID_REQUEST".to_owned()));
 }
 
 #[tokio::test]

@@ -6,12 +6,13 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, ChildStderr, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use minikafka_proto::v1::mini_kafka_service_client::MiniKafkaServiceClient;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
-use crate::support::{connect, list, message, number, poll, soon, values};
+use crate::support::{connect, half_sent, list, message, number, poll, soon, values};
 
 /// The program, without variables of ours.
 fn program() -> Command {
@@ -92,9 +93,14 @@ async fn it_says_what_it_serves_and_stops_on_both_signals() {
         let directory = tempfile::tempdir().unwrap();
         let running = Running::start(&["-root-dir", text(directory.path()), "-retentiontime", "1h30m"]);
         let lines = running.lines.concat();
-        for part in
-            ["127.0.0.1:", text(directory.path()), "1h30m", "on disk, synced", env!("CARGO_PKG_VERSION")]
-        {
+        for part in [
+            "127.0.0.1:",
+            "messages of up to 3MiB",
+            text(directory.path()),
+            "1h30m",
+            "on disk, synced",
+            env!("CARGO_PKG_VERSION"),
+        ] {
             assert!(lines.contains(part), "{part} is not in {lines}");
         }
         let mut v1 = MiniKafkaServiceClient::new(connect(&running.address).await);
@@ -127,36 +133,51 @@ async fn a_kill_loses_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
-    let running = Running::start(&["-storage", "memory"]);
-    let mut v1 = MiniKafkaServiceClient::new(connect(&running.address).await);
-    soon(v1.produce(list("t", vec![message(&"x".repeat(2 << 20))]))).await.unwrap();
-    // A reader that does not read holds the stop up.
-    let subscribe = minikafka_proto::v1::SubscribeRequest { topic: "t".into(), ..Default::default() };
-    let _unread = soon(v1.subscribe(subscribe)).await.unwrap();
+async fn a_second_signal_ends_it_but_two_at_once_are_one() {
+    let mut running = Running::start(&["-storage", "memory"]);
+    let channel = connect(&running.address).await;
+    // A produce call that does not come to its end holds the stop up.
+    let held_up = tokio::spawn(half_sent(&channel, 1000, 10));
+    tokio::task::yield_now().await;
+    soon(MiniKafkaServiceClient::new(channel).produce(list("t", vec![message("a")]))).await.unwrap();
     running.signal(Signal::TERM);
-    let mut running = running;
     let mut line = String::new();
     while !line.contains("stopping") {
         line.clear();
         assert_ne!(running.stderr.read_line(&mut line).unwrap(), 0);
     }
-    running.signal(Signal::TERM);
+    let begin = Instant::now();
+    while running.child.try_wait().unwrap().is_none() {
+        running.signal(Signal::TERM);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(begin.elapsed() > Duration::from_millis(900), "{:?}", begin.elapsed());
     let (code, rest) = running.wait();
     assert_eq!(code, Some(1), "{rest}");
     assert!(rest.contains("second signal"), "{rest}");
+    held_up.abort();
+}
+
+#[test]
+fn two_signals_at_once_end_it_well() {
+    let running = Running::start(&["-storage", "memory"]);
+    running.signal(Signal::TERM);
+    running.signal(Signal::INT);
+    running.signal(Signal::TERM);
+    let (code, rest) = running.wait();
+    assert_eq!(code, Some(0), "{rest}");
 }
 
 #[tokio::test]
 async fn too_few_open_files_are_survived() {
-    // So few that accepting fails before the server's own bound of connections is reached.
-    let script = r#"ulimit -n 22; exec "$0" -host 127.0.0.1:0 -storage memory"#;
-    let mut shell = Command::new("sh");
-    shell.args(["-c", script, env!("CARGO_BIN_EXE_server")]).stdin(Stdio::null()).stderr(Stdio::piped());
-    let mut running = Running::spawn(&mut shell);
+    let mut running = Running::start(&["-storage", "memory"]);
     let mut v1 = MiniKafkaServiceClient::new(connect(&running.address).await);
     soon(v1.produce(list("t", vec![message("before")]))).await.unwrap();
     drop(v1);
+    // Set once it runs, whatever it has open by then: the server's own bound of connections is far away.
+    let few = fs::read_dir(format!("/proc/{}/fd", running.child.id())).unwrap().count() as u64 + 8;
+    let limit = Rlimit { current: Some(few), maximum: Some(few) };
+    prlimit(Some(Pid::from_child(&running.child)), Resource::Nofile, limit).unwrap();
     let crowd: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(&running.address).unwrap()).collect();
     let mut line = String::new();
     while !line.contains("cannot accept connections at the moment") {
@@ -203,6 +224,7 @@ fn failures_are_one_line_and_exit_code_1() {
     let _first = Running::start(&["-root-dir", text(locked.path())]);
     for (args, part) in [
         (["-root-dir", text(directory.path()), "-host", "127.0.0.1:0"], "not a MiniKafka data directory"),
+        (["-root-dir", text(&file), "-host", "127.0.0.1:0"], "not a directory"),
         (["-root-dir", text(&below_a_file), "-host", "127.0.0.1:0"], "file/data"),
         (["-root-dir", text(locked.path()), "-host", "127.0.0.1:0"], "locked"),
         (["-root-dir", text(&fresh), "-host", "192.0.2.1:1"], "cannot listen on 192.0.2.1:1"),

@@ -191,3 +191,16 @@ async fn values_of_enums_that_nobody_knows_are_refused() {
         assert_eq!(why(&status), (Code::InvalidArgument, "INVALID_REQUEST".to_owned()));
     }
 }
+
+#[tokio::test]
+async fn a_number_that_no_message_can_have_is_refused_as_it_was_sent() {
+    let fixture = Fixture::memory().await;
+    fixture.produce("t", &["a"]).await;
+    for wanted in [0, (1 << 63) + 1, u64::MAX] {
+        let status = fixture.poll(poll("t", number(wanted))).await.expect_err("there is none");
+        assert_eq!(why(&status), (Code::InvalidArgument, "INVALID_REQUEST".to_owned()));
+        assert!(status.message().contains(&format!("message {wanted}:")), "{status}");
+    }
+    let status = fixture.poll(poll("t", number(1 << 63))).await.expect_err("it is not there yet");
+    assert_eq!(why(&status), (Code::OutOfRange, "NUMBER_OUT_OF_RANGE".to_owned()));
+}

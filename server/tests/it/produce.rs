@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use minikafka_broker::AutoCreate;
-use minikafka_proto::v1::{Header, Message, ProduceRequest};
+use minikafka_proto::v1::{
+    Header, Message, ProduceRequest, ProduceStreamRequest, produce_stream_response::Result as Outcome,
+};
 use tonic::Code;
 
 use crate::support::{Fixture, batch, list, message, number, numbers, poll, values, why};
@@ -103,6 +105,19 @@ async fn the_leader_epoch_is_checked() {
     fixture.v1.clone().produce(request(0)).await.unwrap();
     let status = fixture.v1.clone().produce(request(7)).await.expect_err("another epoch");
     assert_eq!(why(&status), (Code::FailedPrecondition, "STALE_LEADER_EPOCH".to_owned()));
+
+    // Nor is a topic created that the request would not have gone to.
+    let fresh = |leader_epoch| ProduceRequest { topic: "fresh".to_owned(), ..request(leader_epoch) };
+    let status = fixture.v1.clone().produce(fresh(7)).await.expect_err("a new topic begins with epoch 0");
+    assert_eq!(why(&status), (Code::FailedPrecondition, "STALE_LEADER_EPOCH".to_owned()));
+    assert_eq!(fixture.poll(poll("fresh", None)).await.expect_err("no topic").code(), Code::NotFound);
+    let stream = tokio_stream::iter(
+        [7, 0].map(|request_id| ProduceStreamRequest { request_id, produce: Some(fresh(request_id)) }),
+    );
+    let mut replies = fixture.v1.clone().produce_stream(stream).await.unwrap().into_inner();
+    let Some(Outcome::Error(error)) = replies.message().await.unwrap().unwrap().result else { panic!() };
+    assert_eq!(error.reason, "STALE_LEADER_EPOCH");
+    let Some(Outcome::Produced(_)) = replies.message().await.unwrap().unwrap().result else { panic!() };
 }
 
 #[tokio::test]

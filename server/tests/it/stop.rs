@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use minikafka_proto::v1::{
-    PollRequest, ProduceStreamRequest, mini_kafka_service_client::MiniKafkaServiceClient,
+    PollRequest, ProduceStreamRequest, SubscribeRequest, mini_kafka_service_client::MiniKafkaServiceClient,
     produce_stream_response::Result as Outcome,
 };
-use minikafka_server::Server;
+use minikafka_server::{STOP_DEADLINE, Server};
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
 
@@ -107,6 +107,18 @@ async fn a_server_serves_on_a_listener_until_it_is_told() {
     drop(stop);
     soon(serving).await.unwrap().unwrap();
     assert!(tokio::net::TcpStream::connect(&address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_holds_the_stop_up_for_a_moment_only() {
+    let fixture = Fixture::memory().await;
+    fixture.produce("t", &[&"x".repeat(3_000_000)]).await;
+    fixture.produce("t", &[&"x".repeat(3_000_000)]).await;
+    let subscribe = SubscribeRequest { topic: "t".into(), ..SubscribeRequest::default() };
+    let mut v1 = fixture.v1.clone();
+    let _unread = v1.subscribe(subscribe).await.unwrap();
+    let Fixture { server, .. } = fixture;
+    tokio::time::timeout(STOP_DEADLINE / 2, server.stop()).await.expect("the reader holds it up").unwrap();
 }
 
 #[tokio::test]

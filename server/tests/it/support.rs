@@ -1,7 +1,7 @@
 //! A running server with clients, and what tests say often.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,6 +20,8 @@ use minikafka_proto::{
 };
 use minikafka_record::{BatchBuilder, Offset};
 use minikafka_server::{Builder, Server};
+use tokio_stream::StreamExt;
+use tonic::client::GrpcService;
 use tonic::{
     Code, Status,
     transport::{Channel, Endpoint},
@@ -151,4 +153,26 @@ pub(crate) fn numbers(messages: &[Message]) -> Vec<u64> {
 pub(crate) fn why(status: &Status) -> (Code, String) {
     let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
     (status.code(), reason)
+}
+
+/// Begins a produce call with the prefix of a message of `len` bytes and the first `part` of them, and sends no
+/// more. The call ends with what is returned.
+pub(crate) fn half_sent(
+    channel: &Channel,
+    len: usize,
+    part: usize,
+) -> impl Future<Output = http::Response<tonic::body::Body>> + use<> {
+    let prefix = [&[0][..], &(len as u32).to_be_bytes()].concat();
+    let begin = [prefix, vec![0; part]].concat();
+    let stream =
+        tokio_stream::iter([Ok::<_, std::convert::Infallible>(begin)]).chain(futures_util::stream::pending());
+    let request = http::Request::post("http://here/minikafka.v1.MiniKafkaService/Produce")
+        .header("content-type", "application/grpc")
+        .body(tonic::body::Body::new(axum::body::Body::from_stream(stream)))
+        .expect("a request");
+    let mut channel = channel.clone();
+    async move {
+        poll_fn(|cx| channel.poll_ready(cx)).await.expect("a connection");
+        channel.call(request).await.expect("a response")
+    }
 }

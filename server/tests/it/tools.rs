@@ -95,8 +95,13 @@ async fn unknown_services_and_methods_are_unimplemented() {
 }
 
 async fn get(server: &Server, path: &str) -> String {
+    say(server, &format!("GET {path}"), "").await
+}
+
+/// Sends a request without a body over HTTP/1.
+async fn say(server: &Server, method_and_path: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
-    let head = format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+    let head = format!("{method_and_path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut reply = String::new();
     soon(stream.read_to_string(&mut reply)).await.unwrap();
@@ -110,4 +115,15 @@ async fn http_1_is_answered_on_the_same_port() {
     assert!(reply.starts_with("HTTP/1.1 200") && reply.contains("MiniKafka 0."), "{reply}");
     let reply = get(&fixture.server, "/nowhere").await;
     assert!(reply.starts_with("HTTP/1.1 404"), "{reply}");
+}
+
+#[tokio::test]
+async fn what_is_no_grpc_is_told_so_in_the_terms_of_http() {
+    let fixture = Fixture::memory().await;
+    for path in ["/minikafka.v1.MiniKafkaService/Produce", "/grpc.health.v1.Health/Check"] {
+        let reply = get(&fixture.server, path).await;
+        assert!(reply.starts_with("HTTP/1.1 405") && reply.contains("allow: POST"), "{reply}");
+        let reply = say(&fixture.server, &format!("POST {path}"), "Content-Type: application/json\r\n").await;
+        assert!(reply.starts_with("HTTP/1.1 415"), "{reply}");
+    }
 }

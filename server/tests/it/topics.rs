@@ -26,7 +26,7 @@ async fn a_topic_lives_and_dies() {
     fixture.produce("demo topic", &["a", "b"]).await;
     let described = v1.describe_topic(describe("demo topic")).await.unwrap().into_inner();
     assert_eq!((described.name, described.id), (created.name, created.id.clone()));
-    assert_eq!(described.retention_ms, 168 * 3600 * 1000);
+    assert_eq!(described.retention_ms, Some(168 * 3600 * 1000));
     assert_eq!(described.durability, i32::from(Durability::Memory));
     let partition = &described.partitions[0];
     assert_eq!((partition.start_number, partition.end_number, partition.durable_number), (1, 3, 3));
