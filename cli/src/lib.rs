@@ -20,3 +20,8 @@ pub mod topic;
 
 pub use command_line::read;
 pub use exit::run;
+
+/// The programs in the README are compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

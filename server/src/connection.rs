@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::opening;
+use crate::{linger::Linger, opening};
 
 /// Large frames roughly double what big streams carry; the default of 16 KiB is for web pages.
 const FRAME_BYTES_MAX: u32 = 256 * 1024;
@@ -134,7 +134,8 @@ async fn serve(
         opened = opening::open(stream) => opened?,
         () = stopping.cancelled() => return Ok(()),
     };
-    let mut serving = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)));
+    let mut serving =
+        pin!(http.serve_connection(TokioIo::new(Linger::new(stream)), TowerToHyperService::new(routes)));
     tokio::select! {
         outcome = &mut serving => outcome,
         () = stopping.cancelled() => {

@@ -28,6 +28,7 @@ mod connection;
 mod error;
 mod grpc;
 mod http;
+mod linger;
 mod open_files;
 mod opening;
 mod router;
