@@ -9,6 +9,7 @@
 //! |---|---|
 //! | u64 | base index of the segment |
 //! | u64 | generation of the log |
+//! | 8 bytes | salt of the segment |
 //! | point | the end: what a next frame would begin with |
 //! | point * | one for each place, to the end of the body |
 //!
@@ -30,6 +31,8 @@ use crate::{Entry, Epoch, Index, Millis, StorageError};
 const MAGIC: [u8; 4] = *b"MKIX";
 const FORMAT: u32 = 1;
 const POINT_LEN: usize = 48;
+/// What says whose index it is.
+const OWNER_LEN: usize = 24;
 /// Bytes of frames between two points: a look-up reads about this much before it finds its entry.
 const INTERVAL_BYTES: u64 = 64 * 1024;
 
@@ -131,9 +134,10 @@ impl SegmentIndex {
 
     /// Writes the file. Not synced: it is a cache.
     pub(super) fn store(&self, path: &Path, header: &SegmentHeader) -> std::io::Result<()> {
-        let mut body = Vec::with_capacity(16 + POINT_LEN * (1 + self.points.len()));
+        let mut body = Vec::with_capacity(OWNER_LEN + POINT_LEN * (1 + self.points.len()));
         body.put_u64(header.base_index);
         body.put_u64(header.generation);
+        body.put_slice(&header.salt.0);
         self.points.iter().fold(put(&mut body, &self.end), |body, point| put(body, point));
         fs::write(path, sealed::seal(MAGIC, FORMAT, &body))
     }
@@ -143,10 +147,13 @@ impl SegmentIndex {
         let file = fs::read(path).ok()?;
         let decoded: Result<Bytes, StorageError> = sealed::unseal(path, file.into(), MAGIC, FORMAT);
         let mut body = decoded.ok()?;
-        if body.len() < 16 + POINT_LEN || !(body.len() - 16).is_multiple_of(POINT_LEN) {
+        if body.len() < OWNER_LEN + POINT_LEN || !(body.len() - OWNER_LEN).is_multiple_of(POINT_LEN) {
             return None;
         }
         if (body.get_u64(), body.get_u64()) != (header.base_index, header.generation) {
+            return None;
+        }
+        if body.split_to(header.salt.0.len()) != header.salt.0[..] {
             return None;
         }
         let end = take(&mut body);

@@ -9,7 +9,7 @@ use std::{
 
 use minikafka_record::{Offset, RecordBatch};
 
-use super::{Shared, durable, manifest::Sequence, recovery, state::State};
+use super::{Shared, durable, manifest::Sequence, recovery, segment::Segment, state::State};
 use crate::{Bounds, Completion, Entry, Index, Log, LogId, Place, Removed, Seek, StorageError};
 
 /// A log in a directory of its own.
@@ -67,20 +67,31 @@ impl FileLog {
         appends.fail(why);
     }
 
-    /// There is no flusher any more: appends that nobody has begun to write fail. What is written may still complete.
+    /// There is no flusher any more: takes no more appends, and those that nobody has begun to write fail. What is written may
+    /// still complete.
     fn refuse_pending(&self, why: &StorageError) {
-        let due = self.state().unappend(Vec::new());
+        let due = {
+            let mut state = self.state();
+            state.closed.get_or_insert_with(|| why.clone());
+            state.refuse_pending()
+        };
         due.fail(why);
     }
 
     /// Makes everything that is written durable, whatever the policy.
     pub(super) fn sync(&self) -> Result<(), StorageError> {
-        let _files = self.lock_files();
+        let files = self.lock_files();
+        self.sync_written(&files)
+    }
+
+    /// As [`sync`](FileLog::sync), for those who hold the lock.
+    pub(super) fn sync_written(&self, _files: &MutexGuard<'_, ()>) -> Result<(), StorageError> {
         let (active, upto) = {
             let state = self.state();
-            let open = |segment: &super::segment::Segment| {
-                Ok((segment.file(&self.shared.handles)?, segment.path.clone()))
-            };
+            if state.durable.index == state.written.index {
+                return Ok(());
+            }
+            let open = |segment: &Segment| Ok((segment.file(&self.shared.handles)?, segment.path.clone()));
             (state.segments.last().map(open).transpose()?, state.written)
         };
         if let Some((file, path)) = active {
@@ -92,19 +103,29 @@ impl FileLog {
 
     /// After the flusher has ended: takes no more appends, makes everything durable and marks a clean stop.
     pub(super) fn close_clean(&self) -> Result<(), StorageError> {
-        match &mut self.state().closed {
-            Some(StorageError::Closed | StorageError::NotFound { .. }) => return Ok(()),
-            Some(poisoned) => return Err(poisoned.clone()),
-            open @ None => *open = Some(StorageError::Closed),
+        {
+            let mut state = self.state();
+            match &state.closed {
+                Some(StorageError::NotFound { .. }) => return Ok(()),
+                Some(StorageError::Closed) | None => state.closed = Some(StorageError::Closed),
+                Some(poisoned) => return Err(poisoned.clone()),
+            }
+            if std::mem::replace(&mut state.ended, true) {
+                return Ok(());
+            }
         }
+        // Nobody writes these any more.
+        self.refuse_pending(&StorageError::Closed);
         self.sync()?;
+        self.mark_clean_stop()
+    }
+
+    fn mark_clean_stop(&self) -> Result<(), StorageError> {
         let mut sequence = self.lock_manifest();
         let (manifest, index) = {
             let state = self.state();
-            (
-                state.manifest(),
-                state.segments.last().map(|last| (last.index.clone(), last.index_path(), last.header)),
-            )
+            let last = state.segments.last();
+            (state.manifest(), last.map(|last| (last.index.clone(), last.index_path(), last.header)))
         };
         if let Some((index, path, header)) = index {
             // A cache: without it the next opening reads the segment.

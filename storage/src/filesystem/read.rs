@@ -84,6 +84,7 @@ impl FileLog {
     pub(super) fn find(&self, seek: Seek) -> Result<Option<Place>, StorageError> {
         let (extents, start, in_tail) = {
             let state = self.state();
+            state.check_there()?;
             let extents = if state.tail_is_all() { Vec::new() } else { extents(&state, seek) };
             let in_tail = match seek {
                 Seek::RecordTimestamp(timestamp) => state.tail.record_at(timestamp, state.start),
@@ -116,7 +117,10 @@ impl FileLog {
         mut visit: impl FnMut(Frame) -> Step,
     ) -> Result<bool, StorageError> {
         let Some(mut scan) = extent.scan(&self.shared.handles, chunk_len)? else {
-            let is_listed = self.state().segments.iter().any(|segment| segment.key == extent.key);
+            let state = self.state();
+            // A log that is removed takes its files with it.
+            state.check_there()?;
+            let is_listed = state.segments.iter().any(|segment| segment.key == extent.key);
             return if is_listed { Err(extent.missing()) } else { Ok(false) };
         };
         while let Some(frame) = scan.next().map_err(|error| extent.error(error))? {

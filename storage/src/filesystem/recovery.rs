@@ -66,6 +66,7 @@ pub(super) fn open(id: &LogId, dir: &Path, handles: &Handles) -> Result<(State, 
         end: next,
         queued: false,
         closed: None,
+        ended: false,
     };
     Ok((state, sequence))
 }
@@ -111,14 +112,14 @@ struct Found {
     path: PathBuf,
     base_index: Index,
     len: u64,
-    file: Arc<File>,
     header: Result<SegmentHeader, String>,
 }
 
 impl Found {
     fn read(path: PathBuf, base_index: Index) -> Result<Found, StorageError> {
         let error = |error| StorageError::io("reading", &path, error);
-        let file = File::options().read(true).write(true).open(&path).map_err(error)?;
+        // Closed again: a log may have more segments than a process may have open files.
+        let file = File::open(&path).map_err(error)?;
         let len = file.metadata().map_err(error)?.len();
         let mut bytes = [0; SEGMENT_HEADER_LEN as usize];
         let header = match file.read_exact_at(&mut bytes, 0) {
@@ -128,7 +129,7 @@ impl Found {
             }
             Err(cause) => return Err(error(cause)),
         };
-        Ok(Found { path, base_index, len, file: Arc::new(file), header })
+        Ok(Found { path, base_index, len, header })
     }
 
     fn remove(&self) -> Result<(), StorageError> {
@@ -138,7 +139,12 @@ impl Found {
 
     /// Left over from before a reset.
     fn is_void(&self, manifest: &Manifest) -> bool {
-        self.header.as_ref().is_ok_and(|header| header.generation != manifest.generation)
+        self.header.as_ref().is_ok_and(|header| header.generation < manifest.generation)
+    }
+
+    /// Newer than the manifest, which is then not the last one that was written.
+    fn is_ahead(&self, manifest: &Manifest) -> bool {
+        self.header.as_ref().is_ok_and(|header| header.generation > manifest.generation)
     }
 }
 
@@ -146,6 +152,10 @@ impl Found {
 /// trim is removed, unread.
 fn open_segments(dir: &Path, manifest: &Manifest, handles: &Handles) -> Result<Vec<Segment>, StorageError> {
     let mut found = find_segments(dir)?;
+    if let Some(ahead) = found.iter().find(|found| found.is_ahead(manifest)) {
+        let what = "the manifest is older than this segment".to_owned();
+        return Err(StorageError::Damaged { path: ahead.path.clone(), position: 0, what });
+    }
     let (void, kept) = found.drain(..).partition::<Vec<_>, _>(|found| found.is_void(manifest));
     void.iter().try_for_each(Found::remove)?;
     let first = manifest.removed.next_index;
@@ -206,7 +216,11 @@ fn open_segment(
     let mut segment = Segment::new(found.path.clone(), header, handles);
     match SegmentIndex::load(&segment.index_path(), &header, found.len) {
         Some(index) => segment.index = index,
-        None => scan_segment(&mut segment, &found.file, found.len, manifest, place)?,
+        None => {
+            let file = File::options().read(true).write(true).open(&found.path);
+            let file = Arc::new(file.map_err(|error| durable::io_or_full("opening", &found.path, error))?);
+            scan_segment(&mut segment, &file, found.len, manifest, place)?;
+        }
     }
     Ok(Some(segment))
 }
@@ -294,7 +308,12 @@ fn cut_torn_tail(
     let mut torn = vec![0; (len - position) as usize];
     file.read_exact_at(&mut torn, position).map_err(|error| StorageError::io("reading", path, error))?;
     let aside = with_suffix(path, &format!(".{position}{TORN_SUFFIX}"));
-    durable::replace(&aside, &torn)?;
+    match durable::replace(&aside, &torn) {
+        // A full disk must not keep the log from opening: eviction is what makes room.
+        Err(StorageError::Full(what)) => tracing::warn!(?path, what, "the torn tail is not kept aside"),
+        kept => kept?,
+    }
+    durable::remove_file(&segment.index_path())?;
     cut(file, path, position)?;
     tracing::warn!(
         ?path,
@@ -302,7 +321,7 @@ fn cut_torn_tail(
         bytes = torn.len(),
         offset = %segment.end().offset,
         what,
-        "cut off a torn tail: bytes behind the last whole frame, never acknowledged, kept aside"
+        "cut off a torn tail: bytes behind the last whole frame, never acknowledged"
     );
     Ok(())
 }
@@ -317,7 +336,7 @@ fn check_chain(dir: &Path, segments: &[Segment], manifest: &Manifest) -> Result<
             return damaged(&segment.path, what);
         }
         // A log is made with a segment; only a trim or a reset takes the last one away.
-        None if first == 0 && manifest.generation == 0 => {
+        None if first == 0 && manifest.generation == 0 && manifest.start == Offset::ZERO => {
             return damaged(dir, "its segments are missing".to_owned());
         }
         _ => {}

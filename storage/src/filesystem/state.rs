@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) queued: bool,
     /// Why there are no more appends.
     pub(super) closed: Option<StorageError>,
+    /// Whether a clean stop was marked, or there is nothing to mark any more.
+    pub(super) ended: bool,
 }
 
 /// One append on its way to the file.
@@ -134,6 +136,17 @@ impl State {
         Due(taken.into_iter().chain(self.pending.drain(..)).map(|append| append.on_durable).collect())
     }
 
+    /// Takes back what nobody has begun to write, and returns its completions.
+    pub(super) fn refuse_pending(&mut self) -> Due {
+        let pending = std::mem::take(&mut self.pending);
+        self.pending_bytes = 0;
+        if let Some(first) = pending.iter().flat_map(|append| &append.entries).next() {
+            self.tail.truncate(first.index);
+            self.end = self.tail.last().map_or(self.written, Next::after);
+        }
+        Due(pending.into_iter().map(|append| append.on_durable).collect())
+    }
+
     /// After a failed sync: takes back what is written but not durable, too.
     pub(super) fn unwrite(&mut self) -> Due {
         self.written = self.durable;
@@ -199,11 +212,11 @@ impl State {
         // The last one, too, if all that was ever appended is trimmed: the next append begins another.
         let all_gone = removed.next_index == self.end.index
             && self.written.index == self.end.index
+            && self.durable.index == self.written.index
             && self.unsynced.is_empty();
         let has_frames = self.segments.last().is_some_and(|last| !last.index.is_empty());
         if all_gone && has_frames {
             count = self.segments.len();
-            self.durable = self.written;
         }
         self.doomed.extend(self.segments.drain(..count));
     }
@@ -216,7 +229,7 @@ impl State {
         }
     }
 
-    fn check_there(&self) -> Result<(), StorageError> {
+    pub(super) fn check_there(&self) -> Result<(), StorageError> {
         match &self.closed {
             Some(removed @ StorageError::NotFound { .. }) => Err(removed.clone()),
             _ => Ok(()),

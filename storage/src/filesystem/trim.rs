@@ -1,13 +1,13 @@
 //! Taking entries away: from the front (trim), from the end (truncate), all of them (reset).
 
-use std::{fs::File, sync::Arc};
+use std::{fs::File, path::Path, sync::Arc};
 
 use minikafka_record::Offset;
 
 use super::{
     durable,
     log::FileLog,
-    manifest::{Manifest, Sequence},
+    manifest::Sequence,
     read::Step,
     scan::FrameScan,
     segment::{Segment, scan_error},
@@ -38,12 +38,17 @@ impl FileLog {
         let removed = if to > self.state().start { self.removed_by(to)? } else { removed };
         let mut sequence = {
             // The flusher must not be in the middle of the segment that goes.
-            let _files = self.lock_files();
+            let files = self.lock_files();
             let sequence = self.lock_manifest();
+            if to == self.state().end.offset {
+                // Only the last segment of a log may be unsynced, so it is not followed by another before it is.
+                self.sync_written(&files)?;
+            }
             let mut state = self.state();
             state.check_open()?;
             // A reset may have been faster.
             if state.generation == generation && to > state.start {
+                state.check_readable(to)?;
                 state.retire(to, removed);
             }
             sequence
@@ -106,46 +111,67 @@ impl FileLog {
             return Ok(());
         }
         state.check_index(from)?;
-        let due = state.forget(from);
-        let outcome = if from < state.written.index {
-            self.truncate_files(&mut state, &mut sequence, from)
+        let due = if from < state.written.index {
+            let keep = state.segments.iter().take_while(|segment| segment.header.base_index < from).count();
+            if let Err(error) = self.announce_truncation(&mut state, &mut sequence, keep) {
+                drop(state);
+                // A full disk has changed nothing; after any other error nobody knows which manifest counts.
+                if !matches!(error, StorageError::Full(_)) {
+                    self.poison(&error);
+                }
+                return Err(error);
+            }
+            let due = state.forget(from);
+            let outcome = self.truncate_files(&mut state, keep, from);
+            if let Err(error) = outcome {
+                drop(state);
+                due.fail(&StorageError::Truncated);
+                self.poison(&error);
+                return Err(error);
+            }
+            due
         } else {
-            Ok(())
+            state.forget(from)
         };
         drop(state);
         due.fail(&StorageError::Truncated);
-        outcome.inspect_err(|error| {
-            // A full disk has changed nothing yet.
-            if !matches!(error, StorageError::Full(_)) {
-                self.poison(error);
-            }
-        })
+        Ok(())
     }
 
-    fn truncate_files(
+    /// The manifest may say that what goes was durable: then its absence would look like damage. If nothing is kept, a new
+    /// generation makes all that is left over void, whatever happens.
+    fn announce_truncation(
         &self,
         state: &mut State,
         sequence: &mut Sequence,
-        from: Index,
+        keep: usize,
     ) -> Result<(), StorageError> {
-        let keep = state.segments.iter().take_while(|segment| segment.header.base_index < from).count();
+        let mut manifest = state.manifest();
         if keep == 0 {
-            // What is left over of the old generation is void, whatever happens.
-            state.generation += 1;
+            manifest.generation += 1;
             let base = state.segments.first().map(|first| first.header.base_offset);
-            state.start = base.map_or(state.start, |base| base.min(state.start));
+            manifest.start = base.map_or(manifest.start, |base| base.min(manifest.start));
         }
-        // The manifest may say that what goes was durable: then its absence would look like damage.
-        Manifest { durable: state.start, ..state.manifest() }.store(&self.dir, sequence)?;
-        let doomed = state.segments.split_off(keep);
-        let mut end = doomed.first().map(Segment::base);
+        manifest.durable = manifest.start;
+        manifest.store(&self.dir, sequence)?;
+        state.generation = manifest.generation;
+        state.start = manifest.start;
+        state.owes_manifest = false;
+        Ok(())
+    }
+
+    fn truncate_files(&self, state: &mut State, keep: usize, from: Index) -> Result<(), StorageError> {
+        let mut doomed = std::mem::take(&mut state.doomed);
+        let cut = state.segments.split_off(keep);
+        let mut end = cut.first().map(Segment::base);
+        doomed.extend(cut);
         if !doomed.is_empty() {
             doomed.into_iter().rev().try_for_each(|segment| segment.remove(&self.shared.handles))?;
             durable::sync_dir(&self.dir)?;
         }
         if let Some(last) = state.segments.last_mut() {
             if last.end().index > from {
-                cut_segment(last, from, &last.file(&self.shared.handles)?)?;
+                cut_segment(&self.dir, last, from, &last.file(&self.shared.handles)?)?;
             }
             end = Some(*last.end());
         }
@@ -172,7 +198,11 @@ impl FileLog {
         manifest.start = start;
         manifest.durable = start;
         manifest.last_append_time = None;
-        manifest.store(&self.dir, &mut sequence)?;
+        manifest.store(&self.dir, &mut sequence).inspect_err(|error| {
+            if !matches!(error, StorageError::Full(_)) {
+                self.poison(error);
+            }
+        })?;
         let (due, doomed) = {
             let mut state = self.state();
             let next = Next {
@@ -188,7 +218,11 @@ impl FileLog {
             state.generation = manifest.generation;
             state.removed = removed;
             state.start = start;
-            (due, std::mem::take(&mut state.segments))
+            state.owes_manifest = false;
+            // What an earlier trim has not removed yet goes now: its names may be used again.
+            let mut doomed = std::mem::take(&mut state.doomed);
+            doomed.append(&mut state.segments);
+            (due, doomed)
         };
         due.into_iter().for_each(|due| due.fail(&StorageError::Truncated));
         doomed.into_iter().try_for_each(|segment| segment.remove(&self.shared.handles))
@@ -196,7 +230,7 @@ impl FileLog {
 }
 
 /// Cuts a segment before the entry with index `from`, which it holds behind others.
-fn cut_segment(segment: &mut Segment, from: Index, file: &Arc<File>) -> Result<(), StorageError> {
+fn cut_segment(dir: &Path, segment: &mut Segment, from: Index, file: &Arc<File>) -> Result<(), StorageError> {
     let end = segment.end().position;
     let point = segment.index.rewind(from);
     let mut scan = FrameScan::new(file.clone(), segment.header.salt, point.position, end, SCAN_CHUNK_LEN);
@@ -207,5 +241,6 @@ fn cut_segment(segment: &mut Segment, from: Index, file: &Arc<File>) -> Result<(
         segment.index.push(&frame.entry);
     }
     durable::remove_file(&segment.index_path())?;
+    durable::sync_dir(dir)?;
     cut(file, &segment.path, segment.end().position)
 }

@@ -4,12 +4,17 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use minikafka_record::Offset;
-use minikafka_storage::{StorageError, filesystem::Options, memory::MemoryStorage};
+use minikafka_storage::{
+    Removed, Seek, StorageError,
+    filesystem::{Options, SyncPolicy},
+    memory::MemoryStorage,
+};
 
-use crate::backend::{Backend, append, append_message, entry_at, id, read_values};
+use crate::backend::{Backend, append, append_message, begin_append, entry_at, id, read_values};
 
 fn tiny() -> Backend {
     Backend::filesystem(Options { segment_bytes: 500, tail_bytes: 0, ..Options::default() })
@@ -174,5 +179,89 @@ fn a_closed_log_gives_nothing_away() {
         assert!(matches!(log.trim(Offset::new(1)), Err(StorageError::Closed)), "{name}");
         assert!(matches!(log.truncate(0), Err(StorageError::Closed)), "{name}");
         assert_eq!(log.bounds().start, Offset::ZERO);
+    }
+}
+
+#[test]
+fn every_append_is_answered_after_the_storage_is_gone() {
+    let mut backend = tiny();
+    let log = backend.log("t");
+    let_go(&mut backend);
+    for _ in 0..3 {
+        let wait = begin_append(&*log, vec![entry_at(&*log, 1, 0, &[b"x"])]);
+        let outcome =
+            wait.recv_timeout(Duration::from_secs(60)).expect("a completion is called exactly once");
+        assert!(matches!(outcome, Err(StorageError::Closed)), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_removed_log_is_not_found_and_not_damaged() {
+    let backend = tiny();
+    fill(&backend);
+    let log = backend.log("t");
+    backend.storage.remove(&id("t")).unwrap();
+    let outcome = log.seek(Seek::AppendedAfter(3));
+    assert!(matches!(outcome, Err(StorageError::NotFound { .. })), "{outcome:?}");
+}
+
+#[test]
+fn segments_newer_than_the_manifest_are_never_removed() {
+    let mut backend = tiny();
+    fill(&backend);
+    let log = backend.log("t");
+    log.reset(Removed { next_index: 100, epoch: 0 }, Offset::new(1000)).unwrap();
+    (100..120).for_each(|time| _ = append_message(&*log, time, b"acknowledged"));
+    drop(log);
+    let_go(&mut backend);
+    let before = segments(backend.path());
+    // The slot that the reset wrote.
+    let path = before[0].with_file_name("manifest");
+    let mut content = fs::read(&path).unwrap();
+    content[4096..4100].fill(0xff);
+    fs::write(&path, content).unwrap();
+    backend.crash();
+    let outcome = backend.storage.open(&id("t"));
+    assert!(matches!(outcome, Err(StorageError::Damaged { .. })), "{outcome:?}");
+    assert_eq!(segments(backend.path()), before);
+}
+
+#[test]
+fn a_trim_left_over_from_before_a_reset_removes_nothing_new() {
+    let mut backend = tiny();
+    fill(&backend);
+    let log = backend.log("t");
+    let before = segments(backend.path());
+    let manifest = before[0].with_file_name("manifest");
+    let away = manifest.with_file_name("away");
+    fs::rename(&manifest, &away).unwrap();
+    log.trim(Offset::new(30)).unwrap_err();
+    fs::rename(&away, &manifest).unwrap();
+    // The next segment takes the name of one that the trim still had to remove.
+    let base: u64 = before[1].file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    log.reset(Removed { next_index: base, epoch: 0 }, Offset::new(base)).unwrap();
+    append_message(&*log, 50, b"one");
+    append_message(&*log, 50, b"two");
+    log.trim(Offset::new(base)).unwrap();
+    drop(log);
+    backend.crash();
+    assert_eq!(read_values(&*backend.log("t"), Offset::new(base), 1), ["one", "two"]);
+}
+
+#[test]
+fn without_sync_what_was_trimmed_may_be_lost_and_the_log_goes_on() {
+    for to in [2, 3] {
+        let mut backend = Backend::filesystem(Options { sync: SyncPolicy::Never, ..Options::default() });
+        let log = backend.log("t");
+        append(&*log, vec![entry_at(&*log, 1, 0, &[b"a", b"b", b"c"])]).unwrap();
+        let path = segments(backend.path()).remove(0);
+        let content = fs::read(&path).unwrap();
+        log.trim(Offset::new(to)).unwrap();
+        drop(log);
+        let_go(&mut backend);
+        // As after power loss: the frame never reached the disk, and neither did the removal of the file.
+        fs::write(&path, &content[..64]).unwrap();
+        backend.crash();
+        assert_eq!(append_message(&*backend.log("t"), 2, b"d"), to + 1, "numbers are not given again");
     }
 }
