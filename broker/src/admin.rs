@@ -1,7 +1,7 @@
 //! Creating and deleting topics: one at a time, and each to its end.
 //!
-//! A caller may go away at any moment, as clients do. The work runs in a task of its own, so that a log is never
-//! there without its topic, nor a topic half deleted.
+//! A caller may go away at any moment, as clients do. The work runs in a task of its own, so that a log is
+//! never there without its topic, nor a topic half deleted.
 
 use std::future::Future;
 
@@ -29,8 +29,9 @@ impl Broker {
     /// A caller that goes away before the return finds the topic created, or not.
     ///
     /// # Errors
-    /// [`Error::InvalidTopicName`], [`Error::TopicExists`], [`Error::TooManyPartitions`], [`Error::NotDeleted`] when
-    /// remains of a deleted topic of this name still cannot be removed, or a storage error.
+    /// [`Error::InvalidTopicName`], [`Error::TopicExists`], [`Error::TooManyPartitions`],
+    /// [`Error::NotDeleted`] when remains of a deleted topic of this name still cannot be removed, or a
+    /// storage error.
     pub async fn create_topic(&self, topic: &str, partitions: u32) -> Result<TopicSummary, Error> {
         validate_topic_name(topic)?;
         if partitions != 1 {
@@ -48,15 +49,17 @@ impl Broker {
     /// A caller that goes away before the return finds the topic deleted, or not.
     ///
     /// # Errors
-    /// [`Error::InvalidTopicName`], [`Error::TopicNotFound`]; [`Error::NotDeleted`] when the storage fails: then the
-    /// topic is out of service and may be back after a restart, and deleting it again tries again.
+    /// [`Error::InvalidTopicName`], [`Error::TopicNotFound`]; [`Error::NotDeleted`] when the storage fails:
+    /// then the topic is out of service and may be back after a restart, and deleting it again tries
+    /// again.
     pub async fn delete_topic(&self, topic: &str) -> Result<(), Error> {
         validate_topic_name(topic)?;
         let topic = topic.to_owned();
         self.in_turn(|broker, turn| broker.delete(turn, topic)).await
     }
 
-    /// Runs `work` alone, in a task of its own. Whoever goes away while waiting for the turn has asked for nothing.
+    /// Runs `work` alone, in a task of its own. Whoever goes away while waiting for the turn has asked for
+    /// nothing.
     async fn in_turn<T: Send + 'static, W>(&self, work: impl FnOnce(Broker, Turn) -> W) -> Result<T, Error>
     where
         W: Future<Output = Result<T, Error>> + Send + 'static,

@@ -1,8 +1,9 @@
 //! The append clock, which alone decides the age of messages.
 //!
-//! It shows the wall time at start plus the time that has passed since, by a clock that nobody sets and that goes on
-//! while the machine sleeps (CLOCK_BOOTTIME). So a step of the wall clock while the server runs changes no age. At
-//! start the wall clock is believed, but for one thing: the append clock never begins before the newest message.
+//! It shows the wall time at start plus the time that has passed since, by a clock that nobody sets and that
+//! goes on while the machine sleeps (CLOCK_BOOTTIME). So a step of the wall clock while the server runs
+//! changes no age. At start the wall clock is believed, but for one thing: the append clock never begins
+//! before the newest message.
 
 use std::{
     fmt,

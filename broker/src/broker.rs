@@ -64,8 +64,8 @@ impl Broker {
         self.0.storage.durability()
     }
 
-    /// Checks what a producer brings: at least one message, the size limit, and everything about an encoded batch. Done before the topic is looked up,
-    /// so that a refused message creates none.
+    /// Checks what a producer brings: at least one message, the size limit, and everything about an encoded
+    /// batch. Done before the topic is looked up, so that a refused message creates none.
     ///
     /// # Errors
     /// [`Error::InvalidRequest`], [`Error::InvalidBatch`], [`Error::MessageTooLarge`].
@@ -87,7 +87,8 @@ impl Broker {
         }
     }
 
-    /// As [`partition`](Broker::partition), but creates the topic when it is not there, if the configuration says so.
+    /// As [`partition`](Broker::partition), but creates the topic when it is not there, if the configuration
+    /// says so.
     ///
     /// # Errors
     /// As there, or why it could not be created.
@@ -154,10 +155,12 @@ impl Broker {
         })
     }
 
-    /// Evicts what is too old right now. Retention does so by itself; this is for those who want to wait for it.
+    /// Evicts what is too old right now. Retention does so by itself; this is for those who want to wait for
+    /// it.
     ///
     /// # Errors
-    /// When a log cannot be read or trimmed: the first such error. All the others are evicted from nonetheless.
+    /// When a log cannot be read or trimmed: the first such error. All the others are evicted from
+    /// nonetheless.
     pub async fn evict(&self) -> Result<(), Error> {
         match self.evict_all().await?.into_iter().next() {
             Some((core, error)) => Err(core.error(error)),
@@ -183,8 +186,8 @@ impl Broker {
         blocking(move || Ok(cores.into_iter().filter_map(failed).collect())).await
     }
 
-    /// Lets nothing new in: from now on produces and fetches fail with [`Error::Stopping`], and so do those that wait
-    /// for messages or, once they get it, for room. What was taken goes on.
+    /// Lets nothing new in: from now on produces and fetches fail with [`Error::Stopping`], and so do those
+    /// that wait for messages or, once they get it, for room. What was taken goes on.
     pub fn begin_stop(&self) {
         self.0.stopping.store(true, Ordering::Release);
         for topic in self.0.topics.all() {
@@ -193,8 +196,8 @@ impl Broker {
         self.0.topics.wake();
     }
 
-    /// Stops: lets nothing new in, waits until everything taken is committed and answered and nothing is being evicted,
-    /// and closes the storage.
+    /// Stops: lets nothing new in, waits until everything taken is committed and answered and nothing is
+    /// being evicted, and closes the storage.
     ///
     /// # Errors
     /// When the storage cannot make everything durable.

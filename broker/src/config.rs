@@ -15,7 +15,8 @@ pub struct BrokerConfig {
     pub partitions_max: usize,
     /// Largest message or batch, in bytes as a batch.
     pub message_bytes_max: usize,
-    /// Bytes of messages that may wait for the disk, over all partitions; producers are slowed down at the bound.
+    /// Bytes of messages that may wait for the disk, over all partitions; producers are slowed down at the
+    /// bound.
     pub waiting_bytes_max: usize,
     /// Where the append clock takes its time from; tests bring their own.
     pub clock: Arc<dyn Clock>,

@@ -23,12 +23,12 @@ pub struct Fetched {
 }
 
 impl Partition {
-    /// The batches from the one that holds `from`: at least one, and no more once they have `bytes_max` bytes. At the end, waits up to
-    /// `wait` for the next one.
+    /// The batches from the one that holds `from`: at least one, and no more once they have `bytes_max`
+    /// bytes. At the end, waits up to `wait` for the next one.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] when `from` lies before the start or beyond the high watermark; [`Error::Stopping`] and
-    /// [`Error::TopicNotFound`] also while it waits.
+    /// [`Error::OutOfRange`] when `from` lies before the start or beyond the high watermark;
+    /// [`Error::Stopping`] and [`Error::TopicNotFound`] also while it waits.
     pub async fn fetch(&self, from: Offset, bytes_max: usize, wait: Duration) -> Result<Fetched, Error> {
         let deadline = Instant::now().checked_add(wait);
         let mut progress = self.core.progress.subscribe();

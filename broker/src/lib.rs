@@ -9,9 +9,9 @@
 //!   door -> Partition::fetch  -> in-memory tail, or the file on a bounded pool; at the end: waits to be woken
 //! ```
 //!
-//! There is one [`Broker`] handle, cheap to clone, and one [`Partition`] handle for each partition. They know no
-//! sockets and no wire types: doors convert at their edge. Offsets count from 0 here; doors that speak of message
-//! numbers add 1.
+//! There is one [`Broker`] handle, cheap to clone, and one [`Partition`] handle for each partition. They know
+//! no sockets and no wire types: doors convert at their edge. Offsets count from 0 here; doors that speak of
+//! message numbers add 1.
 //!
 //! **Invariant:** offsets are assigned by the owner task, in the order in which `produce` was called.
 //! **Invariant:** a reader sees nothing at or beyond the high watermark.

@@ -1,8 +1,8 @@
 //! Opening a broker: what lies in the storage becomes topics.
 //!
-//! One name is one topic. A crash, or a removal that failed, can leave several logs of one name behind, with different
-//! ids. Those that never held a message are removed; of several that did, nobody but the operator can say which is
-//! meant, so the broker does not start rather than hide messages.
+//! One name is one topic. A crash, or a removal that failed, can leave several logs of one name behind, with
+//! different ids. Those that never held a message are removed; of several that did, nobody but the operator
+//! can say which is meant, so the broker does not start rather than hide messages.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,8 @@ use crate::{
     topic::{Topic, Topics},
 };
 
-/// Threads that may wait for cold reads at the same time: enough to keep a disk busy, few enough to bound memory.
+/// Threads that may wait for cold reads at the same time: enough to keep a disk busy, few enough to bound
+/// memory.
 const COLD_READS_MAX: usize = 8;
 
 /// The logs of a topic, by partition.
@@ -30,8 +31,8 @@ type Logs = BTreeMap<u32, Arc<dyn Log>>;
 type Namesakes = BTreeMap<TopicId, Logs>;
 
 impl Broker {
-    /// Opens all logs of a storage, evicts what grew too old meanwhile, and starts. Runs inside a tokio runtime.
-    /// An eviction that fails is logged and tried again later.
+    /// Opens all logs of a storage, evicts what grew too old meanwhile, and starts. Runs inside a tokio
+    /// runtime. An eviction that fails is logged and tried again later.
     ///
     /// # Errors
     /// When a log cannot be opened, or two topics with messages have the same name.

@@ -1,8 +1,8 @@
 //! The owner task of a partition: the only one that appends to its log.
 //!
-//! It takes whatever waits in its mailbox, makes one entry of it, and hands the entry to the log. It does not wait
-//! for the disk: while the disk syncs, the next entries queue up behind, and the sync's own duration forms the
-//! batch. There is no timer.
+//! It takes whatever waits in its mailbox, makes one entry of it, and hands the entry to the log. It does not
+//! wait for the disk: while the disk syncs, the next entries queue up behind, and the sync's own duration
+//! forms the batch. There is no timer.
 
 use std::{
     future::Future,
@@ -24,8 +24,8 @@ use crate::{
 
 /// Requests that may wait in a mailbox; their bytes are bounded by permits.
 pub(crate) const MAILBOX_LEN: usize = 1024;
-/// An entry takes no more requests once it has this many bytes: large enough for sequential reads, small enough
-/// that its batches are quickly checked and copied.
+/// An entry takes no more requests once it has this many bytes: large enough for sequential reads, small
+/// enough that its batches are quickly checked and copied.
 const ENTRY_BYTES: usize = 1024 * 1024;
 /// Unused room that an entry may keep, beside a quarter of its bytes: too little to be worth a copy.
 const SLACK_BYTES: usize = 64;
@@ -61,8 +61,8 @@ pub struct Produced {
     pub leader_epoch: Epoch,
 }
 
-/// A produce that has its place in the order: resolves once it is committed, or has failed with nothing stored.
-/// Dropping it does not take the messages back.
+/// A produce that has its place in the order: resolves once it is committed, or has failed with nothing
+/// stored. Dropping it does not take the messages back.
 #[derive(Debug)]
 pub struct PendingProduce(pub(crate) oneshot::Receiver<Result<Produced, Error>>);
 
@@ -135,7 +135,8 @@ fn append(core: &Arc<PartitionCore>, builder: EntryBuilder) {
     if builder.requests.is_empty() {
         return;
     }
-    // The log is asked each time: a failed write may have taken entries off its end, and their numbers with them.
+    // The log is asked each time: a failed write may have taken entries off its end, and their numbers with
+    // them.
     let bounds = core.log.bounds();
     let append_time = core.clock.now().max(bounds.last_append_time.unwrap_or(Millis::MIN));
     let mut encoder = Encoder {
@@ -162,8 +163,9 @@ fn append(core: &Arc<PartitionCore>, builder: EntryBuilder) {
         .append(vec![entry], Box::new(move |outcome| complete(&core_at_completion, end, waiters, &outcome)));
 }
 
-/// Freezes an entry's bytes. They stay in memory for as long as the entry is cached or stored there, so room that
-/// the upper bound took too much is not kept: small messages are copied, large ones fill their room anyhow.
+/// Freezes an entry's bytes. They stay in memory for as long as the entry is cached or stored there, so room
+/// that the upper bound took too much is not kept: small messages are copied, large ones fill their room
+/// anyhow.
 fn freeze_tight(payload: BytesMut) -> Bytes {
     let tight = payload.len() + payload.len() / 4 + SLACK_BYTES;
     if payload.capacity() > tight { Bytes::copy_from_slice(&payload) } else { payload.freeze() }

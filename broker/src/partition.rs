@@ -60,8 +60,8 @@ pub(crate) enum PartitionState {
 }
 
 impl Partition {
-    /// Starts the owner task. Everything in the log is committed: with one server, what is there after a restart
-    /// was either acknowledged or is as good as that.
+    /// Starts the owner task. Everything in the log is committed: with one server, what is there after a
+    /// restart was either acknowledged or is as good as that.
     pub(crate) fn start(core: PartitionCore) -> Partition {
         let core = Arc::new(core);
         let (mailbox, inbox) = mpsc::channel(MAILBOX_LEN);
@@ -108,8 +108,8 @@ impl Partition {
         self.core.progress.borrow().state == PartitionState::Open
     }
 
-    /// Appends messages. Returns once they have their place in the order, which may take until there is room for
-    /// their bytes; the [`PendingProduce`] resolves once they are committed.
+    /// Appends messages. Returns once they have their place in the order, which may take until there is room
+    /// for their bytes; the [`PendingProduce`] resolves once they are committed.
     ///
     /// # Errors
     /// When the partition is no longer in service. Nothing is stored then.
@@ -140,8 +140,8 @@ impl Partition {
         }
     }
 
-    /// The first readable record with this timestamp (milliseconds since the Unix epoch) or a later one; `None`
-    /// when there is none.
+    /// The first readable record with this timestamp (milliseconds since the Unix epoch) or a later one;
+    /// `None` when there is none.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -186,8 +186,8 @@ impl PartitionCore {
         }
     }
 
-    /// Retention is done with this partition, until there is something to evict one day. Only the retention task may
-    /// say so: nobody else knows whether it has the partition still.
+    /// Retention is done with this partition, until there is something to evict one day. Only the retention
+    /// task may say so: nobody else knows whether it has the partition still.
     pub(crate) fn disarm_retention(self: &Arc<Self>) {
         self.retention_armed.store(false, Ordering::Release);
         // Something may have been committed since it was looked at.

@@ -1,9 +1,9 @@
 //! Retention: one task and one timer evict from all partitions.
 //!
-//! A partition with messages is armed: the task knows when its oldest message will be too old. A partition without
-//! messages is not, and costs nothing. What expires within half a tick is evicted together, so a message is gone at
-//! most one tick (a tenth of the retention, at most a second) after its age. Several partitions are evicted from at a
-//! time, so that many that are due together are done within that tick.
+//! A partition with messages is armed: the task knows when its oldest message will be too old. A partition
+//! without messages is not, and costs nothing. What expires within half a tick is evicted together, so a
+//! message is gone at most one tick (a tenth of the retention, at most a second) after its age. Several
+//! partitions are evicted from at a time, so that many that are due together are done within that tick.
 
 use std::{
     cmp::Reverse,
@@ -30,8 +30,8 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// After a failed eviction: space is to be there soon after the cause of the failure is gone.
 const RETRY: Duration = Duration::from_secs(2);
-/// Evictions at the same time: enough to trim a thousand partitions within a tick, few enough not to crowd out the
-/// disk's other work.
+/// Evictions at the same time: enough to trim a thousand partitions within a tick, few enough not to crowd
+/// out the disk's other work.
 const EVICTIONS_MAX: usize = 8;
 
 /// Where partitions announce that they have something to evict one day.
@@ -39,8 +39,8 @@ const EVICTIONS_MAX: usize = 8;
 pub(crate) struct RetentionQueue(mpsc::UnboundedSender<Weak<PartitionCore>>);
 
 impl RetentionQueue {
-    /// Bounded by the number of partitions: each is with the task, here or in its heap, at most once, because only
-    /// the task disarms.
+    /// Bounded by the number of partitions: each is with the task, here or in its heap, at most once, because
+    /// only the task disarms.
     pub(crate) fn new() -> (RetentionQueue, mpsc::UnboundedReceiver<Weak<PartitionCore>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (RetentionQueue(sender), receiver)
@@ -67,7 +67,8 @@ pub(crate) struct RunningRetention {
 }
 
 impl RunningRetention {
-    /// Evicts nothing more, and waits for the evictions that run. Not to be called again once it has returned.
+    /// Evicts nothing more, and waits for the evictions that run. Not to be called again once it has
+    /// returned.
     pub(crate) async fn stop(&mut self) {
         self.stop.send_replace(());
         if let Err(join) = (&mut self.task).await {

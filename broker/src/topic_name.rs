@@ -12,8 +12,8 @@ pub struct TopicNameError {
     rule: &'static str,
 }
 
-/// Checks a topic name: 1 to 249 bytes of UTF-8 without control characters, '/' or '\\', no space at either end,
-/// not "." or "..".
+/// Checks a topic name: 1 to 249 bytes of UTF-8 without control characters, '/' or '\\', no space at either
+/// end, not "." or "..".
 ///
 /// # Errors
 /// When it breaks the rule.

@@ -9,8 +9,8 @@ use crate::Address;
 
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a stream without traffic is probed, and how long the answer may take: a peer that vanished without
-/// a word is noticed after their sum.
+/// How often a stream without traffic is probed, and how long the answer may take: a peer that vanished
+/// without a word is noticed after their sum.
 const PROBE_INTERVAL: Duration = Duration::from_secs(20);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest gRPC message that is sent or taken, in bytes. Servers refuse far smaller ones.

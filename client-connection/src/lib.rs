@@ -1,4 +1,5 @@
-//! How clients reach a server: what an address looks like, how a channel is opened, how long to wait before the next attempt.
+//! How clients reach a server: what an address looks like, how a channel is opened, how long to wait before
+//! the next attempt.
 //!
 //! What the producer, the consumer and the command line share. It knows nothing of messages.
 

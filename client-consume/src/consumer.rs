@@ -23,8 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// What "without end" means to the timer.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Reads the messages of one topic, in order, from a position on. The position is the consumer's own: it lives
-/// here, and many consumers read one topic without knowing of each other.
+/// Reads the messages of one topic, in order, from a position on. The position is the consumer's own: it
+/// lives here, and many consumers read one topic without knowing of each other.
 ///
 /// The server sends ahead while the caller works, as far as the flow control of HTTP/2 lets it. When the
 /// connection breaks, the consumer comes back by itself and goes on at its position.
@@ -80,14 +80,14 @@ impl Consumer {
         }
     }
 
-    /// The next messages, at least one; or none when nothing came within `wait`. Advances the position over what
-    /// it returns and nothing else. A `wait` of zero returns what is already here.
+    /// The next messages, at least one; or none when nothing came within `wait`. Advances the position over
+    /// what it returns and nothing else. A `wait` of zero returns what is already here.
     ///
     /// Cancel-safe: a call that is dropped before it returns has taken nothing.
     ///
     /// # Errors
-    /// [`ConsumeError::Unreachable`] when there is no connection at the end of `wait`; the consumer goes on trying
-    /// with the next call. All others at once. The position is unchanged.
+    /// [`ConsumeError::Unreachable`] when there is no connection at the end of `wait`; the consumer goes on
+    /// trying with the next call. All others at once. The position is unchanged.
     pub async fn poll(&mut self, wait: Duration) -> Result<Vec<Message>, ConsumeError> {
         let deadline = Instant::now() + wait.min(FOREVER);
         loop {
@@ -102,9 +102,9 @@ impl Consumer {
         }
     }
 
-    /// The messages as a stream, from the position on; it advances the position message by message. It waits for
-    /// messages and for the server without end, yields what else goes wrong, and ends after an error that polling
-    /// again will not heal.
+    /// The messages as a stream, from the position on; it advances the position message by message. It waits
+    /// for messages and for the server without end, yields what else goes wrong, and ends after an error
+    /// that polling again will not heal.
     pub fn stream(&mut self) -> Messages<&mut Consumer> {
         Messages::new(self)
     }
@@ -129,8 +129,8 @@ impl Consumer {
         self.link.drop_stream();
     }
 
-    /// The numbers that are readable, from the oldest message kept to one past the last, as of the server's last
-    /// reply. `None` before the first.
+    /// The numbers that are readable, from the oldest message kept to one past the last, as of the server's
+    /// last reply. `None` before the first.
     pub fn range(&self) -> Option<Range<u64>> {
         self.reader.range()
     }
@@ -204,8 +204,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// What to do when the position is not readable, at the start or later, when eviction overtakes the consumer.
-    /// Default: [`ResetPolicy::Fail`].
+    /// What to do when the position is not readable, at the start or later, when eviction overtakes the
+    /// consumer. Default: [`ResetPolicy::Fail`].
     pub fn reset_policy(mut self, policy: ResetPolicy) -> ConsumerBuilder {
         self.subscription.reset_policy = policy;
         self
@@ -217,15 +217,15 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Soft limit of one reply, and so of one poll, in bytes of messages; a larger message comes alone. Default:
-    /// 1 MiB.
+    /// Soft limit of one reply, and so of one poll, in bytes of messages; a larger message comes alone.
+    /// Default: 1 MiB.
     pub fn max_bytes(mut self, bytes: u32) -> ConsumerBuilder {
         self.subscription.max_bytes = bytes;
         self
     }
 
-    /// How long [`subscribe`](ConsumerBuilder::subscribe) waits for the server to confirm the position. Default:
-    /// 10 s.
+    /// How long [`subscribe`](ConsumerBuilder::subscribe) waits for the server to confirm the position.
+    /// Default: 10 s.
     pub fn timeout(mut self, timeout: Duration) -> ConsumerBuilder {
         self.timeout = timeout;
         self

@@ -87,8 +87,8 @@ pub(crate) enum Verdict {
     Fail(ConsumeError),
 }
 
-/// The server names a reason with each error of its own. A status without one was made on the way, by a proxy or
-/// by the transport.
+/// The server names a reason with each error of its own. A status without one was made on the way, by a proxy
+/// or by the transport.
 pub(crate) fn judge(status: &Status) -> Verdict {
     let details = status.get_error_details();
     let message = status.message().to_owned();

@@ -55,14 +55,14 @@
 //!   | evicted |  read before  |  read next ... |  not written yet
 //! ```
 //!
-//! The position is the number of the next message. It advances over what [`Consumer::poll`] returns and nothing
-//! else; on every error it is unchanged. When eviction overtakes it, or it lies beyond the end, the
+//! The position is the number of the next message. It advances over what [`Consumer::poll`] returns and
+//! nothing else; on every error it is unchanged. When eviction overtakes it, or it lies beyond the end, the
 //! [`ResetPolicy`] decides, and [`Consumer::take_jump`] tells.
 //!
 //! # How it works
 //!
-//! One server stream brings record batches as they are stored. They are checked against their checksums and cut
-//! into messages that share the bytes of the reply. When the stream breaks, the next one is opened at the
+//! One server stream brings record batches as they are stored. They are checked against their checksums and
+//! cut into messages that share the bytes of the reply. When the stream breaks, the next one is opened at the
 //! position, after pauses that grow from 50 ms to 2 s.
 
 mod consumer;

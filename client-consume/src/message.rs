@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use minikafka_record::{Header, Record};
 
-/// A message, as read from a topic. Null and empty are different: `None` is null, `Some` of no bytes is empty.
+/// A message, as read from a topic. Null and empty are different: `None` is null, `Some` of no bytes is
+/// empty.
 ///
-/// The bytes are slices of the reply that brought them, up to 1 MiB by default, which stays in memory as long as
-/// one of them does: copy what is kept for long.
+/// The bytes are slices of the reply that brought them, up to 1 MiB by default, which stays in memory as long
+/// as one of them does: copy what is kept for long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Its number in the topic, from 1. Numbers have no gaps and never change.

@@ -12,8 +12,8 @@ pub enum Position {
     Latest,
     /// The message of this number, from 1. One past the last message waits for the next.
     Number(u64),
-    /// The first message with this timestamp or a later one, in milliseconds since the Unix epoch; the end when
-    /// there is none.
+    /// The first message with this timestamp or a later one, in milliseconds since the Unix epoch; the end
+    /// when there is none.
     Timestamp(i64),
 }
 

@@ -11,8 +11,8 @@ use crate::{ConsumeError, Message, Position};
 /// The position left the row: the consumer wanted the message `from` and went on at `to`, as its
 /// [`ResetPolicy`](crate::ResetPolicy) says.
 ///
-/// When `to` is larger, the messages between were evicted. When it is smaller, the topic was created anew, or a
-/// server that keeps messages in memory was restarted.
+/// When `to` is larger, the messages between were evicted. When it is smaller, the topic was created anew, or
+/// a server that keeps messages in memory was restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jump {
     /// Number of the message that was wanted.
@@ -104,8 +104,8 @@ impl Reader {
         Ok(())
     }
 
-    /// The number of the first wanted message in a reply whose first batch starts at `base`. Batches come whole:
-    /// the wanted number may lie inside.
+    /// The number of the first wanted message in a reply whose first batch starts at `base`. Batches come
+    /// whole: the wanted number may lie inside.
     fn start_in(&self, base: u64, reply: &SubscribeResponse) -> u64 {
         match self.position {
             // All lies below what was wanted: the server was told to go on elsewhere.

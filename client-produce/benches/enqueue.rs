@@ -1,5 +1,5 @@
-//! How many messages a second go through `Producer::enqueue` to their acknowledgement, against a server in the
-//! same process that counts and stores nothing.
+//! How many messages a second go through `Producer::enqueue` to their acknowledgement, against a server in
+//! the same process that counts and stores nothing.
 //!
 //! `cargo bench -p minikafka-client-produce`
 

@@ -41,10 +41,10 @@
 //! # How it works
 //!
 //! A caller encodes its message straight into the open record batch ([`minikafka_record`]). A background task
-//! holds one bidirectional gRPC stream, which takes a batch whenever fewer than `in_flight_max` wait for their
-//! replies. No timer holds messages back: an idle producer sends the first message at once, and what comes until
-//! there is a reply forms the next batch. So batches are small when there is little to do and large when there is
-//! much.
+//! holds one bidirectional gRPC stream, which takes a batch whenever fewer than `in_flight_max` wait for
+//! their replies. No timer holds messages back: an idle producer sends the first message at once, and what
+//! comes until there is a reply forms the next batch. So batches are small when there is little to do and
+//! large when there is much.
 
 mod batch;
 mod error;

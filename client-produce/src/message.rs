@@ -7,8 +7,8 @@ use minikafka_record::{BatchBuilder, Header};
 
 /// A message to send: a value and, if wished, a key, headers and a timestamp.
 ///
-/// Anything made of bytes is a message already: `&str`, `String`, `&[u8]`, `Vec<u8>`, [`Bytes`]. Borrowed bytes
-/// are copied once, straight into the encoded batch.
+/// Anything made of bytes is a message already: `&str`, `String`, `&[u8]`, `Vec<u8>`, [`Bytes`]. Borrowed
+/// bytes are copied once, straight into the encoded batch.
 ///
 /// ```
 /// use minikafka_client_produce::Message;
@@ -40,7 +40,8 @@ impl<'a> Message<'a> {
         Message { value: Some(value.into()), ..Message::null() }
     }
 
-    /// A message whose value is null, which is not the same as empty: a tombstone, to those who compact by key.
+    /// A message whose value is null, which is not the same as empty: a tombstone, to those who compact by
+    /// key.
     pub fn null() -> Message<'a> {
         Message { value: None, key: None, headers: Vec::new(), timestamp_ms: None }
     }
@@ -59,8 +60,8 @@ impl<'a> Message<'a> {
         self
     }
 
-    /// Sets the timestamp, in milliseconds since the Unix epoch. Without it, a message carries the time at which
-    /// it was enqueued.
+    /// Sets the timestamp, in milliseconds since the Unix epoch. Without it, a message carries the time at
+    /// which it was enqueued.
     #[must_use]
     pub fn timestamp_ms(self, timestamp_ms: i64) -> Message<'a> {
         Message { timestamp_ms: Some(timestamp_ms), ..self }

@@ -12,8 +12,8 @@ use crate::{
 /// Sends messages to one topic of one server. Cheap to clone: the clones share one stream and one buffer, and
 /// what one task sends stays in order.
 ///
-/// When the last clone is dropped, what was enqueued is still sent, as long as the runtime lives; to know that it
-/// arrived, [`close`](Producer::close).
+/// When the last clone is dropped, what was enqueued is still sent, as long as the runtime lives; to know
+/// that it arrived, [`close`](Producer::close).
 #[derive(Clone, Debug)]
 pub struct Producer {
     handle: Arc<Handle>,
@@ -56,8 +56,8 @@ impl Producer {
 
     /// Sends a message and waits for its number. The topic is created when it is not there.
     ///
-    /// Many calls at once share batches; one after the other, each costs a round trip and a sync of the server's
-    /// disk. To send fast from one task, [`enqueue`](Producer::enqueue).
+    /// Many calls at once share batches; one after the other, each costs a round trip and a sync of the
+    /// server's disk. To send fast from one task, [`enqueue`](Producer::enqueue).
     ///
     /// # Errors
     /// See the variants of [`SendError`] for what the caller can do.
@@ -93,8 +93,8 @@ impl Producer {
         self.handle.queue.flush().await
     }
 
-    /// The first failure so far, without waiting; the next [`flush`](Producer::flush) reports it too. For those
-    /// who enqueue without looking at receipts and want to stop early.
+    /// The first failure so far, without waiting; the next [`flush`](Producer::flush) reports it too. For
+    /// those who enqueue without looking at receipts and want to stop early.
     pub fn failure(&self) -> Option<FlushError> {
         self.handle.queue.failure()
     }
@@ -106,8 +106,8 @@ impl Producer {
 }
 
 impl ProducerBuilder {
-    /// How long a message may take from entering the buffer to its acknowledgement, retries included. Default:
-    /// 30 s.
+    /// How long a message may take from entering the buffer to its acknowledgement, retries included.
+    /// Default: 30 s.
     pub fn timeout(mut self, timeout: Duration) -> ProducerBuilder {
         self.settings.timeout = timeout;
         self
@@ -127,8 +127,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// How many batches may wait for a reply at once. Default: 5. At 1, no message ever overtakes one that the
-    /// server asked to send again later.
+    /// How many batches may wait for a reply at once. Default: 5. At 1, no message ever overtakes one that
+    /// the server asked to send again later.
     pub fn in_flight_max(mut self, batches: usize) -> ProducerBuilder {
         self.settings.in_flight_max = batches.max(1);
         self
@@ -140,8 +140,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Connects, with one attempt, so that a wrong address shows at once. From then on the producer reconnects by
-    /// itself. It runs a task on the current tokio runtime.
+    /// Connects, with one attempt, so that a wrong address shows at once. From then on the producer
+    /// reconnects by itself. It runs a task on the current tokio runtime.
     ///
     /// # Errors
     /// When the address cannot be read, or nobody answers there.

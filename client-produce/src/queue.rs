@@ -149,8 +149,8 @@ impl Queue {
         self.with(State::begin_session)
     }
 
-    /// The next request to write to the stream; `None` when there is none now, and `waker` is woken when there
-    /// is.
+    /// The next request to write to the stream; `None` when there is none now, and `waker` is woken when
+    /// there is.
     ///
     /// # Errors
     /// When the session is over.

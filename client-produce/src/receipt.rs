@@ -14,8 +14,8 @@ use crate::SendError;
 
 /// The promise of a message's number: a future that is ready once the message is acknowledged or has failed.
 ///
-/// Dropping a receipt does not drop the message; [`Producer::flush`](crate::Producer::flush) tells whether those
-/// without a receipt failed.
+/// Dropping a receipt does not drop the message; [`Producer::flush`](crate::Producer::flush) tells whether
+/// those without a receipt failed.
 #[derive(Debug)]
 pub struct Receipt {
     outcome: Arc<Outcome>,

@@ -225,7 +225,8 @@ impl State {
         self.settle(batch, Err(SendError::Refused(refusal)));
     }
 
-    /// Puts the halves of a batch that is too large back where it was. A single message has none: it is refused.
+    /// Puts the halves of a batch that is too large back where it was. A single message has none: it is
+    /// refused.
     fn make_smaller(&mut self, batch: Batch, refusal: Arc<Refusal>) {
         if batch.count() == 1 {
             return self.settle(batch, Err(SendError::Refused(refusal)));

@@ -35,7 +35,8 @@ impl Worker {
         Worker { address, queue }
     }
 
-    /// Sends until the queue is closed and everything is settled, starting on the connection that `client` has.
+    /// Sends until the queue is closed and everything is settled, starting on the connection that `client`
+    /// has.
     pub(crate) async fn run(self, client: Client) {
         let mut client = Some(client);
         let mut backoff = Backoff::new();
@@ -88,8 +89,8 @@ impl Worker {
         attempt
     }
 
-    /// Waits for `future` and fails, meanwhile, the batches whose time is over; `None` when nothing is left to
-    /// wait for.
+    /// Waits for `future` and fails, meanwhile, the batches whose time is over; `None` when nothing is left
+    /// to wait for.
     async fn while_expiring<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
         while !self.queue.is_finished() {

@@ -12,8 +12,8 @@ use crate::{
 
 /// An encoded batch: the bytes, and their parsed header. Cloning shares the bytes.
 ///
-/// [`parse`](RecordBatch::parse) believes the header's length and looks no further; whoever takes a batch from
-/// outside calls [`validate`](RecordBatch::validate).
+/// [`parse`](RecordBatch::parse) believes the header's length and looks no further; whoever takes a batch
+/// from outside calls [`validate`](RecordBatch::validate).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordBatch {
     header: BatchHeader,
@@ -92,8 +92,8 @@ impl RecordBatch {
         }
     }
 
-    /// Checks everything that a log relies on: checksum, attributes, counts, that each record can be read, and that
-    /// the maximum timestamp is theirs. Allocates nothing.
+    /// Checks everything that a log relies on: checksum, attributes, counts, that each record can be read,
+    /// and that the maximum timestamp is theirs. Allocates nothing.
     ///
     /// # Errors
     /// The first rule that is broken.
@@ -114,7 +114,8 @@ impl RecordBatch {
         if !input.is_empty() {
             return Err(BatchError::TrailingBytes { extra: input.len() });
         }
-        // As in Kafka: records without a timestamp count as -1, so a batch of nothing else has a maximum of -1.
+        // As in Kafka: records without a timestamp count as -1, so a batch of nothing else has a maximum of
+        // -1.
         match self.header.max_timestamp {
             claimed if claimed != max_timestamp => {
                 Err(BatchError::MaxTimestamp { claimed, found: max_timestamp })
@@ -173,8 +174,8 @@ impl RecordBatch {
         Records { header: self.header, rest: self.bytes.slice(BATCH_HEADER_LEN..), index: 0 }
     }
 
-    /// Copies the batch to the end of `out` with the offset and leader epoch that the log assigns. When no record
-    /// has a timestamp, all get `append_time`, in milliseconds since the Unix epoch.
+    /// Copies the batch to the end of `out` with the offset and leader epoch that the log assigns. When no
+    /// record has a timestamp, all get `append_time`, in milliseconds since the Unix epoch.
     pub fn append_to(&self, out: &mut BytesMut, base_offset: Offset, leader_epoch: i32, append_time: i64) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
@@ -192,8 +193,9 @@ impl RecordBatch {
         }
     }
 
-    /// Whether no record has a timestamp. The maximum alone does not say so, because among records from before 1970
-    /// -1 is a timestamp like others. Such batches are rare, so nearly always the maximum settles it.
+    /// Whether no record has a timestamp. The maximum alone does not say so, because among records from
+    /// before 1970 -1 is a timestamp like others. Such batches are rare, so nearly always the maximum
+    /// settles it.
     fn lacks_timestamps(&self) -> bool {
         self.header.max_timestamp == NO_TIMESTAMP
             && self.records().all(|record| record.is_ok_and(|record| record.timestamp == NO_TIMESTAMP))

@@ -28,8 +28,8 @@ pub(crate) const COUNT: usize = 57;
 
 /// The one format there is.
 pub(crate) const MAGIC_V2: i8 = 2;
-/// Attribute bits: codec, timestamp type, transactional, control. The delete horizon (0x40) is for compaction,
-/// which is not here.
+/// Attribute bits: codec, timestamp type, transactional, control. The delete horizon (0x40) is for
+/// compaction, which is not here.
 const CODEC_BITS: i16 = 0x07;
 const APPEND_TIME_BIT: i16 = 0x08;
 const TRANSACTIONAL_BIT: i16 = 0x10;

@@ -37,7 +37,8 @@ pub(crate) struct Deltas {
     pub(crate) offset: i32,
 }
 
-/// A record with no attributes, no deltas, null key, null value and no headers has six bytes behind its length.
+/// A record with no attributes, no deltas, null key, null value and no headers has six bytes behind its
+/// length.
 pub(crate) const RECORD_LEN_MIN: usize = 7;
 
 /// Bytes of the record behind its length field.

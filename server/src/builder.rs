@@ -11,8 +11,8 @@ use crate::{
     config::{Address, StorageConfig, default_memory_limit_bytes},
 };
 
-/// What can be chosen about a server: its storage and how it keeps topics. Without a choice, it stores messages
-/// in memory for a week.
+/// What can be chosen about a server: its storage and how it keeps topics. Without a choice, it stores
+/// messages in memory for a week.
 #[derive(Debug)]
 pub struct Builder {
     storage: StorageChoice,
@@ -38,7 +38,8 @@ impl Builder {
         self.storage_config(StorageConfig::Memory { limit_bytes: default_memory_limit_bytes() })
     }
 
-    /// Stores messages in a directory, which is created when it is not there, synced before each acknowledgement.
+    /// Stores messages in a directory, which is created when it is not there, synced before each
+    /// acknowledgement.
     pub fn filesystem(self, root: impl AsRef<Path>) -> Builder {
         self.storage_config(StorageConfig::Filesystem {
             root: root.as_ref().to_owned(),

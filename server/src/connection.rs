@@ -24,14 +24,14 @@ const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Requests in flight on one connection; clients queue beyond.
 const STREAMS_MAX: u32 = 512;
-/// What waits to be sent on one stream before nothing more is asked for: a reply is taken whole, so this is full
-/// with one that is large. Enough for the time between two looks of a fast reader.
+/// What waits to be sent on one stream before nothing more is asked for: a reply is taken whole, so this is
+/// full with one that is large. Enough for the time between two looks of a fast reader.
 const SEND_BYTES_MAX: usize = 256 * 1024;
-/// Time to send the last replies once all produce calls are answered. Who has not ended then only reads, and does
-/// not even do that.
+/// Time to send the last replies once all produce calls are answered. Who has not ended then only reads, and
+/// does not even do that.
 const READERS_GRACE: Duration = Duration::from_secs(1);
-/// How often a silent peer is asked whether it is still there, and how long it has to answer. Peers that vanished
-/// without a word are gone after both.
+/// How often a silent peer is asked whether it is still there, and how long it has to answer. Peers that
+/// vanished without a word are gone after both.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time that a peer of HTTP/1 has for the head of a request; it may also be silent for so long between two.
@@ -86,8 +86,8 @@ impl Connections {
         });
     }
 
-    /// Waits until all have ended, which they do once `stopping` is cancelled. Cuts those that have not at the
-    /// deadline, or soon after `produce_is_answered`: readers can go on elsewhere.
+    /// Waits until all have ended, which they do once `stopping` is cancelled. Cuts those that have not at
+    /// the deadline, or soon after `produce_is_answered`: readers can go on elsewhere.
     pub(crate) async fn finish(&self, deadline: Duration, produce_is_answered: impl Future<Output = ()>) {
         self.tasks.close();
         let ended = async {
@@ -128,7 +128,8 @@ async fn serve(
     stream: TcpStream,
     stopping: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    // Replies are small and must not wait for more to come: Nagle's algorithm slows streams down 10 to 20 times.
+    // Replies are small and must not wait for more to come: Nagle's algorithm slows streams down 10 to 20
+    // times.
     stream.set_nodelay(true)?;
     let stream = tokio::select! {
         opened = opening::open(stream) => opened?,

@@ -33,8 +33,8 @@ pub(crate) async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
     (StatusCode::NOT_FOUND, "there is nothing here: see /\n").into_response()
 }
 
-/// Refuses what is no gRPC before it reaches a service, in the terms of HTTP: services answer 200 to everything,
-/// and tell what is wrong where only clients of gRPC look.
+/// Refuses what is no gRPC before it reaches a service, in the terms of HTTP: services answer 200 to
+/// everything, and tell what is wrong where only clients of gRPC look.
 pub(crate) async fn check_grpc(request: Request) -> Result<Request, Response> {
     if request.method() != Method::POST {
         let allow = [(ALLOW, HeaderValue::from_static("POST"))];

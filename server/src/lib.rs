@@ -10,14 +10,14 @@
 //!                                               Broker
 //! ```
 //!
-//! A door turns requests into calls of the broker and answers into replies, and holds nothing itself. Doors do
-//! not call each other. What an error means in gRPC stands in one table, `grpc/refusal.rs`.
+//! A door turns requests into calls of the broker and answers into replies, and holds nothing itself. Doors
+//! do not call each other. What an error means in gRPC stands in one table, `grpc/refusal.rs`.
 //!
 //! # Stopping
 //!
-//! The listener is closed, the broker takes nothing new, what it has taken is made durable and answered, streams
-//! end with a status, connections are told to go away and have [`STOP_DEADLINE`] to do so; those that only
-//! read are cut a moment after the last produce call is answered. Then the storage is closed.
+//! The listener is closed, the broker takes nothing new, what it has taken is made durable and answered,
+//! streams end with a status, connections are told to go away and have [`STOP_DEADLINE`] to do so; those that
+//! only read are cut a moment after the last produce call is answered. Then the storage is closed.
 //!
 //! **Invariant:** an acknowledged message is never lost by a stop, a graceful one or not.
 

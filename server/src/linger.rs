@@ -1,7 +1,8 @@
 //! [`Linger`]: a connection that is closed without taking back what was said last.
 //!
-//! A socket that is closed while bytes of the peer lie unread resets the connection, and the reset overtakes the last
-//! replies on their way. So the end is said first, and what the peer still sends is read and thrown away until it ends, too.
+//! A socket that is closed while bytes of the peer lie unread resets the connection, and the reset overtakes
+//! the last replies on their way. So the end is said first, and what the peer still sends is read and thrown
+//! away until it ends, too.
 
 use std::{
     io,

@@ -7,8 +7,8 @@ const CONNECTIONS_CEILING: u64 = 100_000;
 /// Connections that a server takes at least, whatever the limit.
 const CONNECTIONS_FLOOR: u64 = 16;
 
-/// Raises the soft limit of open files of this process as far as the hard limit allows. Returns what it is then;
-/// `None`: there is no limit.
+/// Raises the soft limit of open files of this process as far as the hard limit allows. Returns what it is
+/// then; `None`: there is no limit.
 ///
 /// The default soft limit, 1024 in most places, is for programs that use `select`. This is for binaries: a
 /// library should not change its process.
@@ -22,8 +22,8 @@ pub fn raise_open_files() -> Option<u64> {
     }
 }
 
-/// How many connections a server takes at the same time: half of the open files there may be. The other half is
-/// left to the storage and to the rest.
+/// How many connections a server takes at the same time: half of the open files there may be. The other half
+/// is left to the storage and to the rest.
 pub fn connections_max() -> usize {
     (files_max() / 2).clamp(CONNECTIONS_FLOOR, CONNECTIONS_CEILING) as usize
 }

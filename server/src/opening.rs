@@ -1,7 +1,7 @@
 //! The first bytes of a connection: which HTTP it speaks, if any.
 //!
-//! hyper can find that out by itself, but waits for the bytes forever. Here a peer that says nothing, or begins
-//! the preface of HTTP/2 and stops, is sent away after [`OPENING_TIMEOUT`].
+//! hyper can find that out by itself, but waits for the bytes forever. Here a peer that says nothing, or
+//! begins the preface of HTTP/2 and stops, is sent away after [`OPENING_TIMEOUT`].
 
 use std::{
     io::{self, Cursor},

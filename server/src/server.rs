@@ -57,8 +57,8 @@ impl Server {
         &self.broker
     }
 
-    /// Stops gracefully: takes nothing new, makes durable and answers what was taken, ends streams and connections
-    /// within [`STOP_DEADLINE`], closes the storage.
+    /// Stops gracefully: takes nothing new, makes durable and answers what was taken, ends streams and
+    /// connections within [`STOP_DEADLINE`], closes the storage.
     ///
     /// # Errors
     /// When the storage cannot be closed cleanly. What was acknowledged is stored in any case.

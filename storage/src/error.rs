@@ -36,8 +36,8 @@ pub enum StorageError {
         /// The index that the next entry takes.
         next: Index,
     },
-    /// The entries do not continue the log: ask for its bounds and stamp them again. Happens after a failure took
-    /// entries off the end.
+    /// The entries do not continue the log: ask for its bounds and stamp them again. Happens after a failure
+    /// took entries off the end.
     #[error(
         "entry with index {index} and offset {offset} does not continue a log at index {next_index} and offset {end}"
     )]
@@ -54,10 +54,12 @@ pub enum StorageError {
     /// The entries were removed by a truncation or a reset before they were durable.
     #[error("entries were truncated before they were durable")]
     Truncated,
-    /// No space left: on the disk, or under the memory limit. Passes when space returns; nothing of the entries is kept.
+    /// No space left: on the disk, or under the memory limit. Passes when space returns; nothing of the
+    /// entries is kept.
     #[error("no space left for messages: {0}")]
     Full(String),
-    /// The disk failed. The log takes no more appends until it is opened again; what was acknowledged stays readable.
+    /// The disk failed. The log takes no more appends until it is opened again; what was acknowledged stays
+    /// readable.
     #[error("{action} {path:?} failed: {source}")]
     Io {
         /// What was tried.

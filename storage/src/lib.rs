@@ -55,8 +55,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// When the place cannot be read.
     fn list(&self) -> Result<Vec<LogId>, StorageError>;
 
-    /// Removes a log with all that belongs to it; durable on return. Handles to it fail from then on. Removing
-    /// a log that is not there is fine.
+    /// Removes a log with all that belongs to it; durable on return. Handles to it fail from then on.
+    /// Removing a log that is not there is fine.
     ///
     /// # Errors
     /// When the removal cannot be made durable; the log may or may not be there after a restart.
@@ -89,18 +89,19 @@ pub trait Storage: Send + Sync + fmt::Debug {
 ///
 /// One owner calls [`append`](Log::append) and [`truncate`](Log::truncate); anybody reads, at any time.
 pub trait Log: Send + Sync + fmt::Debug {
-    /// Appends entries, which continue the log. They can be read on return. `on_durable` is called exactly once,
-    /// from any thread, perhaps before `append` returns; it must not block. With success it says that these entries and all
-    /// before them are durable; successes of a log come in order. With an error it says that nothing of these entries is or will be in the log:
-    /// they do not continue it, or it takes no appends (full, failed, removed, closed), or it failed on the way.
-    /// But for one error: after [`StorageError::Io`] nobody knows what the disk holds, and the entries may be there when the log is
-    /// opened again. Never waits for the disk.
+    /// Appends entries, which continue the log. They can be read on return. `on_durable` is called exactly
+    /// once, from any thread, perhaps before `append` returns; it must not block. With success it says
+    /// that these entries and all before them are durable; successes of a log come in order. With an
+    /// error it says that nothing of these entries is or will be in the log: they do not continue it, or
+    /// it takes no appends (full, failed, removed, closed), or it failed on the way. But for one error:
+    /// after [`StorageError::Io`] nobody knows what the disk holds, and the entries may be there when the log
+    /// is opened again. Never waits for the disk.
     fn append(&self, entries: Vec<Entry>, on_durable: Completion);
 
-    /// The batches from the one that holds `from` up to `upper`, as far as they are in memory: at least one, and
-    /// no more once `bytes_max` is reached. `None` when the first of them is not in memory: ask
-    /// [`read`](Log::read), which may block. `upper` does not cut a batch: it is a committed offset, and batches
-    /// are committed whole.
+    /// The batches from the one that holds `from` up to `upper`, as far as they are in memory: at least one,
+    /// and no more once `bytes_max` is reached. `None` when the first of them is not in memory: ask
+    /// [`read`](Log::read), which may block. `upper` does not cut a batch: it is a committed offset, and
+    /// batches are committed whole.
     ///
     /// # Errors
     /// When `from` is out of range.
@@ -111,14 +112,15 @@ pub trait Log: Send + Sync + fmt::Debug {
         bytes_max: usize,
     ) -> Result<Option<Vec<RecordBatch>>, StorageError>;
 
-    /// As [`read_tail`](Log::read_tail), from wherever the batches are. Reading at the end gives none. May block
-    /// on the disk. Every byte read from a disk is verified first.
+    /// As [`read_tail`](Log::read_tail), from wherever the batches are. Reading at the end gives none. May
+    /// block on the disk. Every byte read from a disk is verified first.
     ///
     /// # Errors
     /// When `from` is out of range, or the data is damaged.
     fn read(&self, from: Offset, upper: Offset, bytes_max: usize) -> Result<Vec<RecordBatch>, StorageError>;
 
-    /// The entries of a range of indexes: at least one if there is one, and no more once `bytes_max` is reached. May block.
+    /// The entries of a range of indexes: at least one if there is one, and no more once `bytes_max` is
+    /// reached. May block.
     ///
     /// # Errors
     /// When the range begins before the first kept index, or the data is damaged.
@@ -140,15 +142,17 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// When `from` lies below the first kept index, or the disk fails.
     fn truncate(&self, from: Index) -> Result<(), StorageError>;
 
-    /// Moves the log start up to `to`; lower ones are a no-op. Readers see the new start at once, durable it is on return, then
-    /// space is reclaimed as far as whole segments allow. `to` may lie inside an entry, and at most at the end of what has completed. May block.
+    /// Moves the log start up to `to`; lower ones are a no-op. Readers see the new start at once, durable it
+    /// is on return, then space is reclaimed as far as whole segments allow. `to` may lie inside an
+    /// entry, and at most at the end of what has completed. May block.
     ///
     /// # Errors
     /// When `to` lies beyond the end, or the disk fails.
     fn trim(&self, to: Offset) -> Result<(), StorageError>;
 
-    /// Throws everything away and goes on behind `removed`, the last entry that is no longer there, with `start`
-    /// as the next offset: for a follower that was fed by a snapshot. Pending completions fail. Durable on return. May block.
+    /// Throws everything away and goes on behind `removed`, the last entry that is no longer there, with
+    /// `start` as the next offset: for a follower that was fed by a snapshot. Pending completions fail.
+    /// Durable on return. May block.
     ///
     /// # Errors
     /// When the disk fails.
@@ -173,7 +177,8 @@ pub struct Bounds {
     pub next_index: Index,
     /// Epoch of the last entry, or of the last removed one.
     pub last_epoch: Epoch,
-    /// Append time of the last entry, in milliseconds since the Unix epoch; of the last one ever, if all are trimmed.
+    /// Append time of the last entry, in milliseconds since the Unix epoch; of the last one ever, if all are
+    /// trimmed.
     pub last_append_time: Option<Millis>,
     /// Bytes that the log takes up.
     pub size_bytes: u64,

@@ -98,7 +98,8 @@ impl Run {
         Some(entry)
     }
 
-    /// Removes the first entry if all of it lies before `to`. An internal entry between two records goes with the earlier one.
+    /// Removes the first entry if all of it lies before `to`. An internal entry between two records goes with
+    /// the earlier one.
     pub(crate) fn pop_before(&mut self, to: Offset) -> Option<Entry> {
         self.first().filter(|first| ends_before(first, to))?;
         self.pop_front()

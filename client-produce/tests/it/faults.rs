@@ -116,7 +116,8 @@ async fn a_server_that_asks_to_come_back_is_asked_again() {
 
 #[tokio::test]
 async fn a_server_that_stays_busy_fails_the_message_in_time() {
-    // The pause is longer than the timeout: it is over while the message waits, not while a reply is under way.
+    // The pause is longer than the timeout: it is over while the message waits, not while a reply is under
+    // way.
     let fake = Fake::start([busy(60_000)]);
     let builder = Producer::builder(&fake.host(), "t").timeout(SHORT);
     let producer = builder.connect().await.unwrap();

@@ -68,7 +68,8 @@ impl FromStr for LogConfig {
 impl LogConfig {
     /// Starts logging, for the whole process. Does nothing if somebody else did before.
     pub fn start(self) {
-        // Libraries have little to say to the user of a server, and h2 says it per frame: only `trace` asks them.
+        // Libraries have little to say to the user of a server, and h2 says it per frame: only `trace` asks
+        // them.
         let libraries =
             if self.level == LevelFilter::TRACE { self.level } else { self.level.min(LevelFilter::WARN) };
         let filter = Targets::new()

@@ -25,7 +25,8 @@ fn total_of_meminfo(text: &str) -> Option<u64> {
 
 /// The limits of this process's cgroup and all above it; none where there is no limit.
 fn cgroup_limits() -> Vec<u64> {
-    // Inside a container the cgroup is often mounted as the root, whatever its path says: so the root counts, too.
+    // Inside a container the cgroup is often mounted as the root, whatever its path says: so the root counts,
+    // too.
     let mut limits: Vec<u64> = ["memory.max", "memory/memory.limit_in_bytes"]
         .into_iter()
         .filter_map(|file| limit_of(&Path::new("/sys/fs/cgroup").join(file)))
@@ -38,7 +39,8 @@ fn cgroup_limits() -> Vec<u64> {
     limits
 }
 
-/// Where the limit of a line of `/proc/self/cgroup` stands: version 2 has one unified hierarchy, version 1 one for memory.
+/// Where the limit of a line of `/proc/self/cgroup` stands: version 2 has one unified hierarchy, version 1
+/// one for memory.
 fn place_of(line: &str) -> Option<(&'static str, &'static str, &str)> {
     let (_, rest) = line.split_once(':')?;
     let (controllers, path) = rest.split_once(':')?;

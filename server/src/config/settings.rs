@@ -20,8 +20,8 @@ Every flag has a variable: -root-dir is MINIKAFKA_ROOT_DIR. Flags win over varia
 Sizes are written 512KiB, 3MiB, 2GiB or in bytes, durations 300ms, 3s, 10m, 1h30m.
 Exit codes: 0 stopped by SIGINT or SIGTERM, 1 failure, 2 bad usage or configuration.";
 
-/// The settings as texts: what one source gives, unchecked. A field is named as its variable without the prefix
-/// and as its flag with `_` for `-`.
+/// The settings as texts: what one source gives, unchecked. A field is named as its variable without the
+/// prefix and as its flag with `_` for `-`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Parser)]
 #[command(name = "server", version, about = "MiniKafka's server: a message log in one binary", after_help = EXAMPLES)]
 #[command(disable_help_subcommand = true, args_override_self = true)]
@@ -36,12 +36,12 @@ pub struct Settings {
     /// Where to store messages: filesystem or memory [default: filesystem]
     #[arg(long, value_name = "KIND")]
     pub storage: Option<String>,
-    /// Directory for the filesystem storage, created when it is not there; empty means -storage memory [default:
-    /// ./minikafka-data]
+    /// Directory for the filesystem storage, created when it is not there; empty means -storage memory
+    /// [default: ./minikafka-data]
     #[arg(long, value_name = "PATH")]
     pub root_dir: Option<String>,
-    /// When the disk is synced: always (before the acknowledgement), every:100ms or never; with the last two,
-    /// power loss may take acknowledged messages [default: always]
+    /// When the disk is synced: always (before the acknowledgement), every:100ms or never; with the last
+    /// two, power loss may take acknowledged messages [default: always]
     #[arg(long, value_name = "WHEN")]
     pub sync: Option<String>,
     /// Most bytes that the memory storage takes up [default: half of the memory, or of the cgroup's limit]
@@ -56,8 +56,8 @@ pub struct Settings {
     /// Whether a produce creates its topic: true or false [default: true]
     #[arg(long, value_name = "BOOL")]
     pub auto_create: Option<String>,
-    /// What to log on stderr: a level (error, warn, info, debug, trace, off), a format (text, json) or both, as
-    /// in debug,json [default: info,text]
+    /// What to log on stderr: a level (error, warn, info, debug, trace, off), a format (text, json) or both,
+    /// as in debug,json [default: info,text]
     #[arg(long, value_name = "LOG")]
     pub log: Option<String>,
 

@@ -9,8 +9,8 @@ use prost::Message as _;
 
 use super::message;
 
-/// Batches that were fetched and are not sent yet. Batches are read whole, replies are cut to size; what does not
-/// fit into one reply stays here for the next.
+/// Batches that were fetched and are not sent yet. Batches are read whole, replies are cut to size; what does
+/// not fit into one reply stays here for the next.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     batches: VecDeque<RecordBatch>,
@@ -30,7 +30,8 @@ impl Backlog {
         self.batches.is_empty() && self.records.is_none() && self.unfit.is_none()
     }
 
-    /// Takes messages from `from` on, as many as make `bytes_max` bytes in a reply; at least one, if there is one.
+    /// Takes messages from `from` on, as many as make `bytes_max` bytes in a reply; at least one, if there is
+    /// one.
     ///
     /// # Errors
     /// When a stored batch cannot be read.

@@ -25,14 +25,14 @@ pub(super) struct Framing {
 }
 
 impl Framing {
-    /// At the start of a body. Messages of more than `free_max` bytes need leave to pass, but not those of more
-    /// than `message_max`: they are refused by their prefix, and nobody collects their bytes.
+    /// At the start of a body. Messages of more than `free_max` bytes need leave to pass, but not those of
+    /// more than `message_max`: they are refused by their prefix, and nobody collects their bytes.
     pub(super) fn new(free_max: usize, message_max: usize) -> Framing {
         Framing { free_max, message_max, prefix: [0; PREFIX_LEN], prefix_len: 0, left: 0, free: 0, len: 0 }
     }
 
-    /// How many bytes of `data`, which come next, may pass; they are passed with that. Fewer than there are when
-    /// a message begins which needs [leave](Framing::give_leave).
+    /// How many bytes of `data`, which come next, may pass; they are passed with that. Fewer than there are
+    /// when a message begins which needs [leave](Framing::give_leave).
     pub(super) fn pass(&mut self, data: &[u8]) -> usize {
         let mut passed = 0;
         while passed < data.len() {

@@ -9,10 +9,10 @@
 //! The permits return when the call is done; a produce stream returns them as soon as the broker, which has a
 //! bound of its own, has the message.
 //!
-//! A message takes all its permits at once, and then it waits for nobody but its own client, who has to send it
-//! within [`time_to_receive`]. So those that wait for permits get them, or a refusal in time: no deadlock. Beside
-//! the budget there are the free bytes of each stream and what HTTP/2 holds for each connection: both are bounded
-//! by the number of streams and connections.
+//! A message takes all its permits at once, and then it waits for nobody but its own client, who has to send
+//! it within [`time_to_receive`]. So those that wait for permits get them, or a refusal in time: no deadlock.
+//! Beside the budget there are the free bytes of each stream and what HTTP/2 holds for each connection: both
+//! are bounded by the number of streams and connections.
 
 use std::{
     future::Future,
@@ -46,7 +46,8 @@ const BUDGET_BYTES_MIN: usize = 64 * 1024 * 1024;
 /// However large requests may be, so many of the largest are taken side by side.
 const LARGEST_REQUESTS: usize = 8;
 /// How long a single request waits for permits. Short: meanwhile what it has sent fills the window of its
-/// connection, and others on it may be those that hold permits. Streams wait: their clients are many messages ahead.
+/// connection, and others on it may be those that hold permits. Streams wait: their clients are many messages
+/// ahead.
 const PERMITS_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a client has to send a message that holds permits: so long, and longer the larger it is.
 const RECEIVE_TIME_MIN: Duration = Duration::from_secs(30);

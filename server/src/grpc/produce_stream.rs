@@ -1,5 +1,5 @@
-//! Pipelined produce: a task reads requests and hands them to the broker, in order; the replies follow in the same
-//! order as they become durable.
+//! Pipelined produce: a task reads requests and hands them to the broker, in order; the replies follow in the
+//! same order as they become durable.
 //!
 //! ```text
 //!   requests -> read() -> Partition::produce -> replies: bounded queue of pending replies -> reply() -> client
@@ -28,8 +28,8 @@ use super::{
     refusal::{Refusal, is_too_large, refuse},
 };
 
-/// Replies of one stream that may be on their way: enough for a producer that sends message by message and waits
-/// for a slow disk, little enough to be cheap when ten thousand do so.
+/// Replies of one stream that may be on their way: enough for a producer that sends message by message and
+/// waits for a slow disk, little enough to be cheap when ten thousand do so.
 const PENDING_MAX: usize = 1024;
 
 /// Runs a stream until the client ends it or the server stops. Returns the replies.

@@ -80,8 +80,8 @@ impl Reader {
     /// The next messages; none when none came within `wait`.
     ///
     /// # Errors
-    /// When the position is out of range and the policy is to fail, the topic is deleted, the server stops, or the
-    /// log cannot be read.
+    /// When the position is out of range and the policy is to fail, the topic is deleted, the server stops,
+    /// or the log cannot be read.
     pub(super) async fn next(&mut self, wait: Duration) -> Result<Chunk, Refusal> {
         // What is left over may have grown too old since it was fetched: nothing is served after its time.
         if self.backlog.is_empty() || self.partition.bounds().start > self.position {
@@ -108,7 +108,8 @@ impl Reader {
         Ok(self.chunk(messages, encoded(batches)))
     }
 
-    /// Fills the backlog from the position on, moving the position as the policy says when it is out of range.
+    /// Fills the backlog from the position on, moving the position as the policy says when it is out of
+    /// range.
     async fn fetch(&mut self, wait: Duration) -> Result<(), Refusal> {
         let begin = Instant::now();
         loop {

@@ -12,7 +12,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 /// Domain of all reasons, as in `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "minikafka";
-/// Space returns when messages are evicted or somebody cleans up; produce resumes by itself within so much time.
+/// Space returns when messages are evicted or somebody cleans up; produce resumes by itself within so much
+/// time.
 const RETRY_WHEN_FULL: Duration = Duration::from_secs(2);
 /// A server that stops is back soon, or another one is there.
 const RETRY_WHEN_STOPPING: Duration = Duration::from_secs(1);
@@ -147,8 +148,8 @@ impl From<Refusal> for RequestError {
     }
 }
 
-/// How large a request may be that is read at all. What is over the limit by little is read and refused with its
-/// size; what is over by much is not, and refused by [`explain_too_large`].
+/// How large a request may be that is read at all. What is over the limit by little is read and refused with
+/// its size; what is over by much is not, and refused by [`explain_too_large`].
 ///
 /// A list of messages can take up more bytes as a request than as a batch: time stamps are whole, not
 /// differences. Twice is enough for every list that makes a batch within the limit.
@@ -157,13 +158,14 @@ pub(crate) fn request_bytes_max(message_bytes_max: usize) -> usize {
     2 * message_bytes_max + REST_OF_THE_REQUEST
 }
 
-/// Whether a status is tonic's about a request over [`request_bytes_max`]: `OUT_OF_RANGE` without our details.
+/// Whether a status is tonic's about a request over [`request_bytes_max`]: `OUT_OF_RANGE` without our
+/// details.
 pub(super) fn is_too_large(status: &Status) -> bool {
     status.code() == Code::OutOfRange && status.details().is_empty()
 }
 
-/// Puts our refusal in the place of tonic's when a request was over [`request_bytes_max`]: a code of its own, and
-/// the limit that counts.
+/// Puts our refusal in the place of tonic's when a request was over [`request_bytes_max`]: a code of its own,
+/// and the limit that counts.
 pub(crate) async fn explain_too_large(response: Response, message_bytes_max: usize) -> Response {
     // A status in the head is that of a failed unary call; all others come in the trailers.
     match Status::from_header_map(response.headers()) {

@@ -155,8 +155,8 @@ pub(crate) fn why(status: &Status) -> (Code, String) {
     (status.code(), reason)
 }
 
-/// Begins a produce call with the prefix of a message of `len` bytes and the first `part` of them, and sends no
-/// more. The call ends with what is returned.
+/// Begins a produce call with the prefix of a message of `len` bytes and the first `part` of them, and sends
+/// no more. The call ends with what is returned.
 pub(crate) fn half_sent(
     channel: &Channel,
     len: usize,

@@ -50,7 +50,8 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Opens `root`, making it a data directory if it is new or empty, and removes what a crash left half done.
+    /// Opens `root`, making it a data directory if it is new or empty, and removes what a crash left half
+    /// done.
     ///
     /// # Errors
     /// When it holds something else, another server uses it, or its format is unknown.

@@ -1,7 +1,7 @@
 //! The craft of making files and directories durable, all of it.
 //!
-//! A file's bytes are durable after its sync; its name is durable after the sync of the directory that holds it.
-//! So whoever creates, renames or removes a file syncs the parent before saying so.
+//! A file's bytes are durable after its sync; its name is durable after the sync of the directory that holds
+//! it. So whoever creates, renames or removes a file syncs the parent before saying so.
 
 use std::{
     fs::{self, File},
@@ -62,8 +62,8 @@ pub(super) fn publish_dir(aside: &Path, dir: &Path) -> Result<(), StorageError> 
     sync_dir(parent(dir))
 }
 
-/// Removes a directory with all that is in it. The removal is durable before the first file goes, so that a crash
-/// never leaves half a directory under its name.
+/// Removes a directory with all that is in it. The removal is durable before the first file goes, so that a
+/// crash never leaves half a directory under its name.
 pub(super) fn remove_dir(dir: &Path) -> Result<(), StorageError> {
     let doomed = with_suffix(dir, DELETED_SUFFIX);
     match fs::rename(dir, &doomed) {

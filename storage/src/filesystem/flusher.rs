@@ -1,7 +1,7 @@
 //! The flusher: one thread that writes and syncs for all logs.
 //!
-//! One thread, not a pool: while it syncs, everything else queues up, and the next round takes all of it at once. The
-//! sync's own duration forms the group; nobody waits on a timer.
+//! One thread, not a pool: while it syncs, everything else queues up, and the next round takes all of it at
+//! once. The sync's own duration forms the group; nobody waits on a timer.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -180,7 +180,8 @@ impl FileLog {
         due.succeed();
     }
 
-    /// Takes no more appends until it is opened again: after a failed write or sync nobody knows what the disk holds.
+    /// Takes no more appends until it is opened again: after a failed write or sync nobody knows what the
+    /// disk holds.
     pub(super) fn poison(&self, error: &StorageError) {
         tracing::error!(log = ?self.dir, %error, "log takes no more appends until the server is started again");
         let due = {

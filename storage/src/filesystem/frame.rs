@@ -16,13 +16,15 @@
 //! | 56 | u64 | durable offset known when the frame was written |
 //! | 64 | bytes | payload: record batches, or the bytes of an internal entry |
 //!
-//! All integers are big-endian. Each batch carries a CRC over everything behind its first 21 bytes, so the frame's
-//! CRC covers those 21 bytes of each batch and not the records again. The payload of an internal entry is covered whole.
+//! All integers are big-endian. Each batch carries a CRC over everything behind its first 21 bytes, so the
+//! frame's CRC covers those 21 bytes of each batch and not the records again. The payload of an internal
+//! entry is covered whole.
 //!
-//! The salt is random and stands in the segment's header. No client knows it, so whatever bytes a message holds, or a reused block of the
-//! disk, they are never taken for a frame of this segment.
+//! The salt is random and stands in the segment's header. No client knows it, so whatever bytes a message
+//! holds, or a reused block of the disk, they are never taken for a frame of this segment.
 //!
-//! The durable offset is what tells a torn tail from damage: bytes below the largest one known were synced once.
+//! The durable offset is what tells a torn tail from damage: bytes below the largest one known were synced
+//! once.
 
 use bytes::{Buf, BufMut, Bytes};
 use minikafka_record::{BATCH_UNCHECKED_LEN, Checksum, Offset, RecordBatch};
@@ -169,7 +171,8 @@ impl FrameHeader {
     }
 }
 
-/// The frame's checksum. A payload that is not a row of batches gives some value, too: then it does not match.
+/// The frame's checksum. A payload that is not a row of batches gives some value, too: then it does not
+/// match.
 fn checksum(salt: Salt, checked_header: &[u8], kind: EntryKind, payload: &Bytes) -> u32 {
     let mut checksum = Checksum::new();
     checksum.update(&salt.0);

@@ -14,8 +14,8 @@ use std::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SegmentKey(u64);
 
-/// Open files, the least recently used of which is closed when there are too many. A file in use stays open until its last user
-/// lets go of it.
+/// Open files, the least recently used of which is closed when there are too many. A file in use stays open
+/// until its last user lets go of it.
 #[derive(Debug)]
 pub(super) struct Handles {
     open_max: usize,
@@ -25,8 +25,8 @@ pub(super) struct Handles {
 #[derive(Debug, Default)]
 struct Open {
     files: HashMap<SegmentKey, (Arc<File>, u64)>,
-    /// Segments that are there. A reader may open a file just before it is removed: it is not kept then, or its space would
-    /// not come back.
+    /// Segments that are there. A reader may open a file just before it is removed: it is not kept then, or
+    /// its space would not come back.
     live: HashSet<SegmentKey>,
     /// Counts segments, to name them.
     segments: u64,

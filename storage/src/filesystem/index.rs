@@ -1,7 +1,8 @@
 //! [`SegmentIndex`], the sparse index of a segment: where to begin looking.
 //!
-//! It has a point for about every 64 KiB of frames and lives in memory. Its file, beside the segment, is a cache: written when the
-//! segment is sealed, believed only if it is whole and speaks of just this segment, rebuilt from the frames otherwise.
+//! It has a point for about every 64 KiB of frames and lives in memory. Its file, beside the segment, is a
+//! cache: written when the segment is sealed, believed only if it is whole and speaks of just this segment,
+//! rebuilt from the frames otherwise.
 //!
 //! Body of the [envelope](super::sealed), magic `MKIX`; all integers big-endian:
 //!
@@ -13,8 +14,8 @@
 //! | point | the end: what a next frame would begin with |
 //! | point * | one for each place, to the end of the body |
 //!
-//! A point is: u64 position, u64 index, u64 base offset, u64 leader epoch before it, i64 append time (of the frame here; at the end, of the
-//! last frame), i64 largest record timestamp before it.
+//! A point is: u64 position, u64 index, u64 base offset, u64 leader epoch before it, i64 append time (of the
+//! frame here; at the end, of the last frame), i64 largest record timestamp before it.
 
 use std::{fs, path::Path};
 
@@ -87,8 +88,8 @@ impl SegmentIndex {
         };
     }
 
-    /// Forgets everything from the last point before the entry with `index` on, which must not be the first one. Returns where that is: the
-    /// frames between there and `index` are to be pushed again.
+    /// Forgets everything from the last point before the entry with `index` on, which must not be the first
+    /// one. Returns where that is: the frames between there and `index` are to be pushed again.
     pub(super) fn rewind(&mut self, index: Index) -> IndexPoint {
         let keep = self.points.partition_point(|point| point.index < index).saturating_sub(1);
         let point = self.points.get(keep).copied().unwrap_or(self.end);

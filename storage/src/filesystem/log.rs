@@ -15,8 +15,8 @@ use crate::{Bounds, Completion, Entry, Index, Log, LogId, Place, Removed, Seek, 
 /// A log in a directory of its own.
 ///
 /// Three locks, taken in this order, the last one never held over I/O:
-/// `files` by whoever changes segment files (flusher, truncate, reset, close), `manifest` by whoever replaces the manifest,
-/// `state` by everybody, briefly.
+/// `files` by whoever changes segment files (flusher, truncate, reset, close), `manifest` by whoever replaces
+/// the manifest, `state` by everybody, briefly.
 pub(super) struct FileLog {
     pub(super) dir: PathBuf,
     pub(super) shared: Arc<Shared>,
@@ -67,8 +67,8 @@ impl FileLog {
         appends.fail(why);
     }
 
-    /// There is no flusher any more: takes no more appends, and those that nobody has begun to write fail. What is written may
-    /// still complete.
+    /// There is no flusher any more: takes no more appends, and those that nobody has begun to write fail.
+    /// What is written may still complete.
     fn refuse_pending(&self, why: &StorageError) {
         let due = {
             let mut state = self.state();

@@ -1,10 +1,11 @@
 //! The manifest of a log: who it is and where it begins. File `manifest`.
 //!
-//! The file has two slots of 4 KiB, written in turn and in place: a torn write spoils one of them, and the other is still there. In
-//! place, because that needs no new block: eviction must work on a full disk. It takes one sync instead of the two of a rename.
-//! The slot with the larger sequence counts.
+//! The file has two slots of 4 KiB, written in turn and in place: a torn write spoils one of them, and the
+//! other is still there. In place, because that needs no new block: eviction must work on a full disk. It
+//! takes one sync instead of the two of a rename. The slot with the larger sequence counts.
 //!
-//! A slot is an [envelope](super::sealed), magic `MKLM`, with this body, and zeros behind it; all integers are big-endian:
+//! A slot is an [envelope](super::sealed), magic `MKLM`, with this body, and zeros behind it; all integers
+//! are big-endian:
 //!
 //! | type | field |
 //! |---|---|
@@ -91,7 +92,8 @@ impl Manifest {
         }
     }
 
-    /// Creates the manifest of a new log in `dir`, with both slots; the file is durable on return, its name is not.
+    /// Creates the manifest of a new log in `dir`, with both slots; the file is durable on return, its name
+    /// is not.
     pub(super) fn create(&self, dir: &Path) -> Result<(), StorageError> {
         let path = dir.join(MANIFEST);
         if self.id.topic.len() > NAME_LEN_MAX {
@@ -111,8 +113,8 @@ impl Manifest {
         write().map_err(|error| durable::io_or_full("creating", &path, error))
     }
 
-    /// Writes the manifest of the log in `dir`; durable on return. After a failure the last one counts, and the same slot is
-    /// written next.
+    /// Writes the manifest of the log in `dir`; durable on return. After a failure the last one counts, and
+    /// the same slot is written next.
     pub(super) fn store(&self, dir: &Path, sequence: &mut Sequence) -> Result<(), StorageError> {
         let path = dir.join(MANIFEST);
         let next = Sequence(sequence.0 + 1);

@@ -109,7 +109,8 @@ impl FileLog {
         Ok(in_tail)
     }
 
-    /// Shows the frames of an extent to `visit`, verified, until it has seen enough. Says whether the segment was still there.
+    /// Shows the frames of an extent to `visit`, verified, until it has seen enough. Says whether the segment
+    /// was still there.
     pub(super) fn scan(
         &self,
         extent: &Extent,

@@ -100,7 +100,8 @@ fn create(id: &LogId, dir: &Path) -> Result<(), StorageError> {
 fn create_aside(id: &LogId, aside: &Path) -> Result<(), StorageError> {
     durable::create_dir(aside)?;
     Manifest::new(id.clone()).create(aside)?;
-    // With its first segment, so that the first append need not wait for one. Opened anew under the final name.
+    // With its first segment, so that the first append need not wait for one. Opened anew under the final
+    // name.
     let salt = Salt::random()?;
     let header =
         SegmentHeader { generation: 0, base_index: 0, base_offset: Offset::ZERO, epoch_before: 0, salt };
@@ -148,8 +149,8 @@ impl Found {
     }
 }
 
-/// The segments that hold something that is kept, in order, each with its index. What is left over from a reset or a
-/// trim is removed, unread.
+/// The segments that hold something that is kept, in order, each with its index. What is left over from a
+/// reset or a trim is removed, unread.
 fn open_segments(dir: &Path, manifest: &Manifest, handles: &Handles) -> Result<Vec<Segment>, StorageError> {
     let mut found = find_segments(dir)?;
     if let Some(ahead) = found.iter().find(|found| found.is_ahead(manifest)) {
@@ -274,7 +275,8 @@ fn scan_segment(
     }
 }
 
-/// The largest durable offset that any whole frame behind `position` names. Such a frame is hunted for at every byte.
+/// The largest durable offset that any whole frame behind `position` names. Such a frame is hunted for at
+/// every byte.
 fn later_mark(file: &Arc<File>, salt: Salt, position: u64, len: u64) -> Result<Offset, ScanError> {
     let mut mark = Offset::ZERO;
     let mut from = position + 1;

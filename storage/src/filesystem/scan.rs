@@ -75,8 +75,8 @@ impl FrameScan {
         Ok(Some(Frame { position, durable: header.durable, entry }))
     }
 
-    /// Makes the chunk hold at least `len` bytes; says whether there are that many. Allocates by what the file
-    /// holds, not by what a frame claims.
+    /// Makes the chunk hold at least `len` bytes; says whether there are that many. Allocates by what the
+    /// file holds, not by what a frame claims.
     fn fill(&mut self, len: usize) -> io::Result<bool> {
         if self.chunk.len() >= len {
             return Ok(true);

@@ -1,7 +1,7 @@
 //! [`Segment`], one file of a log.
 //!
-//! A segment file is a header of 64 bytes and frames. Its name is the index of its first entry, so that names sort as
-//! the log does.
+//! A segment file is a header of 64 bytes and frames. Its name is the index of its first entry, so that names
+//! sort as the log does.
 //!
 //! | at | type | header field |
 //! |---|---|---|

@@ -155,8 +155,8 @@ impl State {
         Due(due)
     }
 
-    /// Takes the entries from `from` on out of memory, and returns the completions of the appends that they belong to. What is in
-    /// the file is not touched.
+    /// Takes the entries from `from` on out of memory, and returns the completions of the appends that they
+    /// belong to. What is in the file is not touched.
     pub(super) fn forget(&mut self, from: Index) -> Due {
         let mut due = Vec::new();
         for Append { mut entries, next, on_durable } in std::mem::take(&mut self.pending) {
@@ -200,7 +200,8 @@ impl State {
         }
     }
 
-    /// Moves the start up to `to`, behind the entries that this removes. Readers see it at once; files go later.
+    /// Moves the start up to `to`, behind the entries that this removes. Readers see it at once; files go
+    /// later.
     pub(super) fn retire(&mut self, to: Offset, removed: Removed) {
         self.start = to;
         self.removed = removed;

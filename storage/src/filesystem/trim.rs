@@ -22,8 +22,9 @@ use crate::{
 const SCAN_CHUNK_LEN: usize = 64 * 1024;
 
 impl FileLog {
-    /// See [`Log::trim`](crate::Log::trim). The manifest is durable before a file goes, so a crash in between leaves
-    /// files that the next opening removes. What cannot be finished now (a full disk) is owed, and the next trim goes on with it.
+    /// See [`Log::trim`](crate::Log::trim). The manifest is durable before a file goes, so a crash in between
+    /// leaves files that the next opening removes. What cannot be finished now (a full disk) is owed, and
+    /// the next trim goes on with it.
     pub(super) fn trim_prefix(&self, to: Offset) -> Result<(), StorageError> {
         let (generation, removed) = {
             let state = self.state();
@@ -41,7 +42,8 @@ impl FileLog {
             let files = self.lock_files();
             let sequence = self.lock_manifest();
             if to == self.state().end.offset {
-                // Only the last segment of a log may be unsynced, so it is not followed by another before it is.
+                // Only the last segment of a log may be unsynced, so it is not followed by another before it
+                // is.
                 self.sync_written(&files)?;
             }
             let mut state = self.state();
@@ -99,8 +101,8 @@ impl FileLog {
         Ok(removed)
     }
 
-    /// See [`Log::truncate`](crate::Log::truncate). Later segments go first and durably, then the one that holds `from` is cut: a crash
-    /// in between leaves a shorter suffix, never a gap.
+    /// See [`Log::truncate`](crate::Log::truncate). Later segments go first and durably, then the one that
+    /// holds `from` is cut: a crash in between leaves a shorter suffix, never a gap.
     pub(super) fn truncate_suffix(&self, from: Index) -> Result<(), StorageError> {
         let _files = self.lock_files();
         let mut sequence = self.lock_manifest();
@@ -138,8 +140,8 @@ impl FileLog {
         Ok(())
     }
 
-    /// The manifest may say that what goes was durable: then its absence would look like damage. If nothing is kept, a new
-    /// generation makes all that is left over void, whatever happens.
+    /// The manifest may say that what goes was durable: then its absence would look like damage. If nothing
+    /// is kept, a new generation makes all that is left over void, whatever happens.
     fn announce_truncation(
         &self,
         state: &mut State,

@@ -81,8 +81,8 @@ impl FileLog {
         last.map(|Target { key, file, path, .. }| Written { log: self, key, file, path, upto, bytes })
     }
 
-    /// Writes as many appends as fit into the last segment, and takes them off the front of `pending`. On an error
-    /// nothing of them is in the file.
+    /// Writes as many appends as fit into the last segment, and takes them off the front of `pending`. On an
+    /// error nothing of them is in the file.
     fn write_run(&self, pending: &mut Vec<Append>, durable: Offset) -> Result<Target, WriteError> {
         let target = self.target()?;
         let room = self.shared.options.segment_bytes.saturating_sub(target.position);
@@ -141,7 +141,8 @@ impl FileLog {
         Ok(target)
     }
 
-    /// Makes a full segment durable, whatever the policy: only the last segment of a log can have a torn tail.
+    /// Makes a full segment durable, whatever the policy: only the last segment of a log can have a torn
+    /// tail.
     fn seal(&self, full: &Target) -> Result<(), StorageError> {
         durable::sync_data(&full.file, &full.path)?;
         let (index, path, header) = {

@@ -1,8 +1,8 @@
 //! The memory backend: simple, fast, gone with the process. The oracle for the filesystem backend.
 //!
-//! What is appended is as durable as it will ever be, so completions fire before `append` returns. All logs of a
-//! storage share one limit in bytes; beyond it, appends fail with [`StorageError::Full`] until trimming or
-//! removing logs makes room.
+//! What is appended is as durable as it will ever be, so completions fire before `append` returns. All logs
+//! of a storage share one limit in bytes; beyond it, appends fail with [`StorageError::Full`] until trimming
+//! or removing logs makes room.
 
 mod log;
 

@@ -1,4 +1,5 @@
-//! The twelve cases that the original MiniKafka asks of a store, in its terms: store, poll, remove old messages.
+//! The twelve cases that the original MiniKafka asks of a store, in its terms: store, poll, remove old
+//! messages.
 
 use bytes::Bytes;
 use minikafka_record::Offset;
