@@ -13,9 +13,9 @@
 //! no sockets and no wire types: doors convert at their edge. Offsets count from 0 here; doors that speak of
 //! message numbers add 1.
 //!
-//! **Invariant:** offsets are assigned by the owner task, in the order in which `produce` was called.
-//! **Invariant:** a reader sees nothing at or beyond the high watermark.
-//! **Invariant:** everything that waits holds permits for its bytes until it is answered.
+//! - **Invariant:** offsets are assigned by the owner task, in the order in which `produce` was called.
+//! - **Invariant:** a reader sees nothing at or beyond the high watermark.
+//! - **Invariant:** everything that waits holds permits for its bytes until it is answered.
 
 mod admin;
 mod append_clock;

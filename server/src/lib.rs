@@ -19,7 +19,7 @@
 //! streams end with a status, connections are told to go away and have [`STOP_DEADLINE`] to do so; those that
 //! only read are cut a moment after the last produce call is answered. Then the storage is closed.
 //!
-//! **Invariant:** an acknowledged message is never lost by a stop, a graceful one or not.
+//! **Invariant:** a stop, graceful or not, loses nothing that was acknowledged as being on disk.
 
 mod accept;
 mod builder;

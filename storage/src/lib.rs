@@ -136,7 +136,8 @@ pub trait Log: Send + Sync + fmt::Debug {
     fn seek(&self, seek: Seek) -> Result<Option<Place>, StorageError>;
 
     /// Removes the entries from `from` on. Their pending completions fail with [`StorageError::Truncated`].
-    /// Durable on return, and ahead of later appends whatever happens. May block.
+    /// Durable on return, and ahead of later appends whatever happens. May block, and everybody else who asks
+    /// for the log with it: only a follower truncates, and nobody is to see half of it.
     ///
     /// # Errors
     /// When `from` lies below the first kept index, or the disk fails.

@@ -14,17 +14,19 @@
 //! roll by size; a sparse index (`index`) tells where to look; a small manifest (`manifest`) tells where the
 //! log begins. The directory is drawn in `directory`, all sync and rename craft is in `durable`.
 //!
-//! **Invariant:** a completion with success is called after the sync of every byte up to its entries (with
-//! [`SyncPolicy::Always`]). **Invariant:** after an error of a write or a sync, the log takes no more
-//! appends: a sync is never tried again, because the system may have dropped the bytes it failed to write. A
-//! full disk is no such error: the append fails, nothing of it is kept, the next one is tried. **Invariant:**
-//! what is read from a file is verified before it is returned.
+//! - **Invariant:** a completion with success is called after the sync of every byte up to its entries (with
+//!   [`SyncPolicy::Always`]).
+//! - **Invariant:** after an error of a write or a sync, the log takes no more appends: a sync is never tried
+//!   again, because the system may have dropped the bytes it failed to write. A full disk is no such error:
+//!   the append fails, nothing of it is kept, the next one is tried.
+//! - **Invariant:** what is read from a file is verified before it is returned.
 //!
-//! After a crash, opening reads the last segment of each log. Bytes behind the last whole frame that were
-//! never synced are a torn tail: they are cut off, and kept aside in a file that ends in `.torn`. If any
-//! whole frame or the manifest says that these bytes had been synced once, they are damage, and the log
-//! refuses to open rather than lose them. One case cannot be told apart: when the very last group commit is
-//! damaged and nothing later says that it was durable.
+//! After a crash, opening reads the last segment of each log; after a clean stop its index is enough. Bytes
+//! behind the last whole frame that were never synced are a torn tail: they are cut off, and kept aside in a
+//! file that ends in `.torn`, if there is room for it. If any whole frame or the manifest says that these
+//! bytes had been synced once, they are damage, and the log refuses to open rather than lose them. One case
+//! cannot be told apart: when the very last group commit is damaged and nothing later says that it was
+//! durable.
 //!
 //! Not here yet: opening in time independent of the size of the last segment, setting damaged segments aside
 //! while serving the rest.
