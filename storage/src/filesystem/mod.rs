@@ -32,6 +32,7 @@
 //! while serving the rest.
 
 mod directory;
+pub mod disk;
 mod durable;
 mod flusher;
 mod frame;
