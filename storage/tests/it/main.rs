@@ -4,6 +4,7 @@
 
 mod backend;
 mod contract;
+mod fake_disk;
 mod faults;
 mod filesystem;
 mod oracle;
