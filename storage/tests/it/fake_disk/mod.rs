@@ -169,6 +169,11 @@ impl FakeDisk {
         images
     }
 
+    /// What the last change was, or was to be.
+    pub(crate) fn last_change(&self) -> &'static str {
+        self.state().trace.last().map_or("", |operation| operation.name)
+    }
+
     /// The last changes that were asked for, for the eyes.
     pub(crate) fn trace(&self, count: usize) -> String {
         let state = self.state();
