@@ -1,0 +1,299 @@
+//! The journal: one place where small appends of many logs become durable with one sync.
+//!
+//! ```text
+//!   a round of the flusher                       later, the writer
+//!   log 1: 3 entries  \                           \
+//!   log 2: 1 entry     > one record, one sync      > written to the segments of each log, synced at leisure:
+//!   log 7: 8 entries  /      |                    /  then the record has no purpose any more
+//!                            v
+//!   journal/000.journal  | record | record | record |    | <- next one
+//!   journal/001.journal  | of last time, to be overwritten     |
+//! ```
+//!
+//! Syncing the segment of each log costs one sync for each; with a thousand logs that is all the disk can do.
+//! The journal costs one, and a second write of the same bytes; so what is large goes straight to its segment
+//! (see module `flusher`), and only what is small comes here.
+//!
+//! Files are reused in place once every log that has entries in them has them in synced segments. Writing over
+//! blocks that are there is faster to sync than growing a file, because only the bytes have to reach the disk.
+//! A record begins on a page of its own, so what is durable is never written again.
+//!
+//! - **Invariant:** a record is written only after the sync of the one before; so of all records only those of
+//!   the last round can be torn.
+//! - **Invariant:** a file is not reused before everything in it is durable elsewhere, or void.
+//!
+//! Opening a storage reads all records in the order of their sequence and hands their entries to the logs,
+//! which take those that continue them. What is older than a log's segments is skipped, and what was truncated
+//! or removed is void: the manifest names the first record that counts.
+
+mod record;
+mod replay;
+
+use std::{
+    collections::HashMap,
+    io::IoSlice,
+    path::PathBuf,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use self::record::RecordBuilder;
+pub(super) use self::{
+    record::{Mark, PAGE_LEN},
+    replay::Replay,
+};
+use super::{
+    disk::{Disk, DiskFile, OpenMode},
+    durable,
+    frame::Salt,
+    log::FileLog,
+    state::Taken,
+    writer::WriterQueue,
+};
+use crate::{Index, StorageError};
+
+/// Files beside those that cannot be reused: one is written to, one is being emptied, one is spare.
+const FILES_MAX: usize = 3;
+/// A record takes no more logs once it has this many bytes.
+const RECORD_BYTES: usize = 4 * 1024 * 1024;
+/// A file grows by so much at a time, in zeros: then a sync has only bytes to write and no new length.
+const GROWTH_BYTES: u64 = 1024 * 1024;
+/// A buffer that has grown beyond this is given back.
+const BUFFER_KEPT: usize = 1024 * 1024;
+const SUFFIX: &str = "journal";
+
+/// Which log, in a record: random bytes that its manifest names. A log that is removed and made again gets others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LogKey(pub(super) [u8; 16]);
+
+/// One file of the journal.
+pub(super) struct JournalFile {
+    /// What it is named by.
+    pub(super) number: usize,
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+    /// Where the next record goes.
+    position: u64,
+    /// Bytes that are there to be written over.
+    len: u64,
+    /// Logs with entries in it, and the index behind the last one.
+    pub(super) logs: HashMap<LogKey, (Weak<FileLog>, Index)>,
+}
+
+impl JournalFile {
+    /// Nothing in it counts any more.
+    pub(super) fn empty(&mut self) {
+        self.logs.clear();
+        self.position = 0;
+    }
+
+    fn note(&mut self, log: &Arc<FileLog>, upto: Index) {
+        self.logs.insert(log.key, (Arc::downgrade(log), upto));
+    }
+}
+
+/// What a round brings of one log.
+pub(super) struct Part {
+    pub(super) log: Arc<FileLog>,
+    pub(super) taken: Taken,
+}
+
+/// The end of the journal, which the flusher writes to.
+pub(super) struct Journal {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    salt: Salt,
+    file_bytes: u64,
+    writer: Arc<WriterQueue>,
+    /// Sequence of the next record.
+    next: Arc<AtomicU64>,
+    active: Option<JournalFile>,
+    /// Files written to in this round and not synced, beside the active one.
+    unsynced: Vec<JournalFile>,
+    is_dirty: bool,
+    /// What the last round made durable, to be said in the next record.
+    marks: Vec<Mark>,
+    buffer: Vec<u8>,
+    /// After a failure nothing more is written.
+    failed: bool,
+}
+
+/// How far the journal came.
+pub(super) enum Written {
+    /// All of it.
+    All,
+    /// So many parts; there is no file for more.
+    UpTo(usize),
+    /// So many parts, for this reason.
+    Failed(usize, StorageError),
+}
+
+impl Journal {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        salt: Salt,
+        file_bytes: u64,
+        writer: Arc<WriterQueue>,
+        next: Arc<AtomicU64>,
+    ) -> Journal {
+        Journal {
+            disk,
+            dir,
+            salt,
+            file_bytes,
+            writer,
+            next,
+            active: None,
+            unsynced: Vec::new(),
+            is_dirty: false,
+            marks: Vec::new(),
+            buffer: Vec::new(),
+            failed: false,
+        }
+    }
+
+    /// Whether anything can be written.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.failed && self.file_bytes > 0
+    }
+
+    /// Writes parts of a round; they are durable after the next [`sync`](Journal::sync).
+    pub(super) fn write(&mut self, parts: &[Part]) -> Written {
+        let mut done = 0;
+        while done < parts.len() {
+            // Said once: a later record may follow a truncation.
+            let marks = if done == 0 { &self.marks[..] } else { &[] };
+            let mut record = RecordBuilder::new(std::mem::take(&mut self.buffer), marks, self.salt);
+            let mut end = done;
+            while end < parts.len() && record.len() < RECORD_BYTES {
+                let Part { log, taken } = &parts[end];
+                let state = log.state();
+                let entries = state.tail.entries(taken.from.index..taken.upto.index, usize::MAX);
+                let durable = state.durable.offset;
+                drop(state);
+                record.push(log.key, &entries, durable);
+                end += 1;
+            }
+            match self.write_record(record, &parts[done..end]) {
+                Ok(true) => done = end,
+                Ok(false) => return Written::UpTo(done),
+                Err(error) => return Written::Failed(done, error),
+            }
+        }
+        Written::All
+    }
+
+    /// Writes a record; says whether there was a file for it.
+    fn write_record(&mut self, record: RecordBuilder, parts: &[Part]) -> Result<bool, StorageError> {
+        let record = record.finish(self.next.load(Ordering::Acquire));
+        let fits = self.make_room(record.len() as u64);
+        let outcome = match fits {
+            Ok(true) => self.append(&record),
+            other => other,
+        };
+        self.buffer = record;
+        if self.buffer.capacity() > BUFFER_KEPT {
+            self.buffer = Vec::new();
+        }
+        if !outcome? {
+            return Ok(false);
+        }
+        self.next.fetch_add(1, Ordering::AcqRel);
+        let active = self.active.as_mut().expect("it was just written to");
+        parts.iter().for_each(|part| active.note(&part.log, part.taken.upto.index));
+        Ok(true)
+    }
+
+    fn append(&mut self, record: &[u8]) -> Result<bool, StorageError> {
+        let Some(active) = &mut self.active else { return Ok(false) };
+        let end = active.position + record.len() as u64;
+        let full = |error| durable::io_or_full("writing", &active.path, error);
+        let fail = |error: StorageError| {
+            let passes = matches!(error, StorageError::Full(_));
+            (error, passes)
+        };
+        let written = durable::write_all_at(&*active.file, &mut [IoSlice::new(record)], active.position)
+            .map_err(|error| fail(full(error)));
+        if let Err((error, passes)) = written {
+            self.failed |= !passes;
+            return Err(error);
+        }
+        active.position = end;
+        self.is_dirty = true;
+        if end > active.len {
+            active.len = end;
+            grow(active, self.file_bytes);
+        }
+        Ok(true)
+    }
+
+    /// Sees to it that the active file takes so many bytes; says whether there is such a file.
+    fn make_room(&mut self, bytes: u64) -> Result<bool, StorageError> {
+        if let Some(active) = &self.active {
+            // A file takes at least one record.
+            if active.position == 0 || active.position + bytes <= self.file_bytes {
+                return Ok(true);
+            }
+        }
+        let Some(next) = self.next_file()? else { return Ok(false) };
+        if let Some(full) = self.active.replace(next) {
+            if self.is_dirty { self.unsynced.push(full) } else { self.writer.push_full(full) }
+        }
+        Ok(true)
+    }
+
+    /// A file that may be written over, or a new one.
+    fn next_file(&mut self) -> Result<Option<JournalFile>, StorageError> {
+        if let Some(free) = self.writer.take_free() {
+            return Ok(Some(free));
+        }
+        let Some(number) = self.writer.new_file(FILES_MAX) else { return Ok(None) };
+        let path = self.dir.join(format!("{number:03}.{SUFFIX}"));
+        let create = self.disk.open(&path, OpenMode::Create);
+        let created =
+            create.map_err(|error| durable::io_or_full("creating", &path, error)).and_then(|file| {
+                durable::sync_dir(&*self.disk, &self.dir)?;
+                Ok(JournalFile { number, file, path, position: 0, len: 0, logs: HashMap::new() })
+            });
+        created.map(Some).inspect_err(|_| self.writer.no_new_file())
+    }
+
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// When the disk fails: then nobody knows what it holds of this round.
+    pub(super) fn sync(&mut self, parts: &[Part]) -> Result<(), StorageError> {
+        if !std::mem::take(&mut self.is_dirty) {
+            return Ok(());
+        }
+        let unsynced = std::mem::take(&mut self.unsynced);
+        let outcome =
+            unsynced.iter().chain(&self.active).try_for_each(|file| durable::sync(&*file.file, &file.path));
+        unsynced.into_iter().for_each(|full| self.writer.push_full(full));
+        self.failed |= outcome.is_err();
+        outcome?;
+        let mark = |part: &Part| Mark {
+            key: part.log.key,
+            index: part.taken.upto.index,
+            offset: part.taken.upto.offset,
+        };
+        self.marks.clear();
+        self.marks.extend(parts.iter().map(mark));
+        Ok(())
+    }
+}
+
+/// Fills the file with zeros some way ahead of its records. A help only: a full disk may refuse it.
+fn grow(active: &mut JournalFile, file_bytes: u64) {
+    let len = (active.len + GROWTH_BYTES.min(file_bytes / 4)).min(file_bytes) / PAGE_LEN * PAGE_LEN;
+    if len <= active.len {
+        return;
+    }
+    let zeros = vec![0; (len - active.len) as usize];
+    if durable::write_all_at(&*active.file, &mut [IoSlice::new(&zeros)], active.len).is_ok() {
+        active.len = len;
+    }
+}

@@ -1,0 +1,142 @@
+//! [`Replay`]: what the journal holds when a storage is opened.
+
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
+
+use bytes::BytesMut;
+
+use super::{
+    JournalFile, LogKey, Mark, PAGE_LEN, SUFFIX,
+    record::{HEADER_LEN, RecordBody, RecordHeader},
+};
+use crate::{
+    Entry, StorageError,
+    filesystem::{
+        disk::{Disk, DiskFile, OpenMode},
+        durable,
+        frame::Salt,
+        log::FileLog,
+    },
+};
+
+/// All files of the journal, and where their records lie.
+pub(in crate::filesystem) struct Replay {
+    salt: Salt,
+    files: Vec<JournalFile>,
+    /// In the order of their sequence.
+    records: Vec<Found>,
+}
+
+/// A record whose header is whole.
+#[derive(Clone, Copy)]
+struct Found {
+    header: RecordHeader,
+    file: usize,
+    position: u64,
+}
+
+impl Replay {
+    /// Looks for records in all files of a directory. What is found is made durable, since from now on it
+    /// counts.
+    pub(in crate::filesystem) fn open(
+        disk: &dyn Disk,
+        dir: PathBuf,
+        salt: Salt,
+    ) -> Result<Replay, StorageError> {
+        durable::create_dir(disk, &dir)?;
+        // The removal of a file by the last clean stop is to be durable before its sequences are used again.
+        durable::sync_dir(disk, &dir)?;
+        let mut paths = disk.list(&dir).map_err(|error| StorageError::io("reading", dir, error))?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == SUFFIX));
+        paths.sort();
+        let mut replay = Replay { salt, files: Vec::new(), records: Vec::new() };
+        for path in paths {
+            replay.add(disk, path)?;
+        }
+        replay.records.sort_by_key(|found| found.header.sequence);
+        Ok(replay)
+    }
+
+    fn add(&mut self, disk: &dyn Disk, path: PathBuf) -> Result<(), StorageError> {
+        let fail = |error| durable::io_or_full("reading", &path, error);
+        let file = disk.open(&path, OpenMode::Existing).map_err(fail)?;
+        let len = file.len().map_err(fail)?;
+        let records = find_records(&*file, len, self.salt).map_err(fail)?;
+        let at = self.files.len();
+        self.records.extend(records.map(|(position, header)| Found { header, file: at, position }));
+        durable::sync(&*file, &path)?;
+        // A file with another name is not ours to make, but it is read like the others.
+        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).unwrap_or(0);
+        self.files.push(JournalFile { number, file, path, position: len, len, logs: HashMap::new() });
+        Ok(())
+    }
+
+    /// The sequence that the next record must have at least.
+    pub(in crate::filesystem) fn next_sequence(&self) -> u64 {
+        self.records.last().map_or(1, |last| last.header.sequence + 1)
+    }
+
+    /// Shows all records to `visit`: sequence, marks, entries by log. Those that are damaged are left out.
+    pub(in crate::filesystem) fn visit(
+        &self,
+        mut visit: impl FnMut(u64, &[Mark], Vec<(LogKey, Vec<Entry>)>) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        for found in &self.records {
+            let JournalFile { file, path, .. } = &self.files[found.file];
+            let body = read_body(file, found).map_err(|error| StorageError::io("reading", path, error))?;
+            match found.header.decode(body.freeze(), self.salt) {
+                Some(RecordBody { marks, sections }) => visit(found.header.sequence, &marks, sections)?,
+                None => tracing::warn!(
+                    ?path,
+                    position = found.position,
+                    sequence = found.header.sequence,
+                    "a record of the journal is torn or damaged, it is left out"
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    /// The log has entries that are in these files only.
+    pub(in crate::filesystem) fn note(&mut self, log: &Arc<FileLog>) {
+        let state = log.state();
+        if state.behind_bytes > 0 {
+            let upto = state.durable.index;
+            drop(state);
+            self.files.iter_mut().for_each(|file| file.note(log, upto));
+        }
+    }
+
+    /// The files, to be emptied and used again.
+    pub(in crate::filesystem) fn into_files(self) -> Vec<JournalFile> {
+        self.files
+    }
+}
+
+fn read_body(file: &Arc<dyn DiskFile>, found: &Found) -> io::Result<BytesMut> {
+    let mut body = BytesMut::zeroed(found.header.len - HEADER_LEN);
+    durable::read_exact_at(&**file, &mut body, found.position + HEADER_LEN as u64)?;
+    Ok(body)
+}
+
+/// Looks for a record on each page that is not inside another one.
+fn find_records(
+    file: &dyn DiskFile,
+    len: u64,
+    salt: Salt,
+) -> io::Result<impl Iterator<Item = (u64, RecordHeader)> + use<>> {
+    let mut records = Vec::new();
+    let mut position = 0;
+    while position + PAGE_LEN <= len {
+        let mut header = [0; HEADER_LEN];
+        durable::read_exact_at(file, &mut header, position)?;
+        let found = RecordHeader::parse(&header, salt).filter(|header| header.len as u64 <= len - position);
+        position += match found {
+            Some(header) => {
+                records.push((position, header));
+                (header.len as u64).next_multiple_of(PAGE_LEN)
+            }
+            None => PAGE_LEN,
+        };
+    }
+    Ok(records.into_iter())
+}

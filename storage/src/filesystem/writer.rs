@@ -1,0 +1,256 @@
+//! The writer: the thread that writes journaled entries to segments, behind the flusher's back.
+//!
+//! It has three occasions, and sleeps otherwise:
+//!
+//! - much is durable in the journal and only in memory otherwise: it is written to the segments, unsynced;
+//! - a log's last segment is full: it is sealed and the next one begun, so that the flusher need not;
+//! - a file of the journal is full: everything in it is written and synced, log by log, and the file is free
+//!   again. That is a checkpoint. The flusher goes on with the next file meanwhile.
+//!
+//! What cannot be done now, because the disk is full, is tried again a little later.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use super::{
+    SyncPolicy,
+    journal::JournalFile,
+    log::FileLog,
+    write::{Rolling, WriteError},
+};
+use crate::StorageError;
+
+/// Bytes that are journaled and not written, over all logs, at which they are written.
+const BEHIND_BYTES: i64 = 8 * 1024 * 1024;
+/// At so many, nothing more is journaled until the writer has caught up: bounds the memory.
+const BEHIND_BYTES_MAX: i64 = 4 * BEHIND_BYTES;
+/// After a full disk: space is to be used soon after it has returned.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What the flusher and the writer share.
+#[derive(Default)]
+pub(super) struct WriterQueue {
+    work: Mutex<Work>,
+    ready: Condvar,
+    /// Bytes that are journaled and not written, over all logs. Below zero for a moment when they are written
+    /// before they are counted.
+    behind_bytes: AtomicI64,
+}
+
+#[derive(Default)]
+struct Work {
+    /// Logs with something to write or to store. Each is in it at most once.
+    logs: Vec<Arc<FileLog>>,
+    /// Files to be emptied, oldest first.
+    full: VecDeque<JournalFile>,
+    /// Files to be written over.
+    free: Vec<JournalFile>,
+    /// Files that cannot be emptied, because of logs that have failed.
+    pinned: Vec<JournalFile>,
+    /// How many files there ever were, and how many there are beside the pinned ones.
+    file_numbers: usize,
+    files: usize,
+    /// Something is not to wait until there is much.
+    urgent: bool,
+    closed: bool,
+}
+
+impl WriterQueue {
+    /// Logs now have entries that are only in the journal.
+    pub(super) fn push_behind(&self, logs: impl Iterator<Item = Arc<FileLog>>, bytes: u64) {
+        let mut work = self.lock();
+        work.logs.extend(logs);
+        let bytes = bytes as i64;
+        let before = self.behind_bytes.fetch_add(bytes, Ordering::Relaxed);
+        drop(work);
+        if before + bytes >= BEHIND_BYTES {
+            self.ready.notify_one();
+        }
+    }
+
+    /// A log wants to be looked after now.
+    pub(super) fn push_urgent(&self, log: Option<Arc<FileLog>>) {
+        let mut work = self.lock();
+        work.logs.extend(log);
+        work.urgent = true;
+        drop(work);
+        self.ready.notify_one();
+    }
+
+    /// So many bytes are written.
+    pub(super) fn wrote(&self, bytes: u64) {
+        self.behind_bytes.fetch_sub(bytes as i64, Ordering::Relaxed);
+    }
+
+    /// Whether so much is behind that nothing more may be journaled.
+    pub(super) fn is_overloaded(&self) -> bool {
+        self.behind_bytes.load(Ordering::Relaxed) >= BEHIND_BYTES_MAX
+    }
+
+    /// Hands over a file of the journal to be emptied.
+    pub(super) fn push_full(&self, file: JournalFile) {
+        self.lock().full.push_back(file);
+        self.ready.notify_one();
+    }
+
+    /// Takes files that were there when the storage was opened.
+    pub(super) fn adopt(&self, files: Vec<JournalFile>) {
+        let mut work = self.lock();
+        work.files += files.len();
+        work.file_numbers = files.iter().map(|file| file.number + 1).max().unwrap_or(0);
+        work.full.extend(files);
+    }
+
+    pub(super) fn take_free(&self) -> Option<JournalFile> {
+        self.lock().free.pop()
+    }
+
+    /// The number of another file, unless there are `max`.
+    pub(super) fn new_file(&self, max: usize) -> Option<usize> {
+        let mut work = self.lock();
+        if work.files >= max {
+            return None;
+        }
+        work.files += 1;
+        work.file_numbers += 1;
+        Some(work.file_numbers - 1)
+    }
+
+    /// The file could not be made.
+    pub(super) fn no_new_file(&self) {
+        self.lock().files -= 1;
+    }
+
+    /// Takes nothing more, and ends once it is done with what it does.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.ready.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for something to do; `None` when it is to end.
+    fn wait(&self, retry_at: Option<Instant>) -> Option<(Vec<Arc<FileLog>>, Option<JournalFile>)> {
+        let mut work = self.lock();
+        loop {
+            if work.closed {
+                return None;
+            }
+            let is_held_up = retry_at.is_some_and(|at| Instant::now() < at);
+            let is_much = self.behind_bytes.load(Ordering::Relaxed) >= BEHIND_BYTES;
+            if !is_held_up && (!work.full.is_empty() || work.urgent || is_much || retry_at.is_some()) {
+                work.urgent = false;
+                let logs = std::mem::take(&mut work.logs);
+                return Some((logs, work.full.pop_front()));
+            }
+            work = match retry_at {
+                None => self.ready.wait(work).unwrap_or_else(PoisonError::into_inner),
+                Some(at) => {
+                    let left = at.saturating_duration_since(Instant::now());
+                    self.ready.wait_timeout(work, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+/// Starts the thread.
+pub(super) fn spawn(queue: Arc<WriterQueue>) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("writer".to_owned()).spawn(move || run(&queue))
+}
+
+fn run(queue: &WriterQueue) {
+    let mut retry_at = None;
+    while let Some((logs, full)) = queue.wait(retry_at) {
+        let mut again = Vec::new();
+        for log in logs {
+            if let Err(StorageError::Full(_)) = log.write_behind() {
+                again.push(log);
+            }
+        }
+        let emptied = full.is_none_or(|full| empty(queue, full));
+        retry_at = (!again.is_empty() || !emptied).then(|| Instant::now() + RETRY);
+        for log in &again {
+            log.state().behind = true;
+        }
+        queue.lock().logs.extend(again);
+    }
+}
+
+/// Makes everything in a file of the journal durable in segments. Says whether nothing is left to do.
+fn empty(queue: &WriterQueue, mut file: JournalFile) -> bool {
+    let mut is_pinned = false;
+    for (log, upto) in file.logs.values() {
+        let Some(log) = log.upgrade() else { continue };
+        match log.checkpoint(*upto) {
+            // What is removed needs no journal.
+            Ok(()) | Err(StorageError::NotFound { .. }) => {}
+            Err(StorageError::Full(what)) => {
+                tracing::debug!(what, "a file of the journal is not emptied yet");
+                queue.lock().full.push_front(file);
+                return false;
+            }
+            // Its entries are here and nowhere else.
+            Err(_) => is_pinned = true,
+        }
+    }
+    let mut work = queue.lock();
+    if is_pinned {
+        work.files -= 1;
+        work.pinned.push(file);
+    } else {
+        file.empty();
+        work.free.push(file);
+    }
+    true
+}
+
+impl FileLog {
+    /// Writes what is in the journal only to the segments, and stores the index when it is due.
+    fn write_behind(&self) -> Result<(), StorageError> {
+        let files = self.lock_files();
+        let durable = {
+            let mut state = self.state();
+            state.behind = false;
+            state.check_writable()?;
+            state.durable
+        };
+        self.write_out(&files, durable, Rolling::Allowed).map_err(|error| match error {
+            WriteError::Refused(error) => error,
+            WriteError::Failed(error) => {
+                self.poison(&error);
+                error
+            }
+        })?;
+        if self.shared.options.sync != SyncPolicy::Always && self.state().is_index_due() {
+            self.settle(&files)?;
+        }
+        self.store_due_index(&files);
+        Ok(())
+    }
+
+    /// Makes everything before `upto` durable in segments.
+    fn checkpoint(&self, upto: u64) -> Result<(), StorageError> {
+        let files = self.lock_files();
+        let is_done = {
+            let state = self.state();
+            state.check_there()?;
+            state.synced.index >= upto.min(state.durable.index)
+        };
+        if !is_done {
+            self.settle(&files)?;
+            self.store_due_index(&files);
+        }
+        Ok(())
+    }
+}
