@@ -4,7 +4,7 @@ use std::{collections::VecDeque, mem, ops::Range};
 
 use bytes::Bytes;
 use minikafka_proto::v1::SubscribeResponse;
-use minikafka_record::{BatchError, Compression, Offset, RecordBatch};
+use minikafka_record::{BatchError, Offset, RecordBatch};
 
 use crate::{ConsumeError, Message, Position};
 
@@ -135,9 +135,6 @@ impl Reader {
         for batch in batches.iter().filter(|batch| batch.end_offset() > start && !batch.header().is_control())
         {
             batch.verify_checksum().map_err(|error| self.corrupt(error))?;
-            if let Some(codec) = batch.header().compression().filter(|codec| *codec != Compression::None) {
-                return Err(self.corrupt(BatchError::Compression(codec.name())));
-            }
             let records = batch.records();
             messages.reserve(records.size_hint().0);
             for record in records {
