@@ -58,7 +58,7 @@ const USUAL_EXPANSION: usize = 4;
 /// It holds a piece of them, or one record if that is larger, beside the memory of the codec. The piece grows
 /// with the bytes that really come, not with those that are claimed.
 pub(crate) struct Unpacked {
-    decompressed: Box<dyn Read + Send>,
+    decompressed: Box<dyn Read + Send + Sync>,
     codec: Compression,
     limit: Expansion,
     /// Begins with the next record.

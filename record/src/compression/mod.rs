@@ -111,7 +111,7 @@ pub(crate) fn reader(
     codec: Compression,
     compressed: Bytes,
     bytes_max: usize,
-) -> io::Result<Box<dyn Read + Send>> {
+) -> io::Result<Box<dyn Read + Send + Sync>> {
     Ok(match codec {
         Compression::None => Box::new(compressed.reader()),
         Compression::Gzip => Box::new(MultiGzDecoder::new(compressed.reader())),
