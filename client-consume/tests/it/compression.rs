@@ -1,6 +1,7 @@
 //! Messages that come compressed.
 
 use minikafka_client_consume::{ConsumeError, Consumer, Position};
+use minikafka_client_produce::Producer;
 use minikafka_proto::v1::{SubscribeResponse, position::At};
 use minikafka_record::Compression;
 use tokio_stream::StreamExt as _;
@@ -106,4 +107,40 @@ async fn what_cannot_be_decompressed_is_asked_for_again() {
         assert!(*read_before >= 500 && source.to_string().contains("batch"), "{codec}: {source}");
         assert_eq!(fake.wanted()[1], At::Number(*number));
     }
+}
+
+#[tokio::test]
+async fn what_our_producer_compresses_comes_through_a_server() {
+    let server = minikafka_server::Server::builder().memory().start("127.0.0.1:0").await.unwrap();
+    let host = server.local_addr().to_string();
+    for codec in Compression::ALL {
+        // Batches of up to 30 MB, which are over the limit until they are halved.
+        let producer = Producer::builder(&host, codec.name())
+            .compression(codec)
+            .batch_bytes_max(64 << 20)
+            .in_flight_max(1)
+            .connect()
+            .await
+            .unwrap();
+        let text = |i: u64| format!("{i} {}", "again and again ".repeat(625));
+        for i in 1..=3000 {
+            producer.enqueue(text(i)).await.unwrap();
+        }
+        producer.close().await.unwrap();
+        let mut consumer = Consumer::subscribe(&host, codec.name()).await.unwrap();
+        let mut read = 0;
+        while read < 3000 {
+            for message in consumer.poll(LONG).await.unwrap() {
+                read += 1;
+                assert_eq!(message.number, read);
+                let is_it = message.value.as_deref() == Some(text(read).as_bytes());
+                assert!(is_it, "{codec}: message {read} is another one");
+            }
+        }
+    }
+    let size = |topic: &str| server.broker().describe_topic(topic).unwrap().partitions[0].size_bytes;
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        assert!(size(codec.name()) < size("none") / 5, "{codec}: {} bytes are stored", size(codec.name()));
+    }
+    server.stop().await.unwrap();
 }
