@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 use crate::{
     BATCH_HEADER_LEN, BatchError, BatchHeader, Compression, Expansion, Header, Record, RecordBatch,
@@ -29,6 +29,8 @@ enum Rest {
     /// Compressed, and nobody has asked for a record yet.
     Packed(Compression, Bytes),
     Unpacked(Box<Unpacked>),
+    /// Compressed by a codec that nobody knows.
+    Unknown,
 }
 
 impl Records {
@@ -38,27 +40,20 @@ impl Records {
         let rest = match header.compression() {
             Some(Compression::None) => Rest::Plain(packed),
             Some(codec) => Rest::Packed(codec, packed),
-            None => Rest::Plain(Bytes::new()),
+            None => Rest::Unknown,
         };
         Records { header, rest, index: 0 }
     }
 
     fn read(&mut self) -> Result<Record, BatchError> {
-        if self.header.compression().is_none() {
-            return Err(self.header.unknown_compression());
-        }
         let index = self.index;
         match &mut self.rest {
-            Rest::Plain(rest) => {
-                let (record, used) = read_front(&self.header, index, rest)?;
-                *rest = rest.slice(used..);
-                Ok(record)
-            }
+            Rest::Plain(rest) => take_front(&self.header, index, rest),
             Rest::Unpacked(unpacked) => {
                 let len = unpacked.next_len(index)?;
-                let (record, _) = read_front(&self.header, index, &unpacked.take(len))?;
-                Ok(record)
+                take_front(&self.header, index, &mut unpacked.take(len))
             }
+            Rest::Unknown => Err(self.header.unknown_compression()),
             Rest::Packed(codec, packed) => {
                 let unpacked = Unpacked::new(*codec, std::mem::take(packed), Expansion::MAX)?;
                 self.rest = Rest::Unpacked(Box::new(unpacked));
@@ -88,7 +83,7 @@ impl Iterator for Records {
                 let left = claimed.min(rest.len() / RECORD_LEN_MIN);
                 (left, Some(left + 1))
             }
-            Rest::Packed(..) | Rest::Unpacked(_) => (0, Some(claimed)),
+            Rest::Packed(..) | Rest::Unpacked(_) | Rest::Unknown => (0, Some(claimed)),
         }
     }
 }
@@ -102,20 +97,22 @@ impl fmt::Debug for Records {
     }
 }
 
-/// The record at the front of `bytes`, and how many bytes it has.
-fn read_front(header: &BatchHeader, index: u32, bytes: &Bytes) -> Result<(Record, usize), BatchError> {
+/// Takes the record at the front of `bytes`.
+#[inline]
+fn take_front(header: &BatchHeader, index: u32, bytes: &mut Bytes) -> Result<Record, BatchError> {
     let mut input = &bytes[..];
     let mut keep = Keep::new(bytes);
     let deltas = record::take(&mut input, &mut keep).map_err(|rule| BatchError::Record { index, rule })?;
     let Keep { key, value, headers, .. } = keep;
-    let record = Record {
+    let used = bytes.len() - input.len();
+    bytes.advance(used);
+    Ok(Record {
         offset: header.base_offset.plus(deltas.offset.max(0) as u64),
         timestamp: header.timestamp(deltas),
         key,
         value,
         headers,
-    };
-    Ok((record, bytes.len() - input.len()))
+    })
 }
 
 /// Keeps slices of the batch.

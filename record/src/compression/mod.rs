@@ -82,7 +82,7 @@ impl Compression {
 
     /// The codec of a code; `None` for one that nobody has defined.
     pub(crate) fn from_code(code: i16) -> Option<Compression> {
-        Compression::ALL.into_iter().find(|codec| codec.code() == code)
+        Compression::ALL.get(usize::try_from(code).ok()?).copied()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Input that nobody should send: it is refused or read, and never a reason to panic. What it may cost in memory is
 //! tested apart, in `tests/memory.rs`.
 
+use std::io::Write as _;
+
 use minikafka_record::{Compression, RecordBatch};
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -79,6 +81,44 @@ const BEGINNINGS: &[(Compression, &[u8])] = &[
     (Compression::Zstd, b"\x28\xb5\x2f\xfd\0\x58"),
     (Compression::Zstd, b"\x28\xb5\x2f\xfd\x20\x40"),
 ];
+
+#[test]
+fn a_multitude_of_nothing_is_read_and_ends() {
+    let times = |piece: &[u8]| piece.repeat(100_000);
+    // No attributes, no differences, no key, no value, no headers.
+    let record = &[12, 0, 0, 0, 1, 1, 0][..];
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = |bytes: &[u8]| zstd::bulk::compress(bytes, 1).unwrap();
+    let snappy = snap::raw::Encoder::new().compress_vec(record).unwrap();
+    let snappy_block = [&(snappy.len() as i32).to_be_bytes()[..], &snappy].concat();
+    for (codec, begin, nothing, something) in [
+        (Compression::Gzip, vec![], gzip(b""), gzip(record)),
+        (Compression::Zstd, vec![], zstd(b""), zstd(record)),
+        // A frame of no bytes that is to be skipped.
+        (Compression::Zstd, vec![], b"\x50\x2a\x4d\x18\0\0\0\0".to_vec(), zstd(record)),
+        (
+            Compression::Snappy,
+            b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec(),
+            b"\0\0\0\x01\0".to_vec(),
+            snappy_block,
+        ),
+        // Blocks that are not compressed, of no bytes and of seven, and the end of the frame.
+        (
+            Compression::Lz4,
+            b"\x04\x22\x4d\x18\x60\x40\x82".to_vec(),
+            b"\0\0\0\x80".to_vec(),
+            [b"\x07\0\0\x80", record, b"\0\0\0\0"].concat(),
+        ),
+    ] {
+        let batch = packed(codec, &[begin, times(&nothing), something].concat(), 1);
+        batch.validate().unwrap();
+        assert_eq!(batch.records().filter(Result::is_ok).count(), 1, "{codec}");
+    }
+}
 
 #[test]
 fn claims_are_refused_with_their_rule() {
