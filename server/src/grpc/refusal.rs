@@ -49,7 +49,9 @@ impl Refusal {
             Error::InvalidTopicName(_) => (Code::InvalidArgument, "INVALID_TOPIC_NAME"),
             Error::InvalidRequest(_) => (Code::InvalidArgument, "INVALID_REQUEST"),
             Error::InvalidBatch(_) => (Code::InvalidArgument, "INVALID_BATCH"),
-            Error::MessageTooLarge { .. } => (Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
+            Error::MessageTooLarge { .. } | Error::BatchTooLarge(_) => {
+                (Code::InvalidArgument, "MESSAGE_TOO_LARGE")
+            }
             Error::TopicNotFound(_) => (Code::NotFound, "TOPIC_NOT_FOUND"),
             Error::PartitionNotFound { .. } => (Code::NotFound, "PARTITION_NOT_FOUND"),
             Error::TopicExists(_) => (Code::AlreadyExists, "TOPIC_EXISTS"),
@@ -200,6 +202,8 @@ mod tests {
         for (error, code, reason) in [
             (Error::InvalidRequest("x".into()), Code::InvalidArgument, "INVALID_REQUEST"),
             (Error::MessageTooLarge { size: 2, max: 1 }, Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
+            (BatchError::Expanded { max: 1 }.into(), Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
+            (BatchError::Length { length: 1 }.into(), Code::InvalidArgument, "INVALID_BATCH"),
             (Error::TopicNotFound("t".into()), Code::NotFound, "TOPIC_NOT_FOUND"),
             (Error::TopicExists("t".into()), Code::AlreadyExists, "TOPIC_EXISTS"),
             (out_of_range, Code::OutOfRange, "NUMBER_OUT_OF_RANGE"),
