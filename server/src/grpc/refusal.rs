@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{body::Body, response::Response};
+use http::Response;
 use minikafka_broker::{Broker, Error};
 use minikafka_proto::v1::RequestError;
 use minikafka_record::BatchError;
@@ -168,11 +168,14 @@ pub(super) fn is_too_large(status: &Status) -> bool {
 
 /// Puts our refusal in the place of tonic's when a request was over [`request_bytes_max`]: a code of its own,
 /// and the limit that counts.
-pub(crate) async fn explain_too_large(response: Response, message_bytes_max: usize) -> Response {
+pub(crate) fn explain_too_large(
+    response: Response<tonic::body::Body>,
+    message_bytes_max: usize,
+) -> Response<tonic::body::Body> {
     // A status in the head is that of a failed unary call; all others come in the trailers.
     match Status::from_header_map(response.headers()) {
         Some(status) if is_too_large(&status) => {
-            Status::from(Refusal::too_large(message_bytes_max)).into_http::<Body>()
+            Status::from(Refusal::too_large(message_bytes_max)).into_http()
         }
         _ => response,
     }
