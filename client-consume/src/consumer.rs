@@ -224,9 +224,9 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Soft limit of one reply in bytes of messages, as they are stored; a larger message comes alone. Default:
-    /// 1 MiB. A poll returns what is left of a reply, up to about 1 MiB of messages: compressed ones may be many
-    /// more than came.
+    /// Soft limit of one reply in bytes of messages, as they are stored; a larger message comes alone.
+    /// Default: 1 MiB. A poll returns what is left of a reply, up to about 1 MiB of messages: compressed ones
+    /// may be many more than came.
     pub fn max_bytes(mut self, bytes: u32) -> ConsumerBuilder {
         self.subscription.max_bytes = bytes;
         self

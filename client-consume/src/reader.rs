@@ -4,7 +4,8 @@
 //!   reply --> unread: batches as they came --> ready: a portion of messages --> handed out
 //! ```
 //!
-//! A reply of compressed batches may hold many times its size in messages, so they are decoded by the portion.
+//! A reply of compressed batches may hold many times its size in messages, so they are decoded by the
+//! portion.
 
 use std::{collections::VecDeque, mem, ops::Range};
 
@@ -86,8 +87,8 @@ impl Reader {
     /// Makes the next portion ready, when nothing is and there is one.
     ///
     /// # Errors
-    /// [`ConsumeError::Corrupt`]. The position is behind what was handed out, and what came behind it is gone: it
-    /// has to be asked for again.
+    /// [`ConsumeError::Corrupt`]. The position is behind what was handed out, and what came behind it is
+    /// gone: it has to be asked for again.
     pub(crate) fn prepare(&mut self) -> Result<(), ConsumeError> {
         if self.ready.is_empty() {
             match self.unread.decode(self.position) {
@@ -115,8 +116,8 @@ impl Reader {
         Some(message)
     }
 
-    /// Takes in the next reply of a stream that was opened at the position, and makes its first portion ready.
-    /// Nothing of the one before may be left.
+    /// Takes in the next reply of a stream that was opened at the position, and makes its first portion
+    /// ready. Nothing of the one before may be left.
     ///
     /// # Errors
     /// [`ConsumeError::Corrupt`]; nothing has changed then.
@@ -187,7 +188,10 @@ impl Unread {
                 self.records = None;
                 continue;
             };
-            let is_too_early = matches!(position, Position::Timestamp(wanted) if messages.is_empty() && record.timestamp < wanted);
+            let is_too_early = match position {
+                Position::Timestamp(wanted) => messages.is_empty() && record.timestamp < wanted,
+                _ => false,
+            };
             if record.offset >= self.start && !is_too_early {
                 let message = Message::from(record);
                 bytes += len(&message);

@@ -114,8 +114,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// How large a batch of several messages may become, in bytes before compression. A larger message travels
-    /// alone. Default: 256 KiB.
+    /// How large a batch of several messages may become, in bytes before compression. A larger message
+    /// travels alone. Default: 256 KiB.
     pub fn batch_bytes_max(mut self, bytes: usize) -> ProducerBuilder {
         self.settings.batch_bytes_max = bytes;
         self
@@ -141,13 +141,13 @@ impl ProducerBuilder {
         self
     }
 
-    /// Compresses batches before they are sent; servers keep them as they are, and consumers decompress them. Default:
-    /// [`Compression::None`].
+    /// Compresses batches before they are sent; servers keep them as they are, and consumers decompress them.
+    /// Default: [`Compression::None`].
     ///
-    /// A batch that does not become smaller is sent as it is. The larger batches are, the smaller they become: one
-    /// message at a time is hardly worth it. A message keeps to the server's limit before it is compressed, too. The
-    /// task that writes to the connection compresses, which takes it about 0.3 ms for 256 KiB with [`Compression::Zstd`]
-    /// and 1.5 ms with [`Compression::Gzip`].
+    /// A batch that does not become smaller is sent as it is. The larger batches are, the smaller they
+    /// become: one message at a time is hardly worth it. A message keeps to the server's limit before it is
+    /// compressed, too. The task that writes to the connection compresses, which takes it about 0.3 ms for
+    /// 256 KiB with [`Compression::Zstd`] and 1.5 ms with [`Compression::Gzip`].
     pub fn compression(mut self, compression: Compression) -> ProducerBuilder {
         self.settings.compression = compression;
         self

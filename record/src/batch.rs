@@ -97,8 +97,8 @@ impl RecordBatch {
         Records::new(self)
     }
 
-    /// The batch with its records compressed, or the same batch when that makes it no smaller, or when they are
-    /// compressed already. The codec works at the level that is Kafka's default: 6 for gzip, 3 for zstd.
+    /// The batch with its records compressed, or the same batch when that makes it no smaller, or when they
+    /// are compressed already. The codec works at the level that is Kafka's default: 6 for gzip, 3 for zstd.
     ///
     /// ```
     /// use minikafka_record::{BatchBuilder, Compression, Offset, RecordBatch};
@@ -137,8 +137,8 @@ impl RecordBatch {
     }
 
     /// Copies the batch to the end of `out` with the offset and leader epoch that the log assigns. When no
-    /// record has a timestamp, all get `append_time`, in milliseconds since the Unix epoch. The records stay as
-    /// they are, byte for byte, compressed or not: their timestamps are differences to one in the header.
+    /// record has a timestamp, all get `append_time`, in milliseconds since the Unix epoch. The records stay
+    /// as they are, byte for byte, compressed or not: their timestamps are differences to one in the header.
     pub fn append_to(&self, out: &mut BytesMut, base_offset: Offset, leader_epoch: i32, append_time: i64) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);

@@ -30,10 +30,10 @@
 //! All integers are big-endian; varints are zigzag-encoded. Source: the "Record Batch" section of the Apache
 //! Kafka protocol documentation.
 //!
-//! The lowest three bits of the attributes name the [`Compression`]: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd. A
-//! batch is compressed by its producer and stays as it was sent, on disk and on the way to readers. Who wants its
-//! records decompresses them as a stream, piece by piece, and never past [`Expansion`]; nothing is allocated by what
-//! a field claims.
+//! The lowest three bits of the attributes name the [`Compression`]: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+//! A batch is compressed by its producer and stays as it was sent, on disk and on the way to readers. Who
+//! wants its records decompresses them as a stream, piece by piece, and never past [`Expansion`]; nothing is
+//! allocated by what a field claims.
 //!
 //! Offsets count 0, 1, 2...; people and the public API count messages 1, 2, 3...: see [`Offset::number`].
 

@@ -13,8 +13,8 @@ use crate::{
 /// The records of a batch; see [`RecordBatch::records`].
 ///
 /// Records of a batch that is not compressed are slices of it, and nothing is copied. Compressed ones are
-/// decompressed as they are asked for, to [`Expansion::MAX`] and no further, in pieces of at most 64 KiB; a record
-/// keeps its piece in memory, not the batch.
+/// decompressed as they are asked for, to [`Expansion::MAX`] and no further, in pieces of at most 64 KiB; a
+/// record keeps its piece in memory, not the batch.
 ///
 /// Of a batch that did not [`validate`](RecordBatch::validate), the iterator ends at the first error.
 pub struct Records {

@@ -21,8 +21,8 @@ impl Expansion {
         Expansion { records_bytes_max: RECORDS_BYTES_MAX, record_bytes_max: RECORDS_BYTES_MAX };
 
     /// The limit where a batch as it is sent may have `batch_bytes_max` bytes. All records together become at
-    /// most eight times as many, and at most 64 MiB. Each record would fit into a batch that is not compressed,
-    /// so that compression brings no message that readers would find too large.
+    /// most eight times as many, and at most 64 MiB. Each record would fit into a batch that is not
+    /// compressed, so that compression brings no message that readers would find too large.
     pub const fn of_batches(batch_bytes_max: usize) -> Expansion {
         let records = batch_bytes_max.saturating_mul(FACTOR);
         Expansion {
@@ -47,7 +47,8 @@ const RECORDS_BYTES_MAX: usize = 64 << 20;
 /// Text and JSON become a third to a tenth, and few producers fill a batch to its limit after that.
 const FACTOR: usize = 8;
 
-/// Bytes that are decompressed at a time: records share such pieces, and each keeps its whole piece in memory.
+/// Bytes that are decompressed at a time: records share such pieces, and each keeps its whole piece in
+/// memory.
 const PIECE_LEN_MAX: usize = 64 * 1024;
 /// Of small batches they are smaller, because most records become no more than a few times as many bytes.
 const PIECE_LEN_MIN: usize = 512;

@@ -18,11 +18,12 @@ impl RecordBatch {
     }
 
     /// Checks everything that a log relies on: checksum, attributes, counts, that each record can be read,
-    /// and that the maximum timestamp is theirs. Compressed records are decompressed for that and thrown away,
-    /// piece by piece, no further than `limit`.
+    /// and that the maximum timestamp is theirs. Compressed records are decompressed for that and thrown
+    /// away, piece by piece, no further than `limit`.
     ///
-    /// Allocates nothing for a batch that is not compressed. For one that is, a piece of at most 64 KiB, or the
-    /// largest record if that is larger, and what the codec needs; never as much as a field of the batch claims.
+    /// Allocates nothing for a batch that is not compressed. For one that is, a piece of at most 64 KiB, or
+    /// the largest record if that is larger, and what the codec needs; never as much as a field of the batch
+    /// claims.
     ///
     /// # Errors
     /// The first rule that is broken.

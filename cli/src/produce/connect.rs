@@ -8,8 +8,8 @@ use minikafka_client_produce::{Producer, ProducerBuilder};
 use minikafka_flags::format_duration;
 use tokio::time::{self, Instant};
 
-/// Connects to a server that is there within `timeout`, which is that of messages, too. That it is not there at once
-/// is said on stderr, once.
+/// Connects to a server that is there within `timeout`, which is that of messages, too. That it is not there
+/// at once is said on stderr, once.
 pub(super) async fn connect(builder: ProducerBuilder, timeout: Duration) -> anyhow::Result<Producer> {
     let builder = builder.timeout(timeout);
     let deadline = Instant::now() + timeout;

@@ -5,8 +5,8 @@
 //!                    bounded              one buffer                bounded
 //! ```
 //!
-//! A message is a line without its "\n"; every other byte is kept. Nothing grows with the input: blocks wait for
-//! lines, lines wait for room in the producer's buffer.
+//! A message is a line without its "\n"; every other byte is kept. Nothing grows with the input: blocks wait
+//! for lines, lines wait for room in the producer's buffer.
 
 mod connect;
 mod failure;
@@ -63,8 +63,8 @@ pub struct Args {
     /// How long the server may stay away before a message counts as failed, as in 500ms, 30s or 1m
     #[arg(long, default_value = "30s", value_parser = positive)]
     timeout: Duration,
-    /// Compresses messages, many at a time, before they are sent: none, gzip, snappy, lz4 or zstd. They stay compressed
-    /// on the server's disk and on the way to consumers
+    /// Compresses messages, many at a time, before they are sent: none, gzip, snappy, lz4 or zstd. They stay
+    /// compressed on the server's disk and on the way to consumers
     #[arg(long, value_name = "CODEC", default_value = "none")]
     compression: Compression,
 }

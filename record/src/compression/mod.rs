@@ -10,8 +10,8 @@
 //! | lz4 | one frame | LZ4 Frame Format 1.6 | one block: at most 255 times its compressed bytes and 4 MiB |
 //! | zstd | one or more frames | RFC 8878 | a window of at most 8 MiB, which the RFC asks every reader for |
 //!
-//! What ends early, goes on behind its end or fails a checksum of the codec is refused, even where all records
-//! could be read: other readers may not be as forgiving.
+//! What ends early, goes on behind its end or fails a checksum of the codec is refused, even where all
+//! records could be read: other readers may not be as forgiving.
 
 mod lz4;
 mod snappy;
@@ -105,8 +105,8 @@ impl FromStr for Compression {
 #[error("unknown compression: choose none, gzip, snappy, lz4 or zstd")]
 pub struct UnknownCompression;
 
-/// Reads what `compressed` expands to. The reader may fail with a [`BatchError`](crate::BatchError) inside when
-/// a step alone would make more than `bytes_max`.
+/// Reads what `compressed` expands to. The reader may fail with a [`BatchError`](crate::BatchError) inside
+/// when a step alone would make more than `bytes_max`.
 pub(crate) fn reader(
     codec: Compression,
     compressed: Bytes,

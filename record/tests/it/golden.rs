@@ -41,9 +41,9 @@ fn compressed_messages() -> Vec<Message> {
         .collect()
 }
 
-/// Written by `DefaultRecordBatchBuilder` of kafka-python 3.0.12, with zlib, python-snappy 0.7.3 (cramjam 2.14),
-/// lz4 4.4.5 and zstandard 0.25. Its snappy is framed as snappy-java does it; its lz4 blocks look back, and the
-/// frame says how long the content is.
+/// Written by `DefaultRecordBatchBuilder` of kafka-python 3.0.12, with zlib, python-snappy 0.7.3 (cramjam
+/// 2.14), lz4 4.4.5 and zstandard 0.25. Its snappy is framed as snappy-java does it, and its lz4 frame says
+/// how long the content is.
 const KAFKA_PYTHON: [(Compression, &str); 4] = [
     (
         Compression::Gzip,
@@ -83,8 +83,8 @@ const KAFKA_PYTHON: [(Compression, &str); 4] = [
     ),
 ];
 
-/// Sent by librdkafka 2.16.0, through confluent-kafka 2.16.1, to a listener that answered ApiVersions, Metadata and
-/// Produce and kept the bytes. Its snappy is one block without a frame; its lz4 blocks look back.
+/// Sent by librdkafka 2.16.0, through confluent-kafka 2.16.1, to a listener that answered ApiVersions,
+/// Metadata and Produce and kept the bytes. Its snappy is one block without a frame.
 const LIBRDKAFKA: [(Compression, &str); 4] = [
     (
         Compression::Gzip,

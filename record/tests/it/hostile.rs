@@ -1,5 +1,5 @@
-//! Input that nobody should send: it is refused or read, and never a reason to panic. What it may cost in memory is
-//! tested apart, in `tests/memory.rs`.
+//! Input that nobody should send: it is refused or read, and never a reason to panic. What it may cost in
+//! memory is tested apart, in `tests/memory.rs`.
 
 use std::io::Write as _;
 

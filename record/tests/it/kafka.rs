@@ -1,5 +1,5 @@
-//! Against an independent codec: what we write, `kafka-protocol` reads, and the other way round. It shares no code
-//! with ours but the libraries of gzip, snappy and zstd; its LZ4 is the one in C.
+//! Against an independent codec: what we write, `kafka-protocol` reads, and the other way round. It shares no
+//! code with ours but the libraries of gzip, snappy and zstd; its LZ4 is the one in C.
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
