@@ -68,7 +68,8 @@ impl Broker {
     /// batch. Done before the topic is looked up, so that a refused message creates none.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`], [`Error::InvalidBatch`], [`Error::MessageTooLarge`].
+    /// [`Error::InvalidRequest`], [`Error::InvalidBatch`], [`Error::MessageTooLarge`],
+    /// [`Error::BatchTooLarge`].
     pub fn check(&self, payload: Payload) -> Result<CheckedPayload, Error> {
         payload.check(self.0.config.message_bytes_max)
     }

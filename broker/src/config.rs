@@ -13,7 +13,8 @@ pub struct BrokerConfig {
     pub auto_create: AutoCreate,
     /// Most partitions that there may be. There is a limit because with auto-create any client makes them.
     pub partitions_max: usize,
-    /// Largest message or batch, in bytes as a batch.
+    /// Largest message or batch, in bytes as a batch. A compressed batch is counted as it is sent, and may
+    /// expand to eight times as many bytes, at most 64 MiB; see [`Expansion`](minikafka_record::Expansion).
     pub message_bytes_max: usize,
     /// Bytes of messages that may wait for the disk, over all partitions; producers are slowed down at the
     /// bound.

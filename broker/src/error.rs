@@ -17,7 +17,10 @@ pub enum Error {
     InvalidRequest(String),
     /// Mend the batch: nothing of it is stored.
     #[error(transparent)]
-    InvalidBatch(#[from] BatchError),
+    InvalidBatch(BatchError),
+    /// Send less at once, or raise the limit: nothing is wrong with the batch but what it expands to.
+    #[error(transparent)]
+    BatchTooLarge(BatchError),
     /// Send less at once, or raise the limit.
     #[error("a message or batch of {size} bytes is over the limit of {max} bytes")]
     MessageTooLarge {
@@ -120,6 +123,12 @@ pub enum Error {
     /// Look at the server's disk.
     #[error("storage failed: {0}")]
     Storage(StorageError),
+}
+
+impl From<BatchError> for Error {
+    fn from(error: BatchError) -> Error {
+        if error.is_too_large() { Error::BatchTooLarge(error) } else { Error::InvalidBatch(error) }
+    }
 }
 
 impl Error {

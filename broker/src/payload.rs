@@ -1,7 +1,7 @@
 //! [`Payload`]: what producers bring, in either of its two forms.
 
 use bytes::Bytes;
-use minikafka_record::{BATCH_HEADER_LEN, BatchBuilder, Header, RecordBatch};
+use minikafka_record::{BATCH_HEADER_LEN, BatchBuilder, Expansion, Header, RecordBatch};
 
 use crate::Error;
 
@@ -13,7 +13,7 @@ const REQUEST_OVERHEAD_BYTES: usize = 512;
 pub enum Payload {
     /// Messages, in order; at least one.
     Messages(Vec<NewMessage>),
-    /// One encoded record batch.
+    /// One encoded record batch, compressed or not. It is stored as it is.
     Batch(Bytes),
 }
 
@@ -48,7 +48,8 @@ pub(crate) enum Form {
 }
 
 impl Payload {
-    /// Checks the payload; `bytes_max` limits it as a batch.
+    /// Checks the payload; `bytes_max` limits it as a batch, and what a compressed one expands to: see
+    /// [`Expansion::of_batches`].
     pub(crate) fn check(self, bytes_max: usize) -> Result<CheckedPayload, Error> {
         match self {
             Payload::Messages(messages) => check_messages(messages, bytes_max),
@@ -89,7 +90,7 @@ fn check_batch(bytes: Bytes, bytes_max: usize) -> Result<CheckedPayload, Error> 
         return Err(Error::MessageTooLarge { size: bytes.len(), max: bytes_max });
     }
     let batch = RecordBatch::parse(bytes)?;
-    batch.validate()?;
+    batch.validate_within(Expansion::of_batches(bytes_max))?;
     let count = u32::try_from(batch.count()).expect("the count of a batch is an i32");
     Ok(CheckedPayload {
         bytes: batch.bytes().len(),

@@ -91,6 +91,7 @@ impl Consumer {
     pub async fn poll(&mut self, wait: Duration) -> Result<Vec<Message>, ConsumeError> {
         let deadline = Instant::now() + wait.min(FOREVER);
         loop {
+            self.prepare()?;
             let messages = self.reader.take_ready();
             if !messages.is_empty() {
                 return Ok(messages);
@@ -143,6 +144,7 @@ impl Consumer {
     /// The next message of a stream.
     pub(crate) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<Message, ConsumeError>> {
         loop {
+            self.prepare()?;
             if let Some(message) = self.reader.take_one() {
                 return Poll::Ready(Ok(message));
             }
@@ -159,6 +161,11 @@ impl Consumer {
         let request = || self.subscription.request(self.reader.position());
         let reply = std::task::ready!(self.link.poll_reply(context, request))?;
         Poll::Ready(self.accept(reply))
+    }
+
+    /// Makes messages ready of what is here already.
+    fn prepare(&mut self) -> Result<(), ConsumeError> {
+        self.reader.prepare().inspect_err(|_| self.link.distrust_stream())
     }
 
     fn accept(&mut self, reply: SubscribeResponse) -> Result<(), ConsumeError> {
@@ -217,8 +224,9 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Soft limit of one reply, and so of one poll, in bytes of messages; a larger message comes alone.
-    /// Default: 1 MiB.
+    /// Soft limit of one reply in bytes of messages, as they are stored; a larger message comes alone.
+    /// Default: 1 MiB. A poll returns what is left of a reply, up to about 1 MiB of messages: compressed ones
+    /// may be many more than came.
     pub fn max_bytes(mut self, bytes: u32) -> ConsumerBuilder {
         self.subscription.max_bytes = bytes;
         self

@@ -61,8 +61,9 @@
 //!
 //! # How it works
 //!
-//! One server stream brings record batches as they are stored. They are checked against their checksums and
-//! cut into messages that share the bytes of the reply. When the stream breaks, the next one is opened at the
+//! One server stream brings record batches as they are stored. They are checked against their checksums,
+//! decompressed if their producer has compressed them, and cut into messages, about 1 MiB at a time: what is
+//! not compressed shares the bytes of the reply. When the stream breaks, the next one is opened at the
 //! position, after pauses that grow from 50 ms to 2 s.
 
 mod consumer;

@@ -7,7 +7,8 @@ use minikafka_record::{Header, Record};
 /// empty.
 ///
 /// The bytes are slices of the reply that brought them, up to 1 MiB by default, which stays in memory as long
-/// as one of them does: copy what is kept for long.
+/// as one of them does: copy what is kept for long. If they came compressed, they are slices of the piece
+/// that was decompressed with them, up to 64 KiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Its number in the topic, from 1. Numbers have no gaps and never change.

@@ -1,12 +1,24 @@
 //! [`Reader`], which makes messages of replies and knows how far they were read. No clock, no socket.
+//!
+//! ```text
+//!   reply --> unread: batches as they came --> ready: a portion of messages --> handed out
+//! ```
+//!
+//! A reply of compressed batches may hold many times its size in messages, so they are decoded by the
+//! portion.
 
 use std::{collections::VecDeque, mem, ops::Range};
 
 use bytes::Bytes;
 use minikafka_proto::v1::SubscribeResponse;
-use minikafka_record::{BatchError, Compression, Offset, RecordBatch};
+use minikafka_record::{BatchError, Offset, RecordBatch, Records};
 
 use crate::{ConsumeError, Message, Position};
+
+/// Bytes of messages that are decoded at a time; no less than a reply holds when nothing is compressed.
+const PORTION_BYTES: usize = 1 << 20;
+/// What a record takes up in a batch beside its key, value and headers, at least.
+const RECORD_OVERHEAD: usize = 7;
 
 /// The position left the row: the consumer wanted the message `from` and went on at `to`, as its
 /// [`ResetPolicy`](crate::ResetPolicy) says.
@@ -30,14 +42,26 @@ pub(crate) struct Reader {
     position: Position,
     /// Decoded and not yet handed out.
     ready: VecDeque<Message>,
+    /// Behind those.
+    unread: Unread,
     /// What is readable, as of the last reply.
     range: Option<Range<u64>>,
     jump: Option<Jump>,
 }
 
+/// What is not decoded of a reply.
+#[derive(Debug, Default)]
+struct Unread {
+    batches: VecDeque<RecordBatch>,
+    /// The rest of the batch that is being decoded.
+    records: Option<Records>,
+    /// What lies before is not wanted.
+    start: Offset,
+}
+
 impl Reader {
     pub(crate) fn new(position: Position) -> Reader {
-        Reader { position, ready: VecDeque::new(), range: None, jump: None }
+        Reader { position, ready: VecDeque::new(), unread: Unread::default(), range: None, jump: None }
     }
 
     /// Where to read next.
@@ -57,6 +81,25 @@ impl Reader {
     pub(crate) fn seek(&mut self, position: Position) {
         self.position = position;
         self.ready.clear();
+        self.unread = Unread::default();
+    }
+
+    /// Makes the next portion ready, when nothing is and there is one.
+    ///
+    /// # Errors
+    /// [`ConsumeError::Corrupt`]. The position is behind what was handed out, and what came behind it is
+    /// gone: it has to be asked for again.
+    pub(crate) fn prepare(&mut self) -> Result<(), ConsumeError> {
+        if self.ready.is_empty() {
+            match self.unread.decode(self.position) {
+                Ok(ready) => self.ready = ready,
+                Err(error) => {
+                    self.unread = Unread::default();
+                    return Err(self.corrupt(error));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Hands out everything that is ready, and advances over it.
@@ -73,19 +116,22 @@ impl Reader {
         Some(message)
     }
 
-    /// Takes in the next reply of a stream that was opened at the position. Nothing may be ready.
+    /// Takes in the next reply of a stream that was opened at the position, and makes its first portion
+    /// ready. Nothing of the one before may be left.
     ///
     /// # Errors
     /// [`ConsumeError::Corrupt`]; nothing has changed then.
     pub(crate) fn accept(&mut self, mut reply: SubscribeResponse) -> Result<(), ConsumeError> {
         debug_assert!(self.ready.is_empty());
-        let batches = self.parse(mem::take(&mut reply.record_batches))?;
-        let start = match batches.first() {
+        let batches = parse(mem::take(&mut reply.record_batches)).map_err(|error| self.corrupt(error))?;
+        let start = match batches.front() {
             // The server starts where it was asked to, or says where it does.
             None => reply.next_number,
             Some(first) => self.start_in(first.base_offset().number(), &reply),
         };
-        let ready = self.decode(&batches, start)?;
+        let mut unread =
+            Unread { batches, records: None, start: Offset::from_number(start).unwrap_or_default() };
+        let ready = unread.decode(self.position).map_err(|error| self.corrupt(error))?;
         if let Position::Number(wanted) = self.position
             && wanted != start
         {
@@ -100,6 +146,7 @@ impl Reader {
             self.position = Position::Number(start);
         }
         self.ready = ready;
+        self.unread = unread;
         self.range = Some(reply.start_number..reply.end_number);
         Ok(())
     }
@@ -116,50 +163,69 @@ impl Reader {
         }
     }
 
-    fn parse(&self, batches: Vec<Bytes>) -> Result<Vec<RecordBatch>, ConsumeError> {
-        let mut parsed = Vec::with_capacity(batches.len());
-        for mut bytes in batches {
-            while let Some(batch) =
-                RecordBatch::split_from(&mut bytes).map_err(|error| self.corrupt(error))?
-            {
-                parsed.push(batch);
-            }
-        }
-        Ok(parsed)
+    fn corrupt(&self, source: BatchError) -> ConsumeError {
+        let number = if let Position::Number(number) = self.position { number } else { 0 };
+        ConsumeError::Corrupt { number, source }
     }
+}
 
-    fn decode(&self, batches: &[RecordBatch], start: u64) -> Result<VecDeque<Message>, ConsumeError> {
-        // The counts are claims until the checksums are verified, and each message has at least its bytes.
+impl Unread {
+    /// The next messages that are wanted at `position`; none when there are no more. What is compressed is
+    /// decompressed on the way, however it was compressed.
+    fn decode(&mut self, position: Position) -> Result<VecDeque<Message>, BatchError> {
         let mut messages = VecDeque::new();
-        let start = Offset::from_number(start).unwrap_or_default();
-        for batch in batches.iter().filter(|batch| batch.end_offset() > start && !batch.header().is_control())
-        {
-            batch.verify_checksum().map_err(|error| self.corrupt(error))?;
-            if let Some(codec) = batch.header().compression().filter(|codec| *codec != Compression::None) {
-                return Err(self.corrupt(BatchError::Compression(codec.name())));
-            }
-            let records = batch.records();
-            messages.reserve(records.size_hint().0);
-            for record in records {
-                let record = record.map_err(|error| self.corrupt(error))?;
-                if record.offset >= start && !self.is_before_wanted_time(&messages, record.timestamp) {
-                    messages.push_back(Message::from(record));
+        let mut bytes = 0;
+        while bytes < PORTION_BYTES {
+            let Some(records) = &mut self.records else {
+                match self.next_records()? {
+                    // A hint bounded by the bytes: the count is a claim.
+                    Some(records) => messages.reserve(self.records.insert(records).size_hint().0),
+                    None => break,
                 }
+                continue;
+            };
+            let Some(record) = records.next().transpose()? else {
+                self.records = None;
+                continue;
+            };
+            let is_too_early = match position {
+                Position::Timestamp(wanted) => messages.is_empty() && record.timestamp < wanted,
+                _ => false,
+            };
+            if record.offset >= self.start && !is_too_early {
+                let message = Message::from(record);
+                bytes += len(&message);
+                messages.push_back(message);
             }
         }
         Ok(messages)
     }
 
-    /// Whether a message precedes the first one of the wanted time.
-    fn is_before_wanted_time(&self, messages: &VecDeque<Message>, timestamp: i64) -> bool {
-        match self.position {
-            Position::Timestamp(wanted) => messages.is_empty() && timestamp < wanted,
-            _ => false,
+    /// The records of the next batch with messages that are wanted.
+    fn next_records(&mut self) -> Result<Option<Records>, BatchError> {
+        while let Some(batch) = self.batches.pop_front() {
+            if batch.end_offset() > self.start && !batch.header().is_control() {
+                batch.verify_checksum()?;
+                return Ok(Some(batch.records()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn parse(batches: Vec<Bytes>) -> Result<VecDeque<RecordBatch>, BatchError> {
+    let mut parsed = VecDeque::with_capacity(batches.len());
+    for mut bytes in batches {
+        while let Some(batch) = RecordBatch::split_from(&mut bytes)? {
+            parsed.push_back(batch);
         }
     }
+    Ok(parsed)
+}
 
-    fn corrupt(&self, source: BatchError) -> ConsumeError {
-        let number = if let Position::Number(number) = self.position { number } else { 0 };
-        ConsumeError::Corrupt { number, source }
-    }
+/// About as many bytes as a message takes up in a batch.
+fn len(message: &Message) -> usize {
+    let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+    let headers: usize = message.headers.iter().map(|header| header.name.len() + len(&header.value)).sum();
+    RECORD_OVERHEAD + len(&message.key) + len(&message.value) + headers
 }

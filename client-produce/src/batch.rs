@@ -69,6 +69,7 @@ impl Draft {
 /// An encoded batch.
 #[derive(Debug)]
 pub(crate) struct Batch {
+    /// Not compressed: that is done when it is written, and splitting it needs no decompression.
     pub(crate) bytes: Bytes,
     /// Position of its first message, in the order of enqueueing.
     pub(crate) first_position: u64,

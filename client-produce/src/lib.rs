@@ -44,7 +44,7 @@
 //! holds one bidirectional gRPC stream, which takes a batch whenever fewer than `in_flight_max` wait for
 //! their replies. No timer holds messages back: an idle producer sends the first message at once, and what
 //! comes until there is a reply forms the next batch. So batches are small when there is little to do and
-//! large when there is much.
+//! large when there is much. Batches may be [compressed](ProducerBuilder::compression) on their way out.
 
 mod batch;
 mod error;
@@ -60,5 +60,6 @@ mod worker;
 pub use error::{ConnectError, FlushError, Refusal, SendError};
 pub use message::{Message, Payload};
 pub use minikafka_client_connection::{Address, AddressError};
+pub use minikafka_record::Compression;
 pub use producer::{Producer, ProducerBuilder};
 pub use receipt::Receipt;

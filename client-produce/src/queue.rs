@@ -18,7 +18,10 @@ use std::{
     task::Waker,
 };
 
-use minikafka_proto::v1::{ProduceStreamRequest, ProduceStreamResponse};
+use minikafka_proto::v1::{
+    ProduceRequest, ProduceStreamRequest, ProduceStreamResponse, produce_request::Payload,
+};
+use minikafka_record::{Compression, RecordBatch};
 use tokio::{
     sync::{Notify, Semaphore, watch},
     time::Instant,
@@ -159,7 +162,7 @@ impl Queue {
         session: SessionId,
         waker: &Waker,
     ) -> Result<Option<ProduceStreamRequest>, SessionOver> {
-        self.with(|state| {
+        let request = self.with(|state| {
             if !state.is_current(session) || state.is_finished() {
                 return Err(SessionOver);
             }
@@ -167,7 +170,9 @@ impl Queue {
                 state.set_waker(waker);
                 None
             }))
-        })
+        })?;
+        // Without the lock, so that callers go on enqueueing.
+        Ok(request.map(|request| compress(request, self.settings.compression)))
     }
 
     /// Settles the request that a reply is about.
@@ -227,6 +232,17 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code panics while it holds the queue")
     }
+}
+
+/// The request as it goes over the wire. The queue keeps its batch as it was: it may have to be split.
+fn compress(mut request: ProduceStreamRequest, codec: Compression) -> ProduceStreamRequest {
+    if codec != Compression::None
+        && let Some(ProduceRequest { payload: Some(Payload::RecordBatch(bytes)), .. }) = &mut request.produce
+    {
+        let batch = RecordBatch::parse(bytes.clone()).expect("a batch that was encoded here can be read");
+        *bytes = batch.compress(codec).into_bytes();
+    }
+    request
 }
 
 /// The stream asked for a request after its session was over.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use minikafka_record::Compression;
+
 /// Thirty seconds bridge a restart of the server, and are not too long to wait for bad news.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Larger batches gain little; smaller ones cost the server a write each.
@@ -23,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) buffer_bytes_max: u32,
     /// Requests without a reply.
     pub(crate) in_flight_max: usize,
+    pub(crate) compression: Compression,
 }
 
 impl Settings {
@@ -34,6 +37,7 @@ impl Settings {
             batch_bytes_max: BATCH_BYTES_MAX,
             buffer_bytes_max: BUFFER_BYTES_MAX,
             in_flight_max: IN_FLIGHT_MAX,
+            compression: Compression::None,
         }
     }
 }

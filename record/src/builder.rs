@@ -3,13 +3,14 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    Header, Offset,
+    Compression, Header, Offset, RecordBatch,
     checksum::crc32c,
     header::{self, BATCH_HEADER_LEN, MAGIC_V2, NO_TIMESTAMP},
     record::{self, Deltas},
 };
 
-/// Encodes records into one uncompressed batch, in place: each record is written once, the header at the end.
+/// Encodes records into one batch, in place: each record is written once, the header at the end. Compression
+/// comes after that, if at all.
 ///
 /// ```
 /// use minikafka_record::{BatchBuilder, Offset, RecordBatch};
@@ -89,6 +90,17 @@ impl BatchBuilder {
     /// When there is no record: an empty batch has no encoding.
     pub fn finish(self, base_offset: Offset, leader_epoch: i32) -> Bytes {
         self.finish_onto(base_offset, leader_epoch).freeze()
+    }
+
+    /// The batch, alone, with its records compressed, or not compressed when that makes it no smaller; see
+    /// [`RecordBatch::compress`].
+    ///
+    /// # Panics
+    /// When there is no record.
+    pub fn finish_compressed(self, codec: Compression, base_offset: Offset, leader_epoch: i32) -> Bytes {
+        let start = self.start;
+        let plain = self.finish_onto(base_offset, leader_epoch).split_off(start).freeze();
+        RecordBatch::parse(plain).expect("the header was just written").compress(codec).into_bytes()
     }
 
     /// The batch, behind what was there before; see [`onto`](BatchBuilder::onto).

@@ -1,7 +1,9 @@
 //! [`BatchError`], what can be wrong with an encoded batch.
 
+use crate::Compression;
+
 /// What is wrong with an encoded batch. The bytes are to blame: sending them again will not help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchError {
     /// Fewer bytes than a header, or than the header says.
@@ -46,9 +48,30 @@ pub enum BatchError {
         /// What is not allowed.
         rule: &'static str,
     },
-    /// A codec that is not supported.
-    #[error("record batch compression {0} is not supported, send it uncompressed")]
-    Compression(&'static str),
+    /// The records cannot be decompressed.
+    #[error("record batch cannot be decompressed as {codec}: {reason}")]
+    Compressed {
+        /// As what the header announces them.
+        codec: Compression,
+        /// What the codec says.
+        reason: String,
+    },
+    /// Compressed records that become too many bytes: send fewer at once.
+    #[error("record batch expands to more than {max} bytes, the limit of compressed records")]
+    Expanded {
+        /// The limit, in bytes; see [`Expansion`](crate::Expansion).
+        max: usize,
+    },
+    /// A record of a compressed batch that would be over the limit of a message if it were not compressed.
+    #[error("record {index} of the batch has {size} bytes, the limit is {max} bytes")]
+    RecordTooLarge {
+        /// Which one, from 0.
+        index: u32,
+        /// Its encoded length in bytes, as it claims.
+        size: usize,
+        /// The limit; see [`Expansion`](crate::Expansion).
+        max: usize,
+    },
     /// The counts in the header contradict each other or the bytes.
     #[error("record batch claims {count} records with last offset delta {last_offset_delta}: {rule}")]
     Count {
@@ -75,4 +98,11 @@ pub enum BatchError {
         /// What is wrong.
         rule: &'static str,
     },
+}
+
+impl BatchError {
+    /// Whether less at once would help: nothing is wrong but the size.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, BatchError::Expanded { .. } | BatchError::RecordTooLarge { .. })
+    }
 }

@@ -1,6 +1,6 @@
 //! [`BatchHeader`], the first 61 bytes of a batch.
 
-use crate::{BatchError, Offset, record::Deltas};
+use crate::{BatchError, Compression, Offset, record::Deltas};
 
 /// Bytes of a batch header.
 pub const BATCH_HEADER_LEN: usize = 61;
@@ -36,30 +36,6 @@ const TRANSACTIONAL_BIT: i16 = 0x10;
 const CONTROL_BIT: i16 = 0x20;
 /// The bits that mean something here.
 const KNOWN_BITS: i16 = CODEC_BITS | APPEND_TIME_BIT | TRANSACTIONAL_BIT | CONTROL_BIT;
-
-/// How the records of a batch are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Compression {
-    None,
-    Gzip,
-    Snappy,
-    Lz4,
-    Zstd,
-}
-
-impl Compression {
-    /// The name, as in Kafka's configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Compression::None => "none",
-            Compression::Gzip => "gzip",
-            Compression::Snappy => "snappy",
-            Compression::Lz4 => "lz4",
-            Compression::Zstd => "zstd",
-        }
-    }
-}
 
 /// The header of a batch, parsed. Fields are as on the wire; see the crate's page for the layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,14 +92,12 @@ impl BatchHeader {
 
     /// How the records are compressed; `None` for a codec that nobody has defined.
     pub fn compression(&self) -> Option<Compression> {
-        Some(match self.attributes & CODEC_BITS {
-            0 => Compression::None,
-            1 => Compression::Gzip,
-            2 => Compression::Snappy,
-            3 => Compression::Lz4,
-            4 => Compression::Zstd,
-            _ => return None,
-        })
+        Compression::from_code(self.attributes & CODEC_BITS)
+    }
+
+    /// The error about such a codec.
+    pub(crate) fn unknown_compression(&self) -> BatchError {
+        BatchError::Attributes { attributes: self.attributes, rule: "unknown compression" }
     }
 
     /// Whether the batch belongs to a transaction.

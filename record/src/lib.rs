@@ -19,7 +19,7 @@
 //!   51  i16  producer epoch            |
 //!   53  i32  base sequence             |
 //!   57  i32  record count             /
-//!   61  records
+//!   61  records, all together compressed if the attributes say so
 //!
 //!   record = varint length | i8 attributes | varlong timestamp delta | varint offset delta
 //!            | varint key length (-1: null) | key | varint value length (-1: null) | value
@@ -30,21 +30,33 @@
 //! All integers are big-endian; varints are zigzag-encoded. Source: the "Record Batch" section of the Apache
 //! Kafka protocol documentation.
 //!
+//! The lowest three bits of the attributes name the [`Compression`]: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+//! A batch is compressed by its producer and stays as it was sent, on disk and on the way to readers. Who
+//! wants its records decompresses them as a stream, piece by piece, and never past [`Expansion`]; nothing is
+//! allocated by what a field claims.
+//!
 //! Offsets count 0, 1, 2...; people and the public API count messages 1, 2, 3...: see [`Offset::number`].
 
 mod batch;
 mod builder;
 mod checksum;
+mod compression;
 mod error;
 mod header;
 mod offset;
 mod record;
+mod records;
+mod unpacked;
+mod validate;
 mod varint;
 
-pub use batch::{RecordBatch, Records};
+pub use batch::RecordBatch;
 pub use builder::BatchBuilder;
 pub use checksum::{Checksum, crc32c};
+pub use compression::{Compression, UnknownCompression};
 pub use error::BatchError;
-pub use header::{BATCH_HEADER_LEN, BATCH_UNCHECKED_LEN, BatchHeader, Compression, NO_TIMESTAMP};
+pub use header::{BATCH_HEADER_LEN, BATCH_UNCHECKED_LEN, BatchHeader, NO_TIMESTAMP};
 pub use offset::Offset;
 pub use record::{Header, Record};
+pub use records::Records;
+pub use unpacked::Expansion;

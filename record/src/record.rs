@@ -40,6 +40,8 @@ pub(crate) struct Deltas {
 /// A record with no attributes, no deltas, null key, null value and no headers has six bytes behind its
 /// length.
 pub(crate) const RECORD_LEN_MIN: usize = 7;
+/// Bytes of the longest length field that is read; the shortest encoding of any length has five at most.
+pub(crate) const RECORD_LEN_FIELD_MAX: usize = varint::VARLONG_LEN_MAX;
 
 /// Bytes of the record behind its length field.
 pub(crate) fn body_len(

@@ -3,7 +3,7 @@
 use bytes::BufMut;
 
 /// The longest encoding of 64 bits.
-const VARLONG_LEN_MAX: usize = 10;
+pub(crate) const VARLONG_LEN_MAX: usize = 10;
 
 /// Appends `value`.
 pub(crate) fn put(out: &mut impl BufMut, value: i64) {

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::net::TcpListener;
 
-use crate::connection::Connections;
+use crate::connection::{Answers, Connections};
 
 /// How long to wait before the next try when the system has nothing to give: other connections end meanwhile.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Takes connections, as many as there is room for; the others wait in the system's queue.
-pub(crate) async fn accept(listener: &TcpListener, connections: &Connections) -> Infallible {
+pub(crate) async fn accept(listener: &TcpListener, connections: &Connections<impl Answers>) -> Infallible {
     let mut trouble = Trouble::default();
     loop {
         let room = connections.room().await;

@@ -1,11 +1,13 @@
 //! [`Connections`]: those there are, and how each is served.
 
-use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::{body::Incoming, service::Service};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
-    service::TowerToHyperService,
 };
 use tokio::{
     net::TcpStream,
@@ -38,9 +40,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The connections of a server.
-pub(crate) struct Connections {
+pub(crate) struct Connections<S> {
     http: Arc<auto::Builder<TokioExecutor>>,
-    routes: axum::Router,
+    service: S,
     room: Arc<Semaphore>,
     tasks: TaskTracker,
     /// Tells connections to end once they have answered.
@@ -49,12 +51,29 @@ pub(crate) struct Connections {
     cut: CancellationToken,
 }
 
-impl Connections {
+/// What answers requests. Each connection gets a clone.
+pub(crate) trait Answers:
+    Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+impl<S: Answers> Connections<S> {
     /// None yet, and at most `max`. When `stopping` is cancelled, they end once they have answered.
-    pub(crate) fn new(routes: axum::Router, max: usize, stopping: CancellationToken) -> Connections {
+    pub(crate) fn new(service: S, max: usize, stopping: CancellationToken) -> Connections<S> {
         Connections {
             http: Arc::new(http()),
-            routes,
+            service,
             room: Arc::new(Semaphore::new(max)),
             tasks: TaskTracker::new(),
             stopping,
@@ -70,13 +89,13 @@ impl Connections {
     /// Serves a connection in the background.
     pub(crate) fn serve(&self, stream: TcpStream, peer: SocketAddr, room: OwnedSemaphorePermit) {
         let http = self.http.clone();
-        let routes = self.routes.clone();
+        let service = self.service.clone();
         let stopping = self.stopping.clone();
         let cut = self.cut.clone();
         self.tasks.spawn(async move {
             tokio::select! {
                 () = cut.cancelled() => tracing::debug!(%peer, "cut a connection"),
-                outcome = serve(&http, routes, stream, stopping) => match outcome {
+                outcome = serve(&http, service, stream, stopping) => match outcome {
                     Ok(()) => tracing::trace!(%peer, "a connection ended"),
                     // Nothing to worry about: port scanners, and clients that vanish.
                     Err(error) => tracing::debug!(%peer, %error, "a connection failed"),
@@ -124,7 +143,7 @@ fn http() -> auto::Builder<TokioExecutor> {
 /// Serves one connection until it ends, or has answered what it was asked before `stopping`.
 async fn serve(
     http: &auto::Builder<TokioExecutor>,
-    routes: axum::Router,
+    service: impl Answers,
     stream: TcpStream,
     stopping: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -135,8 +154,7 @@ async fn serve(
         opened = opening::open(stream) => opened?,
         () = stopping.cancelled() => return Ok(()),
     };
-    let mut serving =
-        pin!(http.serve_connection(TokioIo::new(Linger::new(stream)), TowerToHyperService::new(routes)));
+    let mut serving = pin!(http.serve_connection(TokioIo::new(Linger::new(stream)), service));
     tokio::select! {
         outcome = &mut serving => outcome,
         () = stopping.cancelled() => {
@@ -149,6 +167,7 @@ async fn serve(
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
+    use hyper_util::service::TowerToHyperService;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -168,7 +187,7 @@ mod tests {
         });
         let stopping = CancellationToken::new();
         let routes = axum::Router::new().route("/", never);
-        let connections = Connections::new(routes, 1, stopping.clone());
+        let connections = Connections::new(TowerToHyperService::new(routes), 1, stopping.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, address) = listener.accept().await.unwrap();

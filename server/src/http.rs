@@ -2,11 +2,10 @@
 
 use axum::{
     body::Body,
-    extract::Request,
     response::{IntoResponse, Response},
 };
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Uri,
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri,
     header::{ALLOW, CONTENT_TYPE},
 };
 use tonic::Status;
@@ -33,18 +32,19 @@ pub(crate) async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
     (StatusCode::NOT_FOUND, "there is nothing here: see /\n").into_response()
 }
 
-/// Refuses what is no gRPC before it reaches a service, in the terms of HTTP: services answer 200 to
+/// The refusal of what is no gRPC before it reaches a service, in the terms of HTTP: services answer 200 to
 /// everything, and tell what is wrong where only clients of gRPC look.
-pub(crate) async fn check_grpc(request: Request) -> Result<Request, Response> {
+pub(crate) fn refusal_unless_grpc<B>(request: &Request<B>) -> Option<Response> {
     if request.method() != Method::POST {
         let allow = [(ALLOW, HeaderValue::from_static("POST"))];
-        return Err((StatusCode::METHOD_NOT_ALLOWED, allow, "this path speaks gRPC: see /\n").into_response());
+        let why = "this path speaks gRPC: see /\n";
+        return Some((StatusCode::METHOD_NOT_ALLOWED, allow, why).into_response());
     }
     if !is_grpc(request.headers()) {
         let kind = "this path speaks gRPC: the content type is application/grpc\n";
-        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, kind).into_response());
+        return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, kind).into_response());
     }
-    Ok(request)
+    None
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

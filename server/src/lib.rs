@@ -1,7 +1,7 @@
 //! The server of MiniKafka: its doors, its configuration, and [`Server`], which can be embedded.
 //!
 //! ```text
-//!   socket -> accept -> connection -> router -> grpc::v1        the API of today
+//!   socket -> accept -> connection -> door ---> grpc::v1        the API of today
 //!             bounded   HTTP/1 and    by path   grpc::original  the service of the first MiniKafka
 //!                       HTTP/2                  health, reflection
 //!                                               http            a word for browsers
@@ -25,6 +25,7 @@ mod accept;
 mod builder;
 pub mod config;
 mod connection;
+mod door;
 mod error;
 mod grpc;
 mod http;

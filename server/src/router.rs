@@ -1,6 +1,6 @@
-//! [`Router`]: which service answers which path.
+//! [`Router`]: all services, put together. Which request goes where is the matter of the [`Door`].
 
-use axum::{middleware, routing::get};
+use axum::{extract::Request, middleware, routing::get};
 use minikafka_broker::Broker;
 use minikafka_proto::{
     FILE_DESCRIPTOR_SET, original::mini_kafka_server::MiniKafkaServer,
@@ -11,13 +11,14 @@ use tonic::service::Routes;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::{
+    door::Door,
     grpc::{self, Intake, Original, V1, request_bytes_max},
     http,
 };
 
 /// All services of the gRPC and HTTP door.
 pub(crate) struct Router {
-    pub(crate) routes: axum::Router,
+    pub(crate) door: Door,
     pub(crate) health: Health,
     pub(crate) intake: Intake,
 }
@@ -36,24 +37,21 @@ impl Router {
         let (reporter, health) = health_reporter();
         reporter.set_serving::<MiniKafkaServiceServer<V1>>().await;
         reporter.set_serving::<MiniKafkaServer<Original>>().await;
-        let ours = Routes::new(v1).add_service(original).into_axum_router();
-        let ours = ours.layer(middleware::map_response(move |response| {
-            grpc::explain_too_large(response, message_bytes_max)
-        }));
-        let intake = Intake::new(request_bytes_max(message_bytes_max));
-        let ours = ours.layer(middleware::from_fn_with_state(intake.clone(), grpc::bound));
         let tools = Routes::new(health)
             .add_service(reflection().build_v1().expect("the descriptors are those of the build"))
             .add_service(reflection().build_v1alpha().expect("the descriptors are those of the build"))
             .into_axum_router()
             .layer(middleware::map_response_with_state(stopping.clone(), grpc::end_when_stopping));
-        let routes = ours
+        let others = tools
             .reset_fallback()
-            .merge(tools.reset_fallback())
-            .route_layer(middleware::map_request(http::check_grpc))
+            .route_layer(middleware::map_request(async |request: Request| {
+                http::refusal_unless_grpc(&request).map_or(Ok(request), Err)
+            }))
             .route("/", get(http::front_page))
             .fallback(http::not_found);
-        Router { routes: routes.with_state(()), health: Health(reporter), intake }
+        let intake = Intake::new(request_bytes_max(message_bytes_max));
+        let door = Door::new(v1, original, intake.clone(), message_bytes_max, others.with_state(()));
+        Router { door, health: Health(reporter), intake }
     }
 }
 

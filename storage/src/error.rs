@@ -1,6 +1,6 @@
 //! What can go wrong in a log. Variants say what the caller can do.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, ops::Range, path::PathBuf, sync::Arc};
 
 use minikafka_record::Offset;
 
@@ -82,6 +82,8 @@ pub enum StorageError {
         position: u64,
         /// What does not fit.
         what: String,
+        /// The records that are lost by it: whoever reads goes on at its end. `None` when that is not known.
+        lost: Option<Range<Offset>>,
     },
     /// Another process uses the directory.
     #[error("data directory {0:?} is locked: another server uses it")]
@@ -108,6 +110,21 @@ impl StorageError {
     /// An I/O error with what was tried on what.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> StorageError {
         StorageError::Io { action, path: path.into(), source: Arc::new(source) }
+    }
+
+    /// Damage, with the records that are lost by it not known.
+    pub(crate) fn damaged(path: impl Into<PathBuf>, position: u64, what: impl Into<String>) -> StorageError {
+        StorageError::Damaged { path: path.into(), position, what: what.into(), lost: None }
+    }
+
+    /// Damage, with the records that are lost by it.
+    pub(crate) fn losing(self, offsets: Range<Offset>) -> StorageError {
+        match self {
+            StorageError::Damaged { path, position, what, .. } => {
+                StorageError::Damaged { path, position, what, lost: Some(offsets) }
+            }
+            other => other,
+        }
     }
 
     /// Whether the same call may succeed later without anybody's help to the storage.

@@ -183,6 +183,9 @@ pub struct Bounds {
     pub last_append_time: Option<Millis>,
     /// Bytes that the log takes up.
     pub size_bytes: u64,
+    /// Records from the start on that are known to be lost to damage of the disk. Their offsets are not used
+    /// again, and reading them fails with [`StorageError::Damaged`], which says where to go on.
+    pub damaged: u64,
 }
 
 /// The last entry that was removed from the front of a log: its index and epoch stay known.
@@ -201,6 +204,9 @@ pub enum Seek {
     RecordTimestamp(Millis),
     /// The first entry that was appended later than this: where eviction stops.
     AppendedAfter(Millis),
+    /// The first record of the newest part of the log that takes up at most so many bytes, in steps of whole
+    /// segments; `None` when all of the log does. The part that is being written to is always counted in.
+    Newest(u64),
 }
 
 /// What was found.

@@ -173,6 +173,19 @@ impl Run {
         self.entries.range(first..).find_map(|entry| appended_in_entry(entry, time, start))
     }
 
+    /// The first record of the newest entries that together take up at most so many bytes; the last one is
+    /// always among them. `None` when all do.
+    pub(crate) fn newest(&self, bytes: u64, start: Offset) -> Option<Place> {
+        let mut sum = 0;
+        let mut newest = self.entries.iter().rev().enumerate().take_while(|(age, entry)| {
+            sum += memory_bytes(entry);
+            sum <= bytes || *age == 0
+        });
+        let (_, first) = newest.by_ref().last()?;
+        let is_all = self.first().is_none_or(|oldest| oldest.index == first.index);
+        (!is_all).then(|| Place { offset: first.base_offset.max(start), time: first.append_time })
+    }
+
     /// The first record at `start` or later with this timestamp or a later one.
     pub(crate) fn record_at(&self, timestamp: Millis, start: Offset) -> Option<Place> {
         self.entries
@@ -209,6 +222,11 @@ pub(crate) struct BatchCollector {
 impl BatchCollector {
     pub(crate) fn new(from: Offset, upper: Offset, bytes_max: usize) -> BatchCollector {
         BatchCollector { from, upper, bytes_left: bytes_max, batches: Vec::new() }
+    }
+
+    /// Whether the last batch taken is the last one of this entry.
+    pub(crate) fn has_all_of(&self, entry: &Entry) -> bool {
+        self.batches.last().is_some_and(|last| last.end_offset() >= entry.end_offset())
     }
 
     /// Takes the batches of the next entry; says whether there is room for more.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use minikafka_broker::{
     Broker, BrokerConfig, CheckedPayload, Error, NewMessage, Partition, Payload, Produced,
 };
-use minikafka_record::{BatchBuilder, Header, Offset};
+use minikafka_record::{BatchBuilder, Compression, Header, Offset};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -93,6 +93,34 @@ async fn a_message_without_a_timestamp_gets_the_append_time() {
         let fetched = partition.fetch(produced.base_offset, 1, std::time::Duration::ZERO).await.unwrap();
         fetched.batches[0].validate().unwrap();
         assert_eq!(fetched.batches[0].records().next().unwrap().unwrap().timestamp, produced.append_time);
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_batch_is_stored_as_it_was_sent() {
+    let broker = memory_broker(BrokerConfig { message_bytes_max: 1000, ..BrokerConfig::default() }).await;
+    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let sent = |count: usize, value_len: usize| {
+        let mut batch = BatchBuilder::new();
+        (0..count).for_each(|_| batch.push(7, None, Some(&vec![b'x'; value_len]), &[]));
+        batch.finish_compressed(Compression::Zstd, Offset::new(77), 9)
+    };
+    let fits = sent(20, 300);
+    let pending = partition.produce(broker.check(Payload::Batch(fits.clone())).unwrap()).await.unwrap();
+    assert_eq!(pending.await.unwrap().count, 20);
+    let fetched = partition.fetch(Offset::ZERO, 1, std::time::Duration::ZERO).await.unwrap();
+    let stored = &fetched.batches[0];
+    assert_eq!((stored.base_offset(), stored.header().leader_epoch), (Offset::ZERO, 0));
+    assert_eq!(stored.bytes()[16..], fits[16..]);
+    assert_eq!(values(&partition, 0).await, vec!["x".repeat(300); 20]);
+
+    for (too_large, rule) in [
+        (sent(30, 300), "expands to more than 8000 bytes"),
+        (sent(1, 1000), "record 0 of the batch has 1009 bytes, the limit is 939 bytes"),
+    ] {
+        let error = broker.check(Payload::Batch(too_large)).unwrap_err();
+        assert!(matches!(error, Error::BatchTooLarge(_)) && !error.is_retryable());
+        assert!(error.to_string().contains(rule), "{error}");
     }
 }
 

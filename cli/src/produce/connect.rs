@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use minikafka_client_connection::Backoff;
-use minikafka_client_produce::Producer;
+use minikafka_client_produce::{Producer, ProducerBuilder};
 use minikafka_flags::format_duration;
 use tokio::time::{self, Instant};
 
-/// Connects to a server that is there within `timeout`. That it is not there at once is said on stderr, once.
-pub(super) async fn connect(host: &str, topic: &str, timeout: Duration) -> anyhow::Result<Producer> {
+/// Connects to a server that is there within `timeout`, which is that of messages, too. That it is not there
+/// at once is said on stderr, once.
+pub(super) async fn connect(builder: ProducerBuilder, timeout: Duration) -> anyhow::Result<Producer> {
+    let builder = builder.timeout(timeout);
     let deadline = Instant::now() + timeout;
     let mut backoff = Backoff::new();
     let mut has_said_so = false;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        match Producer::builder(host, topic).timeout(timeout).connect().await {
+        match builder.clone().connect().await {
             Ok(producer) => return Ok(producer),
             Err(error) if error.is_retryable() && !left.is_zero() => {
                 if !has_said_so {

@@ -5,8 +5,8 @@
 //!                    bounded              one buffer                bounded
 //! ```
 //!
-//! A message is a line without its "\n"; every other byte is kept. Nothing grows with the input: blocks wait for
-//! lines, lines wait for room in the producer's buffer.
+//! A message is a line without its "\n"; every other byte is kept. Nothing grows with the input: blocks wait
+//! for lines, lines wait for room in the producer's buffer.
 
 mod connect;
 mod failure;
@@ -20,6 +20,7 @@ mod summary;
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
+use minikafka_client_produce::{Compression, Producer};
 
 use crate::{
     host::Host,
@@ -33,6 +34,7 @@ const EXAMPLES: &str = "\
 Examples:
   echo hello | produce -topic greetings
   produce -host 10.0.0.7:9999 -topic \"demo topic\" -file access.log
+  produce -topic access -file access.log -compression zstd
   tail -f access.log | produce -topic access
   produce -topic greetings              (type messages, Ctrl-D ends)
 
@@ -61,6 +63,10 @@ pub struct Args {
     /// How long the server may stay away before a message counts as failed, as in 500ms, 30s or 1m
     #[arg(long, default_value = "30s", value_parser = positive)]
     timeout: Duration,
+    /// Compresses messages, many at a time, before they are sent: none, gzip, snappy, lz4 or zstd. They stay
+    /// compressed on the server's disk and on the way to consumers
+    #[arg(long, value_name = "CODEC", default_value = "none")]
+    compression: Compression,
 }
 
 fn positive(text: &str) -> Result<Duration, String> {
@@ -81,8 +87,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(path) => Input::file(path)?,
         None => Input::stdin(),
     };
+    let builder = Producer::builder(&args.host.host, &args.topic).compression(args.compression);
     let producer = tokio::select! {
-        producer = connect::connect(&args.host.host, &args.topic, args.timeout) => producer?,
+        producer = connect::connect(builder, args.timeout) => producer?,
         () = interrupt.received() => {
             eprintln!("{}", Summary::of_nothing());
             return Ok(ExitCode::from(INTERRUPTED));

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use crate::{
-    program::{CONSUME, PRODUCE, Program, run},
+    program::{CONSUME, MINIKAFKA, PRODUCE, Program, run},
     server::{FreeAddress, TestServer},
 };
 
@@ -43,6 +43,37 @@ fn many_lines_and_long_lines_come_out_too() {
         writeln!(input, "{}", "y".repeat(len)).unwrap();
     }
     assert!(round_trip(&server, "many", &input) == input);
+}
+
+#[test]
+fn compression_is_seen_on_the_disk_only() {
+    let server = TestServer::filesystem();
+    let mut input = Vec::new();
+    for i in 0..20_000 {
+        writeln!(input, "again and again, line {i}").unwrap();
+    }
+    let mut sizes = Vec::new();
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let args = ["-host", server.host(), "-topic", codec, "-compression", codec];
+        let produced = run(PRODUCE, &args, &input);
+        assert_eq!(produced.code, 0, "{}", produced.stderr);
+        let consumed = run(CONSUME, &["-host", server.host(), "-topic", codec, "-until-end"], b"");
+        assert!(consumed.stdout == input, "{codec}: {}", consumed.stderr);
+        let describe = ["topic", "describe", codec, "-host", server.host(), "-output", "json"];
+        let described: serde_json::Value =
+            serde_json::from_str(&run(MINIKAFKA, &describe, b"").text()).unwrap();
+        sizes.push((codec, described["partitions"][0]["size_bytes"].as_u64().unwrap()));
+    }
+    for (codec, size) in &sizes[1..] {
+        assert!(*size < sizes[0].1 / 2, "{codec}: {sizes:?}");
+    }
+}
+
+#[test]
+fn an_unknown_compression_is_wrong_usage() {
+    let ended = run(PRODUCE, &["-topic", "t", "-compression", "brotli"], b"a\n");
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("choose none, gzip, snappy, lz4 or zstd"), "{}", ended.stderr);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use minikafka_proto::v1::{
     mini_kafka_service_server::{MiniKafkaService, MiniKafkaServiceServer},
     *,
 };
-use minikafka_record::{BatchBuilder, Offset};
+use minikafka_record::{BatchBuilder, Compression, Offset};
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -60,6 +60,15 @@ pub(crate) fn batch(numbers: RangeInclusive<u64>) -> Bytes {
         builder.push(number as i64, None, Some(format!("message {number}").as_bytes()), &[]);
     }
     builder.finish(base, 0)
+}
+
+/// A compressed batch of the messages with these numbers, each of `len` zeros.
+pub(crate) fn compressed(codec: Compression, numbers: RangeInclusive<u64>, len: usize) -> Bytes {
+    let base = Offset::from_number(*numbers.start()).unwrap();
+    let mut builder = BatchBuilder::new();
+    let value = vec![0; len];
+    numbers.for_each(|number| builder.push(number as i64, None, Some(&value), &[]));
+    builder.finish_compressed(codec, base, 0)
 }
 
 /// A reply with these batches, of a topic where these numbers are readable.

@@ -14,7 +14,7 @@ use minikafka_proto::v1::{
     produce_stream_response::Result as Reply,
     *,
 };
-use minikafka_record::{Record, RecordBatch};
+use minikafka_record::{Compression, Record, RecordBatch};
 use tokio::{net::TcpListener, runtime::Runtime, sync::Semaphore};
 use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
@@ -71,6 +71,8 @@ pub(crate) struct Log {
     pub(crate) stored: Vec<String>,
     /// Messages of each request, in order of arrival, stored or not.
     pub(crate) batch_counts: Vec<usize>,
+    /// How they were compressed.
+    pub(crate) codecs: Vec<Compression>,
 }
 
 impl Fake {
@@ -152,7 +154,7 @@ impl FakeState {
         let Some(Payload::RecordBatch(bytes)) = produce.payload else { panic!("the client sends batches") };
         let batch = RecordBatch::parse(bytes).unwrap();
         batch.validate().unwrap();
-        self.log.lock().unwrap().batch_counts.push(batch.count());
+        self.note(&batch);
         let step = self.next_step();
         let result = match step {
             Step::Accept => self.store(&batch),
@@ -172,6 +174,12 @@ impl FakeState {
             Step::EndWithOk => return Ok(None),
         };
         Ok(Some(ProduceStreamResponse { request_id: request.request_id, result: Some(result) }))
+    }
+
+    fn note(&self, batch: &RecordBatch) {
+        let mut log = self.log.lock().unwrap();
+        log.batch_counts.push(batch.count());
+        log.codecs.push(batch.header().compression().unwrap());
     }
 
     fn store(&self, batch: &RecordBatch) -> Reply {

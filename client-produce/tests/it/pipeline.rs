@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use minikafka_client_produce::{ConnectError, Message, Producer, SendError};
+use minikafka_client_produce::{Compression, ConnectError, Message, Producer, SendError};
 
 use crate::fake::{Fake, Step};
 
@@ -51,6 +51,26 @@ async fn batches_respect_their_limit_and_a_larger_message_travels_alone() {
     fake.release(1);
     producer.flush().await.unwrap();
     assert_eq!(fake.log().batch_counts, [1, 2, 1, 1, 2]);
+}
+
+#[tokio::test]
+async fn batches_are_compressed_when_that_makes_them_smaller() {
+    for codec in Compression::ALL {
+        let fake = Fake::start([Step::AcceptWhenReleased]);
+        let builder = Producer::builder(&fake.host(), "t").in_flight_max(1).compression(codec);
+        let producer = builder.connect().await.unwrap();
+        producer.enqueue("a").await.unwrap();
+        fake.arrived(1).await;
+        for i in 0..1000 {
+            producer.enqueue(format!("again and again, {i}")).await.unwrap();
+        }
+        fake.release(1);
+        producer.close().await.unwrap();
+        let log = fake.log();
+        assert_eq!(log.batch_counts, [1, 1000]);
+        assert_eq!(log.codecs, [Compression::None, codec], "a single letter does not become smaller");
+        assert_eq!(log.stored[1000], "again and again, 999");
+    }
 }
 
 #[tokio::test]

@@ -2,60 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod compression;
+mod golden;
+mod hostile;
+mod kafka;
+mod messages;
+
 use bytes::{Bytes, BytesMut};
-use minikafka_record::{BatchBuilder, BatchError, Header, Offset, RecordBatch};
-use proptest::{collection::vec, option, prelude::*};
+use minikafka_record::{BatchBuilder, BatchError, Offset, RecordBatch};
+use proptest::{collection::vec, prelude::*};
 
-/// A record without its offset.
-#[derive(Clone, Debug, PartialEq)]
-struct Message {
-    timestamp: i64,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-}
-
-fn message() -> impl Strategy<Value = Message> {
-    let bytes = || vec(any::<u8>(), 0..40);
-    // Few timestamps around -1, which means none, and the extremes, whose differences wrap around.
-    let timestamp = prop_oneof![any::<i64>(), -3..3i64, Just(i64::MIN), Just(i64::MAX)];
-    (timestamp, option::of(bytes()), option::of(bytes()), vec((bytes(), option::of(bytes())), 0..4))
-        .prop_map(|(timestamp, key, value, headers)| Message { timestamp, key, value, headers })
-}
-
-fn build(messages: &[Message]) -> Bytes {
-    let mut builder = BatchBuilder::new();
-    for message in messages {
-        let headers: Vec<Header> = message
-            .headers
-            .iter()
-            .map(|(name, value)| Header { name: name.clone().into(), value: value.clone().map(Bytes::from) })
-            .collect();
-        let (key, value) = (message.key.as_deref(), message.value.as_deref());
-        let before = builder.len();
-        builder.push(message.timestamp, key, value, &headers);
-        assert!(builder.len() - before <= BatchBuilder::record_len_max(key, value, &headers));
-    }
-    builder.finish(Offset::ZERO, 0)
-}
-
-fn read(batch: &RecordBatch) -> Vec<Message> {
-    let owned = |bytes: Option<Bytes>| bytes.map(Vec::from);
-    batch
-        .records()
-        .map(|record| {
-            let record = record.unwrap();
-            let headers =
-                record.headers.into_iter().map(|header| (header.name.into(), owned(header.value))).collect();
-            Message {
-                timestamp: record.timestamp,
-                key: owned(record.key),
-                value: owned(record.value),
-                headers,
-            }
-        })
-        .collect()
-}
+use crate::messages::{build, framed, message, read};
 
 proptest! {
     #[test]
@@ -127,40 +84,6 @@ proptest! {
     }
 }
 
-/// What a batch has under its checksum, with a sound front.
-fn framed(body: &[u8]) -> RecordBatch {
-    let mut bytes = vec![0; 21];
-    bytes[8..12].copy_from_slice(&(body.len() as i32 + 9).to_be_bytes());
-    bytes[16] = 2;
-    bytes[17..21].copy_from_slice(&minikafka_record::crc32c(body).to_be_bytes());
-    bytes.extend(body);
-    RecordBatch::parse(bytes.into()).unwrap()
-}
-
-/// Written by kafka-python 3, an independent implementation.
-const GOLDEN: &str = "00000000000000000000005600000000028ce6fd510000000000020000018bcfe568000000018bcfe5687bffffffff\
-                      ffffffffffffffffffff000000031c000000066b65790a68656c6c6f001c00f60102010004026802760268010c000104000100";
-
-#[test]
-fn bytes_are_those_of_another_implementation() {
-    let message = |timestamp, key: Option<&[u8]>, value: Option<&[u8]>| Message {
-        timestamp,
-        key: key.map(<[u8]>::to_vec),
-        value: value.map(<[u8]>::to_vec),
-        headers: Vec::new(),
-    };
-    let mut messages = vec![
-        message(1_700_000_000_000, Some(b"key"), Some(b"hello")),
-        message(1_700_000_000_123, None, Some(b"")),
-        message(1_699_999_999_999, Some(b""), None),
-    ];
-    messages[1].headers = vec![(b"h".to_vec(), Some(b"v".to_vec())), (b"h".to_vec(), None)];
-    let built = build(&messages);
-    let hex: String = built.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, GOLDEN);
-    assert_eq!(read(&RecordBatch::parse(built).unwrap()), messages);
-}
-
 /// A sound batch with some bytes replaced and its checksum mended.
 fn patched(at: usize, bytes: &[u8]) -> Result<(), BatchError> {
     let mut builder = BatchBuilder::new();
@@ -180,7 +103,10 @@ fn each_rule_is_named() {
         (8, &[0xff, 0xff, 0xff, 0xff], "length -1 is impossible"),
         (8, &[0x7f, 0xff, 0xff, 0xff], "cut short"),
         (16, &[1], "format 1 is not supported"),
-        (21, &[0, 1], "compression gzip is not supported"),
+        (21, &[0, 1], "cannot be decompressed as gzip"),
+        (21, &[0, 2], "cannot be decompressed as snappy"),
+        (21, &[0, 3], "cannot be decompressed as lz4: it does not begin with an LZ4 frame"),
+        (21, &[0, 4], "cannot be decompressed as zstd"),
         (21, &[0, 7], "unknown compression"),
         (21, &[0, 0x08], "append times are the server's own"),
         (21, &[0, 0x40], "undefined bits"),

@@ -50,7 +50,8 @@ pub struct Settings {
     /// Most partitions that there may be [default: 10000]
     #[arg(long, value_name = "COUNT")]
     pub partitions_max: Option<String>,
-    /// Largest message or batch; default gRPC clients read at most 4 MiB [default: 3MiB]
+    /// Largest message or batch; default gRPC clients read at most 4 MiB. A compressed batch may expand to
+    /// eight times as much, at most 64 MiB [default: 3MiB]
     #[arg(long, value_name = "SIZE")]
     pub message_max: Option<String>,
     /// Whether a produce creates its topic: true or false [default: true]

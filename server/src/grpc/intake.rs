@@ -22,12 +22,8 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    body::{Body, Bytes, HttpBody},
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::body::{Body, Bytes, HttpBody};
+use http::{Request, Response};
 use hyper::body::{Frame, SizeHint};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -127,19 +123,36 @@ impl Intake {
 
 type Permits = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, Refusal>> + Send>>;
 
-/// Bounds what the requests of our services hold; for [`axum::middleware::from_fn_with_state`].
-pub(crate) async fn bound(State(intake): State<Intake>, mut request: Request, next: Next) -> Response {
-    let call = Call::of(request.uri().path());
-    let produce = (call != Call::Other).then(|| intake.produce.token());
-    let held = Held::default();
-    request.extensions_mut().insert(held.clone());
-    let request = request.map(|body| Body::new(Metered::new(body, call, intake, held.clone())));
-    let response = next.run(request).await;
-    // The call is done, or goes on as a stream that has its own share in them.
-    drop(held);
-    match produce {
-        Some(token) => response.map(|body| Body::new(Counted { body, _token: token })),
-        None => response,
+impl Intake {
+    /// Bounds what a request of our services holds. The rest of its way is with [`Admitted`].
+    pub(crate) fn admit<B>(&self, request: Request<B>) -> (Request<Metered<B>>, Admitted) {
+        let call = Call::of(request.uri().path());
+        let produce = (call != Call::Other).then(|| self.produce.token());
+        let held = Held::default();
+        let (mut head, body) = request.into_parts();
+        if call == Call::ProduceStream {
+            head.extensions.insert(held.clone());
+        }
+        let body = Metered::new(body, call, self.clone(), held.clone());
+        (Request::from_parts(head, body), Admitted { _held: held, produce })
+    }
+}
+
+/// A request that is under way. Its permits return with it, unless it goes on as a stream that has its own share
+/// in them.
+pub(crate) struct Admitted {
+    _held: Held,
+    /// Of a produce call.
+    produce: Option<TaskTrackerToken>,
+}
+
+impl Admitted {
+    /// The call is done, as far as it is not a stream. A produce call is under way until HTTP has taken its reply.
+    pub(crate) fn answer(self, response: Response<tonic::body::Body>) -> Response<Body> {
+        match self.produce {
+            Some(token) => response.map(|body| Body::new(Counted { body, _token: token })),
+            None => response.map(Body::new),
+        }
     }
 }
 
@@ -169,8 +182,8 @@ fn time_to_receive(len: usize) -> Duration {
 }
 
 /// A request's body that gets permits for what it holds.
-struct Metered {
-    body: Body,
+pub(crate) struct Metered<B> {
+    body: B,
     call: Call,
     intake: Intake,
     held: Held,
@@ -184,20 +197,22 @@ struct Metered {
     failed: bool,
 }
 
-impl Metered {
-    fn new(body: Body, call: Call, intake: Intake, held: Held) -> Metered {
+impl<B> Metered<B> {
+    fn new(body: B, call: Call, intake: Intake, held: Held) -> Metered<B> {
         let framing = Framing::new(FREE_BYTES, intake.request_bytes_max);
         let received = Bytes::new();
         Metered { body, call, intake, held, framing, received, waiting: None, deadline: None, failed: false }
     }
+}
 
+impl<B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Unpin> Metered<B> {
     /// The next bytes that may pass, or a frame without data; `None` at the end.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         loop {
             if self.received.is_empty() {
                 ready!(self.poll_deadline(cx))?;
                 let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                    Some(frame) => frame?,
+                    Some(frame) => frame.map_err(axum::Error::new)?,
                     None => return Poll::Ready(None),
                 };
                 match frame.into_data() {
@@ -246,7 +261,7 @@ fn failure(refusal: Refusal) -> axum::Error {
     axum::Error::new(Status::from(refusal))
 }
 
-impl HttpBody for Metered {
+impl<B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Unpin> HttpBody for Metered<B> {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -275,18 +290,18 @@ impl HttpBody for Metered {
 
 /// The response to a produce call: under way until HTTP has taken all of it.
 struct Counted {
-    body: Body,
+    body: tonic::body::Body,
     _token: TaskTrackerToken,
 }
 
 impl HttpBody for Counted {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = Status;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

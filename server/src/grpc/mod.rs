@@ -20,7 +20,7 @@ mod topics;
 mod v1;
 
 pub(crate) use ending::end_when_stopping;
-pub(crate) use intake::{Intake, bound};
+pub(crate) use intake::{Admitted, Intake};
 pub(crate) use original::Original;
 pub(crate) use refusal::{explain_too_large, request_bytes_max};
 pub(crate) use v1::V1;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{body::Body, response::Response};
+use http::Response;
 use minikafka_broker::{Broker, Error};
 use minikafka_proto::v1::RequestError;
 use minikafka_record::BatchError;
@@ -49,7 +49,9 @@ impl Refusal {
             Error::InvalidTopicName(_) => (Code::InvalidArgument, "INVALID_TOPIC_NAME"),
             Error::InvalidRequest(_) => (Code::InvalidArgument, "INVALID_REQUEST"),
             Error::InvalidBatch(_) => (Code::InvalidArgument, "INVALID_BATCH"),
-            Error::MessageTooLarge { .. } => (Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
+            Error::MessageTooLarge { .. } | Error::BatchTooLarge(_) => {
+                (Code::InvalidArgument, "MESSAGE_TOO_LARGE")
+            }
             Error::TopicNotFound(_) => (Code::NotFound, "TOPIC_NOT_FOUND"),
             Error::PartitionNotFound { .. } => (Code::NotFound, "PARTITION_NOT_FOUND"),
             Error::TopicExists(_) => (Code::AlreadyExists, "TOPIC_EXISTS"),
@@ -166,11 +168,14 @@ pub(super) fn is_too_large(status: &Status) -> bool {
 
 /// Puts our refusal in the place of tonic's when a request was over [`request_bytes_max`]: a code of its own,
 /// and the limit that counts.
-pub(crate) async fn explain_too_large(response: Response, message_bytes_max: usize) -> Response {
+pub(crate) fn explain_too_large(
+    response: Response<tonic::body::Body>,
+    message_bytes_max: usize,
+) -> Response<tonic::body::Body> {
     // A status in the head is that of a failed unary call; all others come in the trailers.
     match Status::from_header_map(response.headers()) {
         Some(status) if is_too_large(&status) => {
-            Status::from(Refusal::too_large(message_bytes_max)).into_http::<Body>()
+            Status::from(Refusal::too_large(message_bytes_max)).into_http()
         }
         _ => response,
     }
@@ -200,6 +205,8 @@ mod tests {
         for (error, code, reason) in [
             (Error::InvalidRequest("x".into()), Code::InvalidArgument, "INVALID_REQUEST"),
             (Error::MessageTooLarge { size: 2, max: 1 }, Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
+            (BatchError::Expanded { max: 1 }.into(), Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
+            (BatchError::Length { length: 1 }.into(), Code::InvalidArgument, "INVALID_BATCH"),
             (Error::TopicNotFound("t".into()), Code::NotFound, "TOPIC_NOT_FOUND"),
             (Error::TopicExists("t".into()), Code::AlreadyExists, "TOPIC_EXISTS"),
             (out_of_range, Code::OutOfRange, "NUMBER_OUT_OF_RANGE"),

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod binary;
+mod compression;
 mod disk;
 mod original;
 mod poll;

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   minikafka-data/
-//!     minikafka        says that this is a data directory, and of which format
+//!     minikafka        says that this is a data directory, and of which format; twice, for one may get spoiled
 //!     lock             locked by the server that uses it
+//!     journal/         what is durable and not yet in segments: see `journal`
 //!     logs/
 //!       demo%20topic-0.5f1c.../       <topic, percent-encoded, cut at 180 bytes>-<partition>.<topic id>
 //!         manifest                    who the log is, where it begins
@@ -11,29 +12,36 @@
 //!         00000000000000000000.index  its sparse index, a cache
 //!         blob-vote                   a named blob
 //! ```
+//!
+//! The marker is twice the same [envelope](super::sealed), magic `MKDD`, the second one at byte 512. Its body is
+//! the salt of the journal, 8 random bytes.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
+    disk::{Disk, LockGuard},
     durable::{self, DELETED_SUFFIX, NEW_SUFFIX},
-    manifest::{MANIFEST, Manifest},
+    frame::Salt,
     sealed,
 };
 use crate::{LogId, StorageError};
 
 const MARKER: &str = "minikafka";
 const MARKER_MAGIC: [u8; 4] = *b"MKDD";
+/// Where the second envelope of the marker begins.
+const MARKER_COPY: usize = 512;
 /// The format of the directory as a whole: which files there are.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const LOCK: &str = "lock";
 const LOGS: &str = "logs";
+const JOURNAL: &str = "journal";
 /// The system takes a moment to let go of the lock of a server that was killed.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -42,11 +50,11 @@ const TOPIC_LEN_MAX: usize = 180;
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
 /// A data directory that is locked by us.
-#[derive(Debug)]
 pub(super) struct Directory {
-    logs: PathBuf,
-    /// Locked until it is closed.
-    _lock: File,
+    root: PathBuf,
+    /// Salt of the journal.
+    pub(super) salt: Salt,
+    _lock: LockGuard,
 }
 
 impl Directory {
@@ -55,95 +63,106 @@ impl Directory {
     ///
     /// # Errors
     /// When it holds something else, another server uses it, or its format is unknown.
-    pub(super) fn open(root: &Path) -> Result<Directory, StorageError> {
-        durable::create_dirs(root)?;
+    pub(super) fn open(disk: &Arc<dyn Disk>, root: &Path) -> Result<Directory, StorageError> {
+        let disk = &**disk;
+        durable::create_dirs(disk, root)?;
         let marker = root.join(MARKER);
         // Looked at before anything is written: a foreign directory stays as it is.
-        let is_ours = check_marker(root, &marker)?;
-        let lock = lock(root)?;
-        if !is_ours {
-            durable::create_dir(&root.join(LOGS))?;
-            durable::replace(&marker, &sealed::seal(MARKER_MAGIC, FORMAT, &[]))?;
-        }
-        let directory = Directory { logs: root.join(LOGS), _lock: lock };
-        directory.sweep()?;
+        let salt = load_marker(disk, root, &marker)?;
+        let lock = lock(disk, root)?;
+        let salt = match salt {
+            Some(salt) => salt,
+            None => {
+                let salt = Salt::random()?;
+                create_marker(disk, root, &marker, salt)?;
+                salt
+            }
+        };
+        let directory = Directory { root: root.to_owned(), salt, _lock: lock };
+        directory.sweep(disk)?;
         Ok(directory)
+    }
+
+    pub(super) fn journal_dir(&self) -> PathBuf {
+        self.root.join(JOURNAL)
     }
 
     /// The directory of a log.
     pub(super) fn log_dir(&self, id: &LogId) -> PathBuf {
-        self.logs.join(dir_name(id))
+        self.root.join(LOGS).join(dir_name(id))
     }
 
-    /// The logs there are.
-    pub(super) fn list(&self) -> Result<Vec<LogId>, StorageError> {
-        let mut ids = Vec::new();
-        for dir in self.entries()? {
-            let manifest = dir.join(MANIFEST);
-            if manifest.try_exists().map_err(|error| StorageError::io("reading", &manifest, error))? {
-                ids.push(Manifest::load(&dir)?.0.id);
-            } else {
-                tracing::warn!(?dir, "not a log, left alone");
-            }
-        }
-        Ok(ids)
+    /// The directories of all logs.
+    pub(super) fn log_dirs(&self, disk: &dyn Disk) -> Result<Vec<PathBuf>, StorageError> {
+        let logs = self.root.join(LOGS);
+        disk.list(&logs).map_err(|error| StorageError::io("reading", logs, error))
     }
 
     /// Removes what was being made or removed when the last server ended.
-    fn sweep(&self) -> Result<(), StorageError> {
-        for path in self.entries()? {
+    fn sweep(&self, disk: &dyn Disk) -> Result<(), StorageError> {
+        for path in self.log_dirs(disk)? {
             let name = path.to_string_lossy();
             if name.ends_with(NEW_SUFFIX) || name.ends_with(DELETED_SUFFIX) {
-                fs::remove_dir_all(&path).map_err(|error| StorageError::io("removing", &path, error))?;
+                disk.remove_dir_all(&path).map_err(|error| StorageError::io("removing", &path, error))?;
             }
         }
         Ok(())
     }
-
-    fn entries(&self) -> Result<Vec<PathBuf>, StorageError> {
-        let read = |error| StorageError::io("reading", &self.logs, error);
-        let entries = fs::read_dir(&self.logs).map_err(read)?;
-        entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>().map_err(read)
-    }
 }
 
-/// Whether `root` is a data directory already; if not, it must be empty.
-fn check_marker(root: &Path, marker: &Path) -> Result<bool, StorageError> {
-    match fs::read(marker) {
-        Ok(file) => sealed::unseal(marker, file.into(), MARKER_MAGIC, FORMAT).map(|_| true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let read = |error| StorageError::io("reading", root, error);
-            let ours = [LOCK, LOGS, "minikafka.new"];
-            for entry in fs::read_dir(root).map_err(read)? {
-                let name = entry.map_err(read)?.file_name();
-                // A crash before the marker was there leaves only these.
-                if !ours.iter().any(|ours| name == *ours) {
-                    return Err(StorageError::Foreign(root.to_owned(), MARKER));
-                }
-            }
-            Ok(false)
+/// The salt that the marker of a data directory names. `None` when there is no marker; then the directory
+/// must be empty.
+fn load_marker(disk: &dyn Disk, root: &Path, marker: &Path) -> Result<Option<Salt>, StorageError> {
+    if let Some(file) = durable::read_file(disk, marker)? {
+        let second = file.slice(MARKER_COPY.min(file.len())..);
+        let salt = parse_marker(marker, file).or_else(|first| {
+            let salt = parse_marker(marker, second).map_err(|_| first)?;
+            tracing::error!(?marker, "half of this file is damaged, the other half serves");
+            Ok(salt)
+        });
+        return salt.map(Some);
+    }
+    let ours = [LOCK, LOGS, JOURNAL, "minikafka.new"].map(|name| root.join(name));
+    let found = disk.list(root).map_err(|error| StorageError::io("reading", root, error))?;
+    // A crash before the marker was there leaves only these, with nothing in them.
+    if !found.iter().all(|path| ours.contains(path)) {
+        return Err(StorageError::Foreign(root.to_owned(), MARKER));
+    }
+    for dir in [LOGS, JOURNAL].map(|name| root.join(name)) {
+        if disk.is_dir(&dir) && !disk.list(&dir).is_ok_and(|held| held.is_empty()) {
+            return Err(StorageError::damaged(marker, 0, "the file is missing although there are logs"));
         }
-        Err(error) => Err(StorageError::io("reading", marker, error)),
     }
+    Ok(None)
 }
 
-fn lock(root: &Path) -> Result<File, StorageError> {
+fn parse_marker(marker: &Path, file: Bytes) -> Result<Salt, StorageError> {
+    let body = sealed::unseal(marker, file, MARKER_MAGIC, FORMAT)?;
+    let salt =
+        body[..].try_into().map_err(|_| StorageError::damaged(marker, 0, "its body has another length"))?;
+    Ok(Salt(salt))
+}
+
+/// The marker comes last: it says that the directory is whole.
+fn create_marker(disk: &dyn Disk, root: &Path, marker: &Path, salt: Salt) -> Result<(), StorageError> {
+    durable::create_dir(disk, &root.join(LOGS))?;
+    durable::create_dir(disk, &root.join(JOURNAL))?;
+    let envelope = sealed::seal(MARKER_MAGIC, FORMAT, &salt.0);
+    let mut content = envelope.clone();
+    content.resize(MARKER_COPY, 0);
+    content.extend(envelope);
+    durable::replace(disk, marker, &content)
+}
+
+fn lock(disk: &dyn Disk, root: &Path) -> Result<LockGuard, StorageError> {
     let path = root.join(LOCK);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|error| StorageError::io("opening", &path, error))?;
     let started = Instant::now();
     loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
-                std::thread::sleep(LOCK_PAUSE);
-            }
-            Err(TryLockError::WouldBlock) => return Err(StorageError::Locked(root.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(StorageError::io("locking", path, error)),
+        match disk.lock(&path) {
+            Ok(Some(guard)) => return Ok(guard),
+            Ok(None) if started.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_PAUSE),
+            Ok(None) => return Err(StorageError::Locked(root.to_owned())),
+            Err(error) => return Err(durable::io_or_full("locking", &path, error)),
         }
     }
 }

@@ -4,11 +4,13 @@
 //! it. So whoever creates, renames or removes a file syncs the parent before saying so.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    io::{self, IoSlice},
     path::{Path, PathBuf},
 };
 
+use bytes::{Bytes, BytesMut};
+
+use super::disk::{Disk, DiskFile, OpenMode};
 use crate::StorageError;
 
 /// Suffix of a file or directory that is still being made.
@@ -17,69 +19,137 @@ pub(super) const NEW_SUFFIX: &str = ".new";
 pub(super) const DELETED_SUFFIX: &str = ".deleted";
 
 /// Makes the names in a directory durable.
-pub(super) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| StorageError::io("syncing", dir, error))
+pub(super) fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+    disk.sync_dir(dir).map_err(|error| StorageError::io("syncing", dir, error))
 }
 
 /// Makes the bytes and the length of a file durable.
-pub(super) fn sync_data(file: &File, path: &Path) -> Result<(), StorageError> {
-    file.sync_data().map_err(|error| StorageError::io("syncing", path, error))
+pub(super) fn sync(file: &dyn DiskFile, path: &Path) -> Result<(), StorageError> {
+    file.sync().map_err(|error| StorageError::io("syncing", path, error))
 }
 
 /// Replaces a small file as a whole: whatever happens, the old or the new content is there, never a mix.
-pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), StorageError> {
+pub(super) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<(), StorageError> {
     let aside = with_suffix(path, NEW_SUFFIX);
     let write = || -> io::Result<()> {
-        let mut file = File::create(&aside)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&aside, path)
+        let file = disk.open(&aside, OpenMode::Create)?;
+        write_all_at(&*file, &mut [IoSlice::new(content)], 0)?;
+        file.sync()?;
+        disk.rename(&aside, path)
     };
     write().map_err(|error| io_or_full("writing", path, error))?;
-    sync_dir(parent(path))
+    sync_dir(disk, parent(path))
+}
+
+/// As [`replace`], for a file that is only a cache: after a crash it may be gone, old, new or cut short.
+pub(super) fn replace_cache(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    let aside = with_suffix(path, NEW_SUFFIX);
+    let file = disk.open(&aside, OpenMode::Create)?;
+    write_all_at(&*file, &mut [IoSlice::new(content)], 0)?;
+    disk.rename(&aside, path)
 }
 
 /// Creates a directory and makes it durable; it may exist.
-pub(super) fn create_dir(dir: &Path) -> Result<(), StorageError> {
-    match fs::create_dir(dir) {
-        Ok(()) => sync_dir(parent(dir)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
-        Err(error) => Err(io_or_full("creating", dir, error)),
+pub(super) fn create_dir(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+    match disk.create_dir(dir) {
+        Ok(()) => {}
+        // Whoever created it may not have come as far as the sync.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && disk.is_dir(dir) => {}
+        Err(error) => return Err(io_or_full("creating", dir, error)),
     }
+    sync_dir(disk, parent(dir))
 }
 
 /// Creates a directory and those above it, durably.
-pub(super) fn create_dirs(dir: &Path) -> Result<(), StorageError> {
-    let missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+pub(super) fn create_dirs(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+    let missing = |dir: &&Path| !dir.as_os_str().is_empty() && !disk.is_dir(dir);
     let missing: Vec<&Path> = dir.ancestors().take_while(missing).collect();
-    missing.into_iter().rev().try_for_each(create_dir)
+    missing.into_iter().rev().try_for_each(|dir| create_dir(disk, dir))
 }
 
 /// Gives a directory that was made aside its name, durably.
-pub(super) fn publish_dir(aside: &Path, dir: &Path) -> Result<(), StorageError> {
-    sync_dir(aside)?;
-    fs::rename(aside, dir).map_err(|error| StorageError::io("renaming", aside, error))?;
-    sync_dir(parent(dir))
+pub(super) fn publish_dir(disk: &dyn Disk, aside: &Path, dir: &Path) -> Result<(), StorageError> {
+    sync_dir(disk, aside)?;
+    disk.rename(aside, dir).map_err(|error| StorageError::io("renaming", aside, error))?;
+    sync_dir(disk, parent(dir))
 }
 
 /// Removes a directory with all that is in it. The removal is durable before the first file goes, so that a
 /// crash never leaves half a directory under its name.
-pub(super) fn remove_dir(dir: &Path) -> Result<(), StorageError> {
+pub(super) fn remove_dir(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
     let doomed = with_suffix(dir, DELETED_SUFFIX);
-    match fs::rename(dir, &doomed) {
-        Ok(()) => sync_dir(parent(dir))?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+    match disk.rename(dir, &doomed) {
+        Ok(()) => {}
+        // An earlier try may have failed between the rename and the sync.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(StorageError::io("renaming", dir, error)),
     }
-    fs::remove_dir_all(&doomed).map_err(|error| StorageError::io("removing", doomed, error))
+    sync_dir(disk, parent(dir))?;
+    match disk.remove_dir_all(&doomed) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StorageError::io("removing", doomed, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Removes a file; it may be gone already.
-pub(super) fn remove_file(path: &Path) -> Result<(), StorageError> {
-    match fs::remove_file(path) {
+pub(super) fn remove_file(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
+    match disk.remove_file(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(StorageError::io("removing", path, error)),
+    }
+}
+
+/// Writes all slices, one behind the other, from a position on.
+pub(super) fn write_all_at(
+    file: &dyn DiskFile,
+    mut slices: &mut [IoSlice<'_>],
+    position: u64,
+) -> io::Result<u64> {
+    let mut done = 0;
+    // Skips empty slices at the front, which would look like an end.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match file.write_at(slices, position + done)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => {
+                done += written as u64;
+                IoSlice::advance_slices(&mut slices, written);
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// Fills `bytes` from a position on.
+pub(super) fn read_exact_at(file: &dyn DiskFile, mut bytes: &mut [u8], position: u64) -> io::Result<()> {
+    let mut from = position;
+    while !bytes.is_empty() {
+        match file.read_at(bytes, from)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                from += read as u64;
+                bytes = &mut bytes[read..];
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The content of a small file; `None` when it is not there.
+pub(super) fn read_file(disk: &dyn Disk, path: &Path) -> Result<Option<Bytes>, StorageError> {
+    let read = || -> io::Result<Bytes> {
+        let file = disk.open(path, OpenMode::Existing)?;
+        let mut content = BytesMut::zeroed(file.len()? as usize);
+        read_exact_at(&*file, &mut content, 0)?;
+        Ok(content.freeze())
+    };
+    match read() {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_or_full("reading", path, error)),
     }
 }
 

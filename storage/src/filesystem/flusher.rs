@@ -1,23 +1,38 @@
-//! The flusher: one thread that writes and syncs for all logs.
+//! The flusher: the one thread that makes appends of all logs durable, round by round.
 //!
 //! One thread, not a pool: while it syncs, everything else queues up, and the next round takes all of it at
 //! once. The sync's own duration forms the group; nobody waits on a timer.
+//!
+//! A round makes durable what it took in one of two ways, log by log:
+//!
+//! - *to the journal*: all small parts together, with one sync, however many logs there are;
+//! - *straight to its segment*: a part of many bytes, which costs a sync of its own and no second write.
+//!
+//! A part that would have to wait for its segment (it is full, or the writer is busy with it) goes to the
+//! journal, however large. With a policy other than [`SyncPolicy::Always`] everything goes to segments, and a
+//! timer syncs them.
 
 use std::{
     collections::{HashMap, VecDeque},
-    fs::File,
     io,
-    path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use super::{Shared, SyncPolicy, durable, handles::SegmentKey, log::FileLog, state::Due};
+use super::{
+    Shared, SyncPolicy, durable,
+    handles::SegmentKey,
+    journal::{Journal, Part, Written},
+    log::FileLog,
+    space::Headroom,
+    state::Taken,
+    write::{Rolling, Unsynced, WriteError},
+};
 use crate::{Index, StorageError, run::Next};
 
-/// Logs that one round writes before it syncs: bounds the files that are open at once.
-const ROUND_LOGS_MAX: usize = 256;
+/// Logs that one round takes: bounds the files that are open at once.
+const ROUND_LOGS_MAX: usize = 1024;
 /// Files with unsynced bytes that may be open between two timed syncs.
 const UNSYNCED_FILES_MAX: usize = 256;
 
@@ -77,123 +92,266 @@ impl FlushQueue {
     }
 }
 
-/// What a round wrote to one log and has not synced.
-pub(super) struct Written {
-    pub(super) log: Arc<FileLog>,
-    pub(super) key: SegmentKey,
-    pub(super) file: Arc<File>,
-    pub(super) path: PathBuf,
-    /// What follows the written entries.
-    pub(super) upto: Next,
-    pub(super) bytes: u64,
+/// A part that was written to its segment.
+struct Direct {
+    log: Arc<FileLog>,
+    taken: Taken,
+    /// `None` when nothing had to be written.
+    file: Option<Unsynced>,
+}
+
+/// What waits for a timed sync.
+struct Lagging {
+    log: Arc<FileLog>,
+    file: Unsynced,
+    upto: Next,
 }
 
 /// The thread's own things.
 pub(super) struct Flusher {
     shared: Arc<Shared>,
+    journal: Journal,
+    headroom: Headroom,
     /// With a policy other than `Always`: what waits for the timer.
-    unsynced: HashMap<SegmentKey, Written>,
+    lagging: HashMap<SegmentKey, Lagging>,
     synced_at: Instant,
     recent: Recent,
 }
 
 impl Flusher {
-    pub(super) fn spawn(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    pub(super) fn spawn(
+        shared: Arc<Shared>,
+        journal: Journal,
+        headroom: Headroom,
+    ) -> io::Result<JoinHandle<()>> {
         let recent = Recent { bytes_max: shared.options.tail_bytes, bytes: 0, written: VecDeque::new() };
-        let flusher = Flusher { shared, unsynced: HashMap::new(), synced_at: Instant::now(), recent };
+        let synced_at = Instant::now();
+        let flusher = Flusher { shared, journal, headroom, lagging: HashMap::new(), synced_at, recent };
         std::thread::Builder::new().name("flusher".to_owned()).spawn(move || flusher.run())
     }
 
     fn run(mut self) {
-        while let Some(logs) = self.shared.queue.take(self.deadline()) {
-            let written: Vec<Written> = logs.into_iter().filter_map(|log| log.write_pending()).collect();
-            match self.shared.options.sync {
-                SyncPolicy::Always => written.into_iter().for_each(|written| self.sync(written)),
-                SyncPolicy::Every(_) | SyncPolicy::Never => self.complete_unsynced(written),
-            }
+        let shared = self.shared.clone();
+        while let Some(logs) = shared.queue.take(self.deadline()) {
+            let round = shared.lock_rounds();
+            self.round(logs);
+            drop(round);
             if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
-                self.sync_all();
+                self.sync_lagging();
             }
         }
-        self.sync_all();
+        self.sync_lagging();
+    }
+
+    /// Takes what all these logs have and makes it durable.
+    fn round(&mut self, logs: Vec<Arc<FileLog>>) {
+        let mut parts: Vec<Part> = logs
+            .into_iter()
+            .map(|log| {
+                let taken = log.state().take();
+                Part { log, taken }
+            })
+            .collect();
+        let bytes = parts.iter().map(|part| part.taken.bytes).sum();
+        if let Err(full) = self.headroom.take(&*self.shared.disk, bytes) {
+            parts.retain(|part| part.taken.bytes == 0 || part.refuse(&full));
+        }
+        match self.shared.options.sync {
+            SyncPolicy::Always => self.make_durable(parts),
+            SyncPolicy::Every(_) | SyncPolicy::Never => self.write_only(parts),
+        }
+    }
+
+    /// With [`SyncPolicy::Always`]: writes, syncs, completes.
+    fn make_durable(&mut self, parts: Vec<Part>) {
+        let mut direct = Vec::new();
+        let mut journaled = Vec::new();
+        let may_journal = self.journal.is_usable() && !self.shared.writer.is_overloaded();
+        let direct_bytes = if may_journal { self.shared.options.direct_bytes } else { 0 };
+        for part in parts {
+            if part.taken.bytes > 0 && part.taken.bytes < direct_bytes {
+                journaled.push(part);
+                continue;
+            }
+            let rolling = if may_journal { Rolling::Not } else { Rolling::Allowed };
+            match part.write(rolling) {
+                Some(Ok(written)) => direct.push(written),
+                Some(Err(())) => {}
+                None => journaled.push(part),
+            }
+        }
+        self.write_journal(&mut journaled, &mut direct);
+        self.sync_journal(&journaled);
+        for part in direct {
+            self.sync_direct(part);
+        }
+    }
+
+    /// Writes to the journal. Parts that find no place there go to their segments.
+    fn write_journal(&mut self, parts: &mut Vec<Part>, direct: &mut Vec<Direct>) {
+        if parts.is_empty() {
+            return;
+        }
+        let (done, error) = match self.journal.write(parts) {
+            Written::All => return,
+            Written::UpTo(done) => (done, None),
+            Written::Failed(done, error) => (done, Some(error)),
+        };
+        let rest = parts.split_off(done);
+        match error {
+            None => direct.extend(rest.iter().filter_map(|part| part.write(Rolling::Allowed)?.ok())),
+            Some(full @ StorageError::Full(_)) => rest.iter().for_each(|part| _ = part.refuse(&full)),
+            Some(error) => {
+                parts.drain(..).chain(rest).for_each(|part| part.log.poison(&error));
+            }
+        }
+    }
+
+    fn sync_direct(&mut self, part: Direct) {
+        let Direct { log, taken, file } = part;
+        let is_written = file.is_some();
+        if let Some(Unsynced { file, path, .. }) = file
+            && let Err(error) = durable::sync(&*file, &path)
+        {
+            log.poison(&error);
+            return;
+        }
+        let (due, is_due) = {
+            let mut state = log.state();
+            if is_written {
+                state.synced(taken.upto);
+            }
+            let is_due = !state.behind && state.is_index_due();
+            state.behind |= is_due;
+            (state.complete(taken.upto.index), is_due)
+        };
+        due.succeed();
+        if is_due {
+            self.shared.writer.push_urgent(Some(log.clone()));
+        }
+        self.recent.push(&log, taken.upto.index, taken.bytes);
+    }
+
+    fn sync_journal(&mut self, parts: &[Part]) {
+        if parts.is_empty() {
+            return;
+        }
+        if let Err(error) = self.journal.sync(parts) {
+            parts.iter().for_each(|part| part.log.poison(&error));
+            return;
+        }
+        let mut behind = Vec::new();
+        let mut bytes = 0;
+        for Part { log, taken } in parts {
+            let due = {
+                let mut state = log.state();
+                bytes += state.journaled(taken);
+                if !std::mem::replace(&mut state.behind, true) {
+                    behind.push(log.clone());
+                }
+                state.complete(taken.upto.index)
+            };
+            due.succeed();
+            self.recent.push(log, taken.upto.index, taken.bytes);
+        }
+        self.shared.writer.push_behind(behind.into_iter(), bytes);
+        // A segment that had no room for what was too large for the journal is to be followed by another.
+        if parts.iter().any(|part| part.taken.bytes >= self.shared.options.direct_bytes) {
+            self.shared.writer.push_urgent(None);
+        }
+    }
+
+    /// With the other policies: writes and completes; the timer syncs.
+    fn write_only(&mut self, parts: Vec<Part>) {
+        for part in parts {
+            let Some(Ok(Direct { log, taken, file })) = part.write(Rolling::Allowed) else { continue };
+            let (due, is_due) = {
+                let mut state = log.state();
+                let is_due = !state.behind && state.is_index_due();
+                state.behind |= is_due;
+                (state.complete(taken.upto.index), is_due)
+            };
+            due.succeed();
+            if is_due {
+                self.shared.writer.push_urgent(Some(log.clone()));
+            }
+            self.recent.push(&log, taken.upto.index, taken.bytes);
+            if self.lagging.is_empty() {
+                self.synced_at = Instant::now();
+            }
+            if let Some(file) = file
+                && self.shared.options.sync != SyncPolicy::Never
+            {
+                self.lagging.insert(file.key, Lagging { log, file, upto: taken.upto });
+            }
+        }
+        if self.lagging.len() > UNSYNCED_FILES_MAX {
+            self.sync_lagging();
+        }
     }
 
     /// When the timed sync is due, if there is anything to sync.
     fn deadline(&self) -> Option<Instant> {
         match self.shared.options.sync {
             // An interval beyond all time means never.
-            SyncPolicy::Every(interval) if !self.unsynced.is_empty() => self.synced_at.checked_add(interval),
+            SyncPolicy::Every(interval) if !self.lagging.is_empty() => self.synced_at.checked_add(interval),
             _ => None,
         }
     }
 
-    fn sync(&mut self, written: Written) {
-        let Written { log, file, path, upto, bytes, .. } = written;
-        let outcome = durable::sync_data(&file, &path);
-        log.synced(upto, outcome);
-        self.recent.push(&log, upto.index, bytes);
-    }
-
-    fn complete_unsynced(&mut self, written: Vec<Written>) {
-        for written in written {
-            written.log.written(written.upto);
-            self.recent.push(&written.log, written.upto.index, written.bytes);
-            if self.unsynced.is_empty() {
-                self.synced_at = Instant::now();
-            }
-            if self.shared.options.sync != SyncPolicy::Never {
-                self.unsynced.insert(written.key, written);
-            }
-        }
-        if self.unsynced.len() > UNSYNCED_FILES_MAX {
-            self.sync_all();
-        }
-    }
-
-    fn sync_all(&mut self) {
+    fn sync_lagging(&mut self) {
         self.synced_at = Instant::now();
-        for (_, Written { log, file, path, upto, .. }) in std::mem::take(&mut self.unsynced) {
-            log.synced(upto, durable::sync_data(&file, &path));
+        for (_, Lagging { log, file, upto }) in std::mem::take(&mut self.lagging) {
+            match durable::sync(&*file.file, &file.path) {
+                Ok(()) => log.state().synced(upto),
+                Err(error) => log.poison(&error),
+            }
         }
     }
 }
 
-impl FileLog {
-    /// A sync of everything before `upto` has ended: completes, or fails for good.
-    fn synced(&self, upto: Next, outcome: Result<(), StorageError>) {
-        match outcome {
-            Ok(()) => {
-                let mut state = self.state();
-                state.synced(upto);
-                let durable = state.durable.index;
-                let due = state.complete(durable);
-                drop(state);
-                due.succeed();
+impl Part {
+    /// Writes it to its segment. `None` when that would have to wait and need not; an error when it was
+    /// answered already.
+    fn write(&self, rolling: Rolling) -> Option<Result<Direct, ()>> {
+        let direct = |file| Direct { log: self.log.clone(), taken: self.taken, file };
+        if self.taken.bytes == 0 {
+            return Some(Ok(direct(None)));
+        }
+        let files = match rolling {
+            Rolling::Allowed => self.log.lock_files(),
+            Rolling::Not => self.log.try_lock_files()?,
+        };
+        let written = self.log.write_out(&files, self.taken.upto, rolling);
+        drop(files);
+        match written {
+            Ok(file) if self.log.state().written.index >= self.taken.upto.index => Some(Ok(direct(file))),
+            // A part of it is in the segment, unsynced; the journal takes all of it.
+            Ok(_) => None,
+            Err(WriteError::Refused(error)) => {
+                self.refuse(&error);
+                Some(Err(()))
             }
-            Err(error) => self.poison(&error),
+            Err(WriteError::Failed(error)) => {
+                self.log.poison(&error);
+                Some(Err(()))
+            }
         }
     }
 
-    /// Everything before `upto` is written, which is all that the policy asks for.
-    fn written(&self, upto: Next) {
-        let due = self.state().complete(upto.index);
-        due.succeed();
-    }
-
-    /// Takes no more appends until it is opened again: after a failed write or sync nobody knows what the
-    /// disk holds.
-    pub(super) fn poison(&self, error: &StorageError) {
-        tracing::error!(log = ?self.dir, %error, "log takes no more appends until the server is started again");
-        let due = {
-            let mut state = self.state();
-            state.closed.get_or_insert(StorageError::Poisoned(error.to_string()));
-            match self.shared.options.sync {
-                SyncPolicy::Always => state.unwrite(),
-                // Completed already, and readable from the system's cache as long as it lasts.
-                SyncPolicy::Every(_) | SyncPolicy::Never => state.unappend(Vec::new()),
+    /// Takes the part back: nothing of it is kept. Says that it is not to be written.
+    fn refuse(&self, why: &StorageError) -> bool {
+        let files = self.log.lock_files();
+        let floor = self.log.floor(&self.log.state());
+        // A part of it may be in a segment already.
+        match self.log.cut_back(&files, floor) {
+            Ok(()) => {
+                let due = self.log.state().roll_back(floor);
+                due.fail(why);
             }
-        };
-        Due::fail(due, error);
+            Err(error) => self.log.poison(&error),
+        }
+        false
     }
 }
 
@@ -216,7 +374,7 @@ impl Recent {
             let Some((log, index, bytes)) = self.written.pop_front() else { return };
             self.bytes -= bytes;
             if let Some(log) = log.upgrade() {
-                log.state().shrink_tail(index);
+                log.state().release(index);
             }
         }
     }

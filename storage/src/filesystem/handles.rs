@@ -4,11 +4,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
     io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use super::disk::{Disk, DiskFile, OpenMode};
 
 /// Names a segment for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,13 +19,14 @@ pub(super) struct SegmentKey(u64);
 /// until its last user lets go of it.
 #[derive(Debug)]
 pub(super) struct Handles {
+    disk: Arc<dyn Disk>,
     open_max: usize,
     open: Mutex<Open>,
 }
 
 #[derive(Debug, Default)]
 struct Open {
-    files: HashMap<SegmentKey, (Arc<File>, u64)>,
+    files: HashMap<SegmentKey, (Arc<dyn DiskFile>, u64)>,
     /// Segments that are there. A reader may open a file just before it is removed: it is not kept then, or
     /// its space would not come back.
     live: HashSet<SegmentKey>,
@@ -35,8 +37,8 @@ struct Open {
 }
 
 impl Handles {
-    pub(super) fn new(open_max: usize) -> Handles {
-        Handles { open_max: open_max.max(1), open: Mutex::default() }
+    pub(super) fn new(disk: Arc<dyn Disk>, open_max: usize) -> Handles {
+        Handles { disk, open_max: open_max.max(1), open: Mutex::default() }
     }
 
     /// A name for another segment.
@@ -49,17 +51,17 @@ impl Handles {
     }
 
     /// The file of a segment, opened if it is not.
-    pub(super) fn get(&self, key: SegmentKey, path: &Path) -> io::Result<Arc<File>> {
+    pub(super) fn get(&self, key: SegmentKey, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         if let Some(file) = self.lock().touch(key) {
             return Ok(file);
         }
         // Opened without the lock: a slow directory is not to hold up the others.
-        let file = Arc::new(File::options().read(true).write(true).open(path)?);
+        let file = self.disk.open(path, OpenMode::Existing)?;
         self.insert(key, file.clone());
         Ok(file)
     }
 
-    pub(super) fn insert(&self, key: SegmentKey, file: Arc<File>) {
+    pub(super) fn insert(&self, key: SegmentKey, file: Arc<dyn DiskFile>) {
         let mut open = self.lock();
         if !open.live.contains(&key) {
             return;
@@ -87,7 +89,7 @@ impl Handles {
 }
 
 impl Open {
-    fn touch(&mut self, key: SegmentKey) -> Option<Arc<File>> {
+    fn touch(&mut self, key: SegmentKey) -> Option<Arc<dyn DiskFile>> {
         self.uses += 1;
         let used = self.uses;
         self.files.get_mut(&key).map(|(file, last)| {
@@ -100,13 +102,14 @@ impl Open {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filesystem::disk::SystemDisk;
 
     #[test]
     fn the_least_recently_used_file_goes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        File::create(&path).unwrap();
-        let handles = Handles::new(2);
+        std::fs::File::create(&path).unwrap();
+        let handles = Handles::new(Arc::new(SystemDisk), 2);
         let keys = [handles.register(), handles.register(), handles.register()];
         let first = handles.get(keys[0], &path).unwrap();
         handles.get(keys[1], &path).unwrap();

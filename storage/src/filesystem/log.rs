@@ -4,40 +4,60 @@ use std::{
     fmt,
     ops::Range,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
 };
 
 use minikafka_record::{Offset, RecordBatch};
 
-use super::{Shared, durable, manifest::Sequence, recovery, segment::Segment, state::State};
-use crate::{Bounds, Completion, Entry, Index, Log, LogId, Place, Removed, Seek, StorageError};
+use super::{
+    Shared, SyncPolicy, durable,
+    journal::LogKey,
+    manifest::Sequence,
+    read::Cursors,
+    segment::Segment,
+    state::{Due, State},
+    write::{Rolling, WriteError},
+};
+use crate::{Bounds, Completion, Entry, Index, Log, Place, Removed, Seek, StorageError, run::Next};
 
 /// A log in a directory of its own.
 ///
-/// Three locks, taken in this order, the last one never held over I/O:
-/// `files` by whoever changes segment files (flusher, truncate, reset, close), `manifest` by whoever replaces
-/// the manifest, `state` by everybody, briefly.
+/// Locks, taken in this order, the last one never held over I/O: the storage's `rounds` by the flusher and by
+/// whoever must not meet it; `files` by whoever changes segment files (flusher, writer, trim, truncate, reset,
+/// close), `manifest` by whoever writes the manifest, `state` by everybody, briefly.
 pub(super) struct FileLog {
+    pub(super) key: LogKey,
     pub(super) dir: PathBuf,
     pub(super) shared: Arc<Shared>,
+    pub(super) cursors: Cursors,
     files: Mutex<()>,
     manifest: Mutex<Sequence>,
     state: Mutex<State>,
     this: Weak<FileLog>,
 }
 
+/// Held by whoever changes segment files.
+pub(super) type Files<'a> = MutexGuard<'a, ()>;
+
 impl FileLog {
-    /// Opens the log in `dir`, creating it if it is not there.
-    pub(super) fn open(id: &LogId, dir: PathBuf, shared: Arc<Shared>) -> Result<Arc<FileLog>, StorageError> {
-        let (state, sequence) = recovery::open(id, &dir, &shared.handles)?;
-        Ok(Arc::new_cyclic(|this| FileLog {
+    /// The log in `dir`, as it was found there.
+    pub(super) fn new(
+        key: LogKey,
+        dir: PathBuf,
+        state: State,
+        sequence: Sequence,
+        shared: Arc<Shared>,
+    ) -> Arc<FileLog> {
+        Arc::new_cyclic(|this| FileLog {
+            key,
             dir,
             shared,
+            cursors: Cursors::default(),
             files: Mutex::new(()),
             manifest: Mutex::new(sequence),
             state: Mutex::new(state),
             this: this.clone(),
-        }))
+        })
     }
 
     /// No change of the state can panic half way, so a poisoned lock protects a whole state.
@@ -45,12 +65,25 @@ impl FileLog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn lock_files(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn lock_files(&self) -> Files<'_> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`lock_files`](FileLog::lock_files), if nobody has them.
+    pub(super) fn try_lock_files(&self) -> Option<Files<'_>> {
+        match self.files.try_lock() {
+            Ok(files) => Some(files),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     pub(super) fn lock_manifest(&self) -> MutexGuard<'_, Sequence> {
         self.manifest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn this(&self) -> Arc<FileLog> {
+        self.this.upgrade().expect("a log is owned by an Arc while it is called")
     }
 
     /// The log is removed: takes no more appends, and all that wait fail.
@@ -58,18 +91,45 @@ impl FileLog {
         let _files = self.lock_files();
         let mut state = self.state();
         state.closed = Some(why.clone());
-        let (appends, writes) = (state.unappend(Vec::new()), state.unwrite());
+        let floor = self.floor(&state);
+        let due = state.roll_back(floor);
+        self.shared.writer.wrote(std::mem::take(&mut state.behind_bytes));
         let segments: Vec<_> =
             state.segments.iter().chain(&state.doomed).map(|segment| segment.key).collect();
         drop(state);
-        segments.into_iter().for_each(|key| self.shared.handles.forget(key));
-        writes.fail(why);
-        appends.fail(why);
+        for key in segments {
+            self.shared.handles.forget(key);
+            self.shared.indexes.forget(key);
+        }
+        due.fail(why);
+    }
+
+    /// What has completed: what comes behind it may be taken back.
+    pub(super) fn floor(&self, state: &State) -> Next {
+        match self.shared.options.sync {
+            SyncPolicy::Always => state.durable,
+            SyncPolicy::Every(_) | SyncPolicy::Never => state.written,
+        }
+    }
+
+    /// Takes no more appends until it is opened again: after a failed write or sync nobody knows what the
+    /// disk holds. What has completed stays readable.
+    pub(super) fn poison(&self, error: &StorageError) {
+        tracing::error!(log = ?self.dir, %error, "log takes no more appends until the server is started again");
+        let due = {
+            let mut state = self.state();
+            state.closed.get_or_insert(StorageError::Poisoned(error.to_string()));
+            let floor = self.floor(&state);
+            // What is only in the journal stays there, and in memory.
+            self.shared.writer.wrote(std::mem::take(&mut state.behind_bytes));
+            state.roll_back(floor)
+        };
+        Due::fail(due, error);
     }
 
     /// There is no flusher any more: takes no more appends, and those that nobody has begun to write fail.
     /// What is written may still complete.
-    fn refuse_pending(&self, why: &StorageError) {
+    pub(super) fn refuse_pending(&self, why: &StorageError) {
         let due = {
             let mut state = self.state();
             state.closed.get_or_insert_with(|| why.clone());
@@ -78,30 +138,64 @@ impl FileLog {
         due.fail(why);
     }
 
-    /// Makes everything that is written durable, whatever the policy.
+    /// Writes everything that has completed to segments and syncs them.
     pub(super) fn sync(&self) -> Result<(), StorageError> {
-        let files = self.lock_files();
-        self.sync_written(&files)
+        self.settle(&self.lock_files())
     }
 
     /// As [`sync`](FileLog::sync), for those who hold the lock.
-    pub(super) fn sync_written(&self, _files: &MutexGuard<'_, ()>) -> Result<(), StorageError> {
-        let (active, upto) = {
+    pub(super) fn settle(&self, files: &Files<'_>) -> Result<(), StorageError> {
+        let floor = {
             let state = self.state();
-            if state.durable.index == state.written.index {
+            state.check_writable()?;
+            self.floor(&state)
+        };
+        self.write_out(files, floor, Rolling::Allowed).map_err(|error| match error {
+            WriteError::Refused(error) => error,
+            WriteError::Failed(error) => {
+                self.poison(&error);
+                error
+            }
+        })?;
+        let (last, upto) = {
+            let state = self.state();
+            if state.synced.index >= state.written.index {
                 return Ok(());
             }
-            let open = |segment: &Segment| Ok((segment.file(&self.shared.handles)?, segment.path.clone()));
+            let open = |segment: &Segment| Ok((segment.file(&self.shared)?, segment.path.clone()));
             (state.segments.last().map(open).transpose()?, state.written)
         };
-        if let Some((file, path)) = active {
-            durable::sync_data(&file, &path).inspect_err(|error| self.poison(error))?;
+        if let Some((file, path)) = last {
+            durable::sync(&*file, &path).inspect_err(|error| self.poison(error))?;
         }
         self.state().synced(upto);
         Ok(())
     }
 
-    /// After the flusher has ended: takes no more appends, makes everything durable and marks a clean stop.
+    /// Stores the index of the last segment, if that has grown enough and all of it is durable: a checkpoint.
+    pub(super) fn store_due_index(&self, _files: &Files<'_>) {
+        let due = {
+            let mut state = self.state();
+            let is_durable = state.synced.index >= state.written.index;
+            state.segments.last_mut().filter(|_| is_durable).and_then(|last| {
+                let (header, path) = (last.header, last.index_path());
+                Some((last.due_index()?.encode(&header), path))
+            })
+        };
+        if let Some((content, path)) = due {
+            self.store_index(&path, &content);
+        }
+    }
+
+    /// Stores an index. A cache: without it the next opening reads more of the segment.
+    pub(super) fn store_index(&self, path: &std::path::Path, content: &[u8]) {
+        if let Err(error) = durable::replace_cache(&*self.shared.disk, path, content) {
+            tracing::debug!(?path, %error, "index not stored, the next opening reads the segment instead");
+        }
+    }
+
+    /// After flusher and writer have ended: takes no more appends, makes everything durable and marks a clean
+    /// stop.
     pub(super) fn close_clean(&self) -> Result<(), StorageError> {
         {
             let mut state = self.state();
@@ -124,14 +218,13 @@ impl FileLog {
         let mut sequence = self.lock_manifest();
         let (manifest, index) = {
             let state = self.state();
-            let last = state.segments.last();
-            (state.manifest(), last.map(|last| (last.index.clone(), last.index_path(), last.header)))
+            let encode = |last: &Segment| Some((last.index()?.encode(&last.header), last.index_path()));
+            (state.manifest(), state.segments.last().and_then(encode))
         };
-        if let Some((index, path, header)) = index {
-            // A cache: without it the next opening reads the segment.
-            let _ = index.store(&path, &header);
+        if let Some((content, path)) = index {
+            self.store_index(&path, &content);
         }
-        match manifest.store(&self.dir, &mut sequence) {
+        match manifest.store(&*self.shared.disk, &self.dir, &mut sequence) {
             // Everything is durable; only the mark that says so is not there.
             Err(StorageError::Full(what)) => {
                 tracing::warn!(dir = ?self.dir, what, "clean stop not marked");
@@ -152,8 +245,7 @@ impl Log for FileLog {
         };
         match outcome {
             Ok(()) if first => {
-                let this = self.this.upgrade().expect("a log is owned by an Arc while it is called");
-                if let Err(log) = self.shared.queue.push(this) {
+                if let Err(log) = self.shared.queue.push(self.this()) {
                     log.refuse_pending(&StorageError::Closed);
                 }
             }

@@ -2,7 +2,8 @@
 //!
 //! The file has two slots of 4 KiB, written in turn and in place: a torn write spoils one of them, and the
 //! other is still there. In place, because that needs no new block: eviction must work on a full disk. It
-//! takes one sync instead of the two of a rename. The slot with the larger sequence counts.
+//! takes one sync instead of the two of a rename. The slot with the larger sequence counts. What must not be
+//! undone by the loss of a slot, a truncation or a reset, is written to both.
 //!
 //! A slot is an [envelope](super::sealed), magic `MKLM`, with this body, and zeros behind it; all integers
 //! are big-endian:
@@ -18,24 +19,30 @@
 //! | u64 | log start offset |
 //! | i64 | newest append time ever seen when this was written, or the least i64 |
 //! | u64 | durable offset when this was written |
+//! | u64 | index that followed it |
+//! | u64 | sequence of the first journal record that still speaks of this log |
+//! | 16 bytes | key of this log in the journal, random |
 //! | u32, bytes | topic name, UTF-8 |
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
-    os::unix::fs::FileExt,
+    io::{self, IoSlice},
     path::Path,
 };
 
 use bytes::{Buf, BufMut, Bytes};
 use minikafka_record::Offset;
 
-use super::{durable, sealed};
-use crate::{LogId, Millis, Removed, StorageError, TopicId};
+use super::{
+    disk::{Disk, OpenMode},
+    durable,
+    journal::LogKey,
+    sealed,
+};
+use crate::{Index, LogId, Millis, Removed, StorageError, TopicId, log_id::random_bytes};
 
 const MAGIC: [u8; 4] = *b"MKLM";
-const FORMAT: u32 = 1;
-const FIXED_LEN: usize = 8 + 16 + 4 + 8 * 6 + 4;
+const FORMAT: u32 = 2;
+const FIXED_LEN: usize = 8 + 16 + 4 + 8 * 8 + 16 + 4;
 const SLOT_LEN: usize = 4096;
 /// Longest topic name that fits into a slot.
 const NAME_LEN_MAX: usize = SLOT_LEN - FIXED_LEN - sealed::HEADER_LEN;
@@ -55,79 +62,101 @@ pub(super) struct Manifest {
     pub(super) removed: Removed,
     pub(super) start: Offset,
     pub(super) last_append_time: Option<Millis>,
+    /// Everything below was durable when this was written,
     pub(super) durable: Offset,
+    /// and this index followed.
+    pub(super) durable_index: Index,
+    /// Journal records before this one speak of what was truncated since.
+    pub(super) journal_from: u64,
+    /// How the journal calls this log, and no log before or after it.
+    pub(super) key: LogKey,
 }
 
 impl Manifest {
     /// The manifest of a new log.
-    pub(super) fn new(id: LogId) -> Manifest {
-        Manifest {
+    pub(super) fn new(id: LogId) -> Result<Manifest, StorageError> {
+        Ok(Manifest {
             id,
             generation: 0,
             removed: Removed::default(),
             start: Offset::ZERO,
             last_append_time: None,
             durable: Offset::ZERO,
-        }
+            durable_index: 0,
+            journal_from: 0,
+            key: LogKey(random_bytes()?),
+        })
     }
 
-    /// Reads the manifest of the log in `dir`, and how often it was written.
-    pub(super) fn load(dir: &Path) -> Result<(Manifest, Sequence), StorageError> {
+    /// Reads the manifest of the log in `dir`, and how often it was written; `None` when there is none.
+    pub(super) fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<(Manifest, Sequence)>, StorageError> {
         let path = dir.join(MANIFEST);
-        let file = Bytes::from(fs::read(&path).map_err(|error| StorageError::io("reading", &path, error))?);
+        let Some(file) = durable::read_file(disk, &path)? else { return Ok(None) };
         let slots = [file.slice(..file.len().min(SLOT_LEN)), file.slice(file.len().min(SLOT_LEN)..)];
         let [first, second] = slots.map(|slot| {
             let body = sealed::unseal(&path, slot, MAGIC, FORMAT)?;
-            Manifest::decode(body).ok_or_else(|| StorageError::Damaged {
-                path: path.clone(),
-                position: 0,
-                what: "its fields do not fit".to_owned(),
-            })
+            Manifest::decode(body).ok_or_else(|| StorageError::damaged(&path, 0, "its fields do not fit"))
         });
         match (first, second) {
-            (Ok(first), Ok(second)) if second.1.0 > first.1.0 => Ok(second),
-            (Ok(first), _) => Ok(first),
-            (Err(_), Ok(second)) => Ok(second),
+            (Ok(first), Ok(second)) if second.1.0 > first.1.0 => Ok(Some(second)),
+            (Ok(first), _) => Ok(Some(first)),
+            (Err(_), Ok(second)) => Ok(Some(second)),
             (Err(error), Err(_)) => Err(error),
         }
     }
 
     /// Creates the manifest of a new log in `dir`, with both slots; the file is durable on return, its name
     /// is not.
-    pub(super) fn create(&self, dir: &Path) -> Result<(), StorageError> {
+    pub(super) fn create(&self, disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
         let path = dir.join(MANIFEST);
         if self.id.topic.len() > NAME_LEN_MAX {
             let what = format!("a topic name has at most {NAME_LEN_MAX} bytes");
-            return Err(StorageError::io(
-                "creating",
-                path,
-                io::Error::new(io::ErrorKind::InvalidInput, what),
-            ));
+            let error = io::Error::new(io::ErrorKind::InvalidInput, what);
+            return Err(StorageError::io("creating", path, error));
         }
+        let mut slots = self.slot(Sequence(0));
+        slots.extend(self.slot(Sequence(1)));
         let write = || {
-            let mut file = File::create_new(&path)?;
-            file.write_all(&self.slot(Sequence(0)))?;
-            file.write_all(&[0; SLOT_LEN])?;
-            file.sync_all()
+            let file = disk.open(&path, OpenMode::Create)?;
+            durable::write_all_at(&*file, &mut [IoSlice::new(&slots)], 0)?;
+            file.sync()
         };
         write().map_err(|error| durable::io_or_full("creating", &path, error))
     }
 
     /// Writes the manifest of the log in `dir`; durable on return. After a failure the last one counts, and
     /// the same slot is written next.
-    pub(super) fn store(&self, dir: &Path, sequence: &mut Sequence) -> Result<(), StorageError> {
+    pub(super) fn store(
+        &self,
+        disk: &dyn Disk,
+        dir: &Path,
+        sequence: &mut Sequence,
+    ) -> Result<(), StorageError> {
         let path = dir.join(MANIFEST);
         let next = Sequence(sequence.0 + 1);
         let write = || {
-            let file = File::options().write(true).open(&path)?;
-            file.write_all_at(&self.slot(next), (next.0 % 2) * SLOT_LEN as u64)?;
+            let file = disk.open(&path, OpenMode::Existing)?;
+            let position = (next.0 % 2) * SLOT_LEN as u64;
+            durable::write_all_at(&*file, &mut [IoSlice::new(&self.slot(next))], position)?;
             Ok(file)
         };
         let file = write().map_err(|error| durable::io_or_full("writing", &path, error))?;
         // From here on nobody knows which manifest counts: no error of a sync passes.
-        durable::sync_data(&file, &path)?;
+        durable::sync(&*file, &path)?;
         *sequence = next;
         Ok(())
+    }
+
+    /// As [`store`](Manifest::store), in both slots, so that the loss of one does not bring the last manifest
+    /// back.
+    pub(super) fn store_twice(
+        &self,
+        disk: &dyn Disk,
+        dir: &Path,
+        sequence: &mut Sequence,
+    ) -> Result<(), StorageError> {
+        self.store(disk, dir, sequence)?;
+        self.store(disk, dir, sequence)
     }
 
     fn slot(&self, sequence: Sequence) -> Vec<u8> {
@@ -147,6 +176,9 @@ impl Manifest {
         out.put_u64(self.start.get());
         out.put_i64(self.last_append_time.unwrap_or(Millis::MIN));
         out.put_u64(self.durable.get());
+        out.put_u64(self.durable_index);
+        out.put_u64(self.journal_from);
+        out.put_slice(&self.key.0);
         out.put_u32(u32::try_from(self.id.topic.len()).expect("topic names are short"));
         out.put_slice(self.id.topic.as_bytes());
         out
@@ -165,12 +197,26 @@ impl Manifest {
         let start = Offset::new(body.get_u64());
         let last_append_time = Some(body.get_i64()).filter(|time| *time != Millis::MIN);
         let durable = Offset::new(body.get_u64());
+        let (durable_index, journal_from) = (body.get_u64(), body.get_u64());
+        let mut key = LogKey([0; 16]);
+        body.copy_to_slice(&mut key.0);
         let name_len = body.get_u32() as usize;
         if body.len() != name_len {
             return None;
         }
         let topic = String::from_utf8(body.into()).ok()?;
         let id = LogId { topic, partition, topic_id: TopicId::from_bytes(topic_id) };
-        Some((Manifest { id, generation, removed, start, last_append_time, durable }, sequence))
+        let manifest = Manifest {
+            id,
+            generation,
+            removed,
+            start,
+            last_append_time,
+            durable,
+            durable_index,
+            journal_from,
+            key,
+        };
+        Some((manifest, sequence))
     }
 }

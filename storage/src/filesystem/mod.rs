@@ -1,18 +1,22 @@
-//! The filesystem backend: segments of checksummed frames, made durable by one flusher.
+//! The filesystem backend: segments of checksummed frames, and a journal that makes many logs durable at once.
 //!
 //! ```text
-//!   append ---> tail (memory) ---> write ---> sync ---> completions
-//!   any thread   readable at once   \_ one flusher thread for all logs _/
+//!   append ---> tail (memory) ---> journal, or segment ---> sync ---> completions
+//!   any thread   readable at once   \_____ one flusher thread for all logs _____/
+//!                      \
+//!                       `--> segments, behind; checkpoints: one writer thread
 //! ```
 //!
 //! `append` puts entries into the log's tail and tells the flusher; it never waits for the disk. The flusher
-//! takes what all logs have, writes each log's part with one call, syncs the files that changed, and only
-//! then completes: that is group commit, and the duration of the sync itself forms the group. See
+//! takes what all logs have: what is small goes into one record of the [journal], what is large straight to the
+//! segment of its log. It syncs, and only then completes: that is group commit, and the duration of the sync
+//! itself forms the group. The writer brings what is only in the journal to the segments later. See
 //! [`SyncPolicy`] for those who want less.
 //!
 //! Everything written is in frames with checksums (module `frame`); frames are in segments (`segment`), which
-//! roll by size; a sparse index (`index`) tells where to look; a small manifest (`manifest`) tells where the
-//! log begins. The directory is drawn in `directory`, all sync and rename craft is in `durable`.
+//! roll by size and age; a sparse index (`index`) tells where to look and how much of a segment was durable; a
+//! small manifest (`manifest`) tells where the log begins. The directory is drawn in `directory`, all sync and
+//! rename craft is in `durable`, and all of it asks the system for nothing but what [`disk`] says.
 //!
 //! - **Invariant:** a completion with success is called after the sync of every byte up to its entries (with
 //!   [`SyncPolicy::Always`]).
@@ -20,16 +24,16 @@
 //!   again, because the system may have dropped the bytes it failed to write. A full disk is no such error:
 //!   the append fails, nothing of it is kept, the next one is tried.
 //! - **Invariant:** what is read from a file is verified before it is returned.
+//! - **Invariant:** an offset is never used for two records, whatever was lost.
 //!
-//! After a crash, opening reads the last segment of each log; after a clean stop its index is enough. Bytes
-//! behind the last whole frame that were never synced are a torn tail: they are cut off, and kept aside in a
-//! file that ends in `.torn`, if there is room for it. If any whole frame or the manifest says that these
-//! bytes had been synced once, they are damage, and the log refuses to open rather than lose them. One case
-//! cannot be told apart: when the very last group commit is damaged and nothing later says that it was
-//! durable.
+//! Opening reads what was written since the last checkpoint: of each log the end of its last segment, and the
+//! journal. Bytes behind the last whole frame that were never synced are a torn tail: they are cut off, and
+//! kept aside in a file that ends in `.torn`, if there is room for it. If anything whole says that these bytes
+//! had been synced once (a later frame, an index, the manifest, the journal), they are damage: they stay where
+//! they are, what was in them is lost and reported, and the log goes on behind them. One case cannot be told
+//! apart: when the very last group commit is damaged and nothing later says that it was durable.
 //!
-//! Not here yet: opening in time independent of the size of the last segment, setting damaged segments aside
-//! while serving the rest.
+//! [journal]: self#the-journal
 
 mod directory;
 pub mod disk;
@@ -38,6 +42,8 @@ mod flusher;
 mod frame;
 mod handles;
 mod index;
+mod indexes;
+mod journal;
 mod log;
 mod manifest;
 mod read;
@@ -45,31 +51,23 @@ mod recovery;
 mod scan;
 mod sealed;
 mod segment;
+mod space;
 mod state;
+mod storage;
 mod trim;
 mod write;
+mod writer;
 
 use std::{
-    collections::HashMap,
-    fs, io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
-    thread::JoinHandle,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use bytes::Bytes;
-
-use self::{
-    directory::Directory,
-    flusher::{FlushQueue, Flusher},
-    handles::Handles,
-    log::FileLog,
-};
-use crate::{Durability, Log, LogId, Storage, StorageError};
-
-const BLOB_MAGIC: [u8; 4] = *b"MKBL";
-const BLOB_FORMAT: u32 = 1;
+pub use self::storage::FileStorage;
+use self::{disk::Disk, flusher::FlushQueue, handles::Handles, indexes::Indexes, writer::WriterQueue};
 
 /// When written entries are synced, and so when they complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,10 +89,20 @@ pub struct Options {
     pub sync: SyncPolicy,
     /// Size at which a segment is sealed and the next one begun.
     pub segment_bytes: u64,
+    /// Age of its first entry at which a segment is sealed and the next one begun, if it holds more than a few
+    /// messages; `None`: never. Eviction gives space back segment by segment, so it is a part of how long
+    /// messages are kept.
+    pub segment_age: Option<Duration>,
     /// Bytes of durable entries kept in memory for readers near the end, over all logs.
     pub tail_bytes: u64,
     /// Segment files kept open.
     pub open_files: usize,
+    /// Size at which a file of the journal is full; there are up to three. 0: no journal, each log is synced by
+    /// itself.
+    pub journal_bytes: u64,
+    /// What waits of one log goes to the journal together with that of others while it has fewer bytes than
+    /// this, and straight to the log's segment otherwise.
+    pub direct_bytes: u64,
 }
 
 impl Default for Options {
@@ -102,136 +110,36 @@ impl Default for Options {
         Options {
             sync: SyncPolicy::default(),
             segment_bytes: 128 * 1024 * 1024,
+            segment_age: None,
             tail_bytes: 16 * 1024 * 1024,
             open_files: 512,
+            journal_bytes: 64 * 1024 * 1024,
+            direct_bytes: 64 * 1024,
         }
     }
-}
-
-/// Logs in a directory.
-#[derive(Debug)]
-pub struct FileStorage {
-    directory: Directory,
-    shared: Arc<Shared>,
-    logs: Mutex<HashMap<LogId, Arc<FileLog>>>,
-    flusher: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What all logs of a storage share.
-#[derive(Debug)]
 struct Shared {
     options: Options,
+    disk: Arc<dyn Disk>,
     handles: Handles,
+    indexes: Indexes,
     queue: FlushQueue,
+    writer: Arc<WriterQueue>,
+    /// Sequence of the next record of the journal.
+    journal_sequence: Arc<AtomicU64>,
+    rounds: Mutex<()>,
 }
 
-impl FileStorage {
-    /// Opens a data directory, creating it if need be, and locks it.
-    ///
-    /// # Errors
-    /// When it holds something else, another server uses it, it cannot be written, or its format is unknown.
-    pub fn open(root: &Path, options: Options) -> Result<FileStorage, StorageError> {
-        let directory = Directory::open(root)?;
-        let handles = Handles::new(options.open_files);
-        let shared = Arc::new(Shared { options, handles, queue: FlushQueue::default() });
-        let flusher = Flusher::spawn(shared.clone())
-            .map_err(|error| StorageError::io("starting the flusher for", root, error))?;
-        Ok(FileStorage { directory, shared, logs: Mutex::default(), flusher: Mutex::new(Some(flusher)) })
+impl Shared {
+    /// Keeps the flusher from beginning a round.
+    fn lock_rounds(&self) -> MutexGuard<'_, ()> {
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn logs(&self) -> MutexGuard<'_, HashMap<LogId, Arc<FileLog>>> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn blob_path(&self, id: &LogId, name: &str) -> PathBuf {
-        self.directory.log_dir(id).join(format!("blob-{name}"))
-    }
-
-    /// Lets the flusher finish what it has, and waits for it.
-    fn stop_flusher(&self) {
-        self.shared.queue.close();
-        let flusher = self.flusher.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(flusher) = flusher
-            && flusher.join().is_err()
-        {
-            tracing::error!("the flusher panicked");
-        }
-    }
-}
-
-impl Storage for FileStorage {
-    fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
-        // Held throughout: two openings of one log must not both recover it.
-        let mut logs = self.logs();
-        if let Some(log) = logs.get(id) {
-            return Ok(log.clone());
-        }
-        let log = FileLog::open(id, self.directory.log_dir(id), self.shared.clone())?;
-        logs.insert(id.clone(), log.clone());
-        Ok(log)
-    }
-
-    fn list(&self) -> Result<Vec<LogId>, StorageError> {
-        self.directory.list()
-    }
-
-    fn remove(&self, id: &LogId) -> Result<(), StorageError> {
-        let log = self.logs().remove(id);
-        if let Some(log) = log {
-            log.abandon(&StorageError::NotFound { log: id.to_string() });
-        }
-        durable::remove_dir(&self.directory.log_dir(id))
-    }
-
-    fn load_blob(&self, id: &LogId, name: &str) -> Result<Option<Bytes>, StorageError> {
-        if !self.directory.log_dir(id).is_dir() {
-            return Err(StorageError::NotFound { log: id.to_string() });
-        }
-        let path = self.blob_path(id, name);
-        match fs::read(&path) {
-            Ok(file) => sealed::unseal(&path, file.into(), BLOB_MAGIC, BLOB_FORMAT).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StorageError::io("reading", path, error)),
-        }
-    }
-
-    fn store_blob(&self, id: &LogId, name: &str, blob: &[u8]) -> Result<(), StorageError> {
-        let log =
-            self.logs().get(id).cloned().ok_or_else(|| StorageError::NotFound { log: id.to_string() })?;
-        // An append of nothing completes when all before it is durable.
-        let (done, wait) = mpsc::channel();
-        log.append(Vec::new(), Box::new(move |outcome| drop(done.send(outcome))));
-        wait.recv().map_err(|_| StorageError::Closed)??;
-        if self.shared.options.sync != SyncPolicy::Always {
-            log.sync()?;
-        }
-        let _one_at_a_time = log.lock_manifest();
-        durable::replace(&self.blob_path(id, name), &sealed::seal(BLOB_MAGIC, BLOB_FORMAT, blob))
-    }
-
-    fn close(&self) -> Result<(), StorageError> {
-        self.stop_flusher();
-        let logs: Vec<Arc<FileLog>> = self.logs().values().cloned().collect();
-        let mut outcome = Ok(());
-        for log in logs {
-            outcome = outcome.and(log.close_clean());
-        }
-        outcome
-    }
-
-    fn durability(&self) -> Durability {
-        match self.shared.options.sync {
-            SyncPolicy::Always => Durability::Synced,
-            SyncPolicy::Every(interval) => Durability::Periodic(interval),
-            SyncPolicy::Never => Durability::Cached,
-        }
-    }
-}
-
-impl Drop for FileStorage {
-    /// What was appended is still written and completed, but no clean stop is marked: call
-    /// [`close`](Storage::close) for that.
-    fn drop(&mut self) {
-        self.stop_flusher();
+    /// What the journal says of a log is void before this. Only while no round is under way.
+    fn next_journal_sequence(&self) -> u64 {
+        self.journal_sequence.load(Ordering::Acquire)
     }
 }

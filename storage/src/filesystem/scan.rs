@@ -1,16 +1,26 @@
 //! [`FrameScan`], which reads the frames of a segment one after the other, in large reads.
 
-use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+use std::{io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
+use minikafka_record::Offset;
 
-use super::frame::{FRAME_HEADER_LEN, FrameHeader, Salt};
+use super::{
+    disk::DiskFile,
+    durable,
+    frame::{FRAME_HEADER_LEN, FrameHeader, Salt},
+};
 use crate::Entry;
+
+/// Read at a time when frames are hunted for behind damage.
+const HUNT_CHUNK_LEN: usize = 64 * 1024;
+/// Bytes of the salt's first half, which a frame begins with.
+const MAGIC_LEN: u64 = 4;
 
 /// Reads verified frames from a range of a file.
 #[derive(Debug)]
 pub(super) struct FrameScan {
-    file: Arc<File>,
+    file: Arc<dyn DiskFile>,
     salt: Salt,
     /// Where the next frame begins.
     position: u64,
@@ -25,7 +35,7 @@ pub(super) struct FrameScan {
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) position: u64,
-    pub(super) durable: minikafka_record::Offset,
+    pub(super) durable: Offset,
     pub(super) entry: Entry,
 }
 
@@ -46,8 +56,19 @@ impl From<io::Error> for ScanError {
 
 impl FrameScan {
     /// Scans the frames with this salt in `[position, end)`, reading about `chunk_len` bytes at a time.
-    pub(super) fn new(file: Arc<File>, salt: Salt, position: u64, end: u64, chunk_len: usize) -> FrameScan {
+    pub(super) fn new(
+        file: Arc<dyn DiskFile>,
+        salt: Salt,
+        position: u64,
+        end: u64,
+        chunk_len: usize,
+    ) -> FrameScan {
         FrameScan { file, salt, position, end, chunk: Bytes::new(), chunk_len }
+    }
+
+    /// Where the next frame begins.
+    pub(super) fn position(&self) -> u64 {
+        self.position
     }
 
     /// The next frame; `None` at the end.
@@ -75,6 +96,34 @@ impl FrameScan {
         Ok(Some(Frame { position, durable: header.durable, entry }))
     }
 
+    /// Moves on to the next whole frame behind the position, where there is none; says whether there is one.
+    /// Hunts for it at every byte.
+    pub(super) fn skip_damage(&mut self) -> io::Result<bool> {
+        let mut from = self.position + 1;
+        let mut window = vec![0; HUNT_CHUNK_LEN];
+        while from + FRAME_HEADER_LEN as u64 <= self.end {
+            let len = window.len().min((self.end - from) as usize);
+            let window = &mut window[..len];
+            durable::read_exact_at(&*self.file, window, from)?;
+            for at in self.salt.candidates(window) {
+                let at = from + at as u64;
+                let mut scan = FrameScan::new(self.file.clone(), self.salt, at, self.end, HUNT_CHUNK_LEN);
+                match scan.next() {
+                    Ok(Some(_)) => {
+                        self.position = at;
+                        self.chunk = Bytes::new();
+                        return Ok(true);
+                    }
+                    Ok(None) | Err(ScanError::Bad { .. }) => {}
+                    Err(ScanError::Io(error)) => return Err(error),
+                }
+            }
+            // Windows overlap, so that no magic is missed at their seam.
+            from += (len as u64).saturating_sub(MAGIC_LEN - 1).max(1);
+        }
+        Ok(false)
+    }
+
     /// Makes the chunk hold at least `len` bytes; says whether there are that many. Allocates by what the
     /// file holds, not by what a frame claims.
     fn fill(&mut self, len: usize) -> io::Result<bool> {
@@ -87,7 +136,7 @@ impl FrameScan {
         }
         let wanted = left.min(len.max(self.chunk_len) as u64) as usize;
         let mut chunk = BytesMut::zeroed(wanted);
-        self.file.read_exact_at(&mut chunk, self.position)?;
+        durable::read_exact_at(&*self.file, &mut chunk, self.position)?;
         self.chunk = chunk.freeze();
         Ok(true)
     }

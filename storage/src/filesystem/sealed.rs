@@ -40,8 +40,7 @@ pub(super) fn unseal(
     magic: [u8; 4],
     format: u32,
 ) -> Result<Bytes, StorageError> {
-    let damaged =
-        |what: &str| StorageError::Damaged { path: path.to_owned(), position: 0, what: what.to_owned() };
+    let damaged = |what: &str| StorageError::damaged(path, 0, what);
     if file.len() < HEADER_LEN {
         return Err(damaged("it is cut short"));
     }

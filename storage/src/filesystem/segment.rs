@@ -17,9 +17,7 @@
 //! | 56 | 8 bytes | zero |
 
 use std::{
-    fs::File,
-    io,
-    os::unix::fs::FileExt,
+    io::{self, IoSlice},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -28,21 +26,28 @@ use bytes::{Buf, BufMut};
 use minikafka_record::{Checksum, Offset};
 
 use super::{
+    Shared,
+    disk::{DiskFile, OpenMode},
     durable,
     frame::Salt,
-    handles::{Handles, SegmentKey},
-    index::{IndexPoint, SegmentIndex},
+    handles::SegmentKey,
+    index::{IndexPoint, Lookup, SegmentIndex},
     scan::{FrameScan, ScanError},
 };
-use crate::{Epoch, Index, StorageError};
+use crate::{Entry, Epoch, Index, Millis, StorageError};
 
 /// Bytes before the first frame.
 pub(super) const SEGMENT_HEADER_LEN: u64 = 64;
+/// Suffix of a segment file that is kept because it is damaged.
+const DAMAGED_SUFFIX: &str = ".damaged";
 const MAGIC: [u8; 4] = *b"MKSG";
 const FORMAT: u32 = 1;
 const CHECKSUM: usize = 8;
 const SUFFIX: &str = "log";
 const INDEX_SUFFIX: &str = "index";
+/// Growth of the last segment after which its index is stored again, beside an eighth of its bytes: opening
+/// after a crash reads at most about so much of it.
+const CHECKPOINT_BYTES: u64 = 1024 * 1024;
 
 /// One file of a log. Everything but the last one of a log is sealed.
 #[derive(Debug)]
@@ -50,7 +55,14 @@ pub(super) struct Segment {
     pub(super) key: SegmentKey,
     pub(super) path: PathBuf,
     pub(super) header: SegmentHeader,
-    pub(super) index: SegmentIndex,
+    /// What a next frame would begin with.
+    end: IndexPoint,
+    /// Of a segment that is written to. Those of sealed ones are loaded when they are asked for.
+    index: Option<SegmentIndex>,
+    /// Where the stored index ends.
+    stored: u64,
+    /// Whether something in it is known to be damaged: then the file is never removed.
+    pub(super) damaged: bool,
 }
 
 /// What a segment says of itself.
@@ -68,62 +80,145 @@ impl Segment {
     pub(super) fn create(
         dir: &Path,
         header: SegmentHeader,
-        handles: &Handles,
+        shared: &Shared,
     ) -> Result<Segment, StorageError> {
         let path = dir.join(format!("{:020}.{SUFFIX}", header.base_index));
-        let create = || -> io::Result<File> {
+        let create = || -> io::Result<Arc<dyn DiskFile>> {
             // What is there under this name is left over from a creation that failed, or from before a reset.
-            let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
-            file.write_all_at(&header.encode(), 0)?;
-            file.sync_all()?;
+            let file = shared.disk.open(&path, OpenMode::Create)?;
+            durable::write_all_at(&*file, &mut [IoSlice::new(&header.encode())], 0)?;
+            file.sync()?;
             Ok(file)
         };
         let file = create().map_err(|error| durable::io_or_full("creating", &path, error))?;
-        durable::sync_dir(dir)?;
-        let segment = Segment::new(path, header, handles);
-        handles.insert(segment.key, Arc::new(file));
+        durable::sync_dir(&*shared.disk, dir)?;
+        let segment = Segment::last(path, header, SegmentIndex::new(&header), shared);
+        shared.handles.insert(segment.key, file);
         Ok(segment)
     }
 
-    /// A segment whose file is there, with an empty index.
-    pub(super) fn new(path: PathBuf, header: SegmentHeader, handles: &Handles) -> Segment {
-        Segment { key: handles.register(), path, header, index: SegmentIndex::new(&header) }
+    /// A segment that is written to.
+    pub(super) fn last(
+        path: PathBuf,
+        header: SegmentHeader,
+        index: SegmentIndex,
+        shared: &Shared,
+    ) -> Segment {
+        let (key, end) = (shared.handles.register(), *index.end());
+        Segment { key, path, header, end, index: Some(index), stored: end.position, damaged: false }
+    }
+
+    /// A segment that is not written to any more.
+    pub(super) fn sealed(path: PathBuf, header: SegmentHeader, end: IndexPoint, shared: &Shared) -> Segment {
+        let key = shared.handles.register();
+        Segment { key, path, header, end, index: None, stored: end.position, damaged: false }
     }
 
     /// Where it begins.
     pub(super) fn base(&self) -> IndexPoint {
-        *SegmentIndex::new(&self.header).end()
+        IndexPoint::base(&self.header)
     }
 
     /// Where a next frame would go.
     pub(super) fn end(&self) -> &IndexPoint {
-        self.index.end()
+        &self.end
+    }
+
+    /// Whether it has no frames.
+    pub(super) fn is_empty(&self) -> bool {
+        self.end.position == SEGMENT_HEADER_LEN
+    }
+
+    /// Whether it is never written to again.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.index.is_none()
+    }
+
+    /// The frame of `entry` was written to its end.
+    pub(super) fn push(&mut self, entry: &Entry, segment_bytes: u64) {
+        let index = self.index.as_mut().expect("only the last segment is written to");
+        index.push(entry, segment_bytes);
+        self.end = *index.end();
+    }
+
+    /// The index of a segment that is written to; it goes on with this one.
+    pub(super) fn set_index(&mut self, index: SegmentIndex) {
+        self.end = *index.end();
+        self.stored = self.stored.min(self.end.position);
+        self.index = Some(index);
+    }
+
+    /// The index, if it is in memory.
+    pub(super) fn index(&self) -> Option<&SegmentIndex> {
+        self.index.as_ref()
+    }
+
+    /// Nothing is written to it any more. Gives its index.
+    pub(super) fn seal(&mut self) -> Option<SegmentIndex> {
+        self.stored = self.end.position;
+        self.index.take()
+    }
+
+    /// Whether it has grown so much that its index is to be stored again.
+    pub(super) fn is_index_due(&self) -> bool {
+        self.end.position - self.stored >= CHECKPOINT_BYTES.max(self.end.position / 8)
+    }
+
+    /// The index, if it is to be stored again. It counts as stored then.
+    pub(super) fn due_index(&mut self) -> Option<&SegmentIndex> {
+        if !self.is_index_due() {
+            return None;
+        }
+        self.stored = self.end.position;
+        self.index.as_ref()
+    }
+
+    /// Append time of its first entry, while it is written to.
+    pub(super) fn begun(&self) -> Option<Millis> {
+        self.index.as_ref()?.begun()
+    }
+
+    /// What comes next has this index and offset: what should have come before is lost.
+    pub(super) fn jump(&mut self, index: Index, offset: Offset) {
+        if let Some(segment) = &mut self.index {
+            segment.jump(index, offset);
+            self.end = *segment.end();
+        }
     }
 
     pub(super) fn index_path(&self) -> PathBuf {
         self.path.with_extension(INDEX_SUFFIX)
     }
 
-    pub(super) fn file(&self, handles: &Handles) -> Result<Arc<File>, StorageError> {
-        handles.get(self.key, &self.path).map_err(|error| durable::io_or_full("opening", &self.path, error))
+    pub(super) fn file(&self, shared: &Shared) -> Result<Arc<dyn DiskFile>, StorageError> {
+        let file = shared.handles.get(self.key, &self.path);
+        file.map_err(|error| durable::io_or_full("opening", &self.path, error))
     }
 
-    /// Where to read from, for use without the log's lock.
-    pub(super) fn extent(&self, from: IndexPoint) -> Extent {
+    /// Where to read, for use without the log's lock.
+    pub(super) fn extent(&self, lookup: Lookup) -> Extent {
         Extent {
             key: self.key,
             path: self.path.clone(),
-            salt: self.header.salt,
-            from,
-            end: self.end().position,
+            header: self.header,
+            end: self.end,
+            from: match &self.index {
+                Some(index) => From::Point(index.find(lookup)),
+                None => From::Lookup(lookup),
+            },
         }
     }
 
-    /// Removes the files. Readers that have them open go on.
-    pub(super) fn remove(&self, handles: &Handles) -> Result<(), StorageError> {
-        handles.forget(self.key);
-        durable::remove_file(&self.index_path())?;
-        durable::remove_file(&self.path)
+    /// Removes the files. Readers that have them open go on. What is damaged is set aside instead: it is for
+    /// the operator to remove.
+    pub(super) fn remove(&self, shared: &Shared) -> Result<(), StorageError> {
+        shared.handles.forget(self.key);
+        shared.indexes.forget(self.key);
+        durable::remove_file(&*shared.disk, &self.index_path())?;
+        if self.damaged {
+            return set_aside(shared, &self.path);
+        }
+        durable::remove_file(&*shared.disk, &self.path)
     }
 
     /// The index of the first entry, by the name of a segment file; `None` if it is not one.
@@ -133,28 +228,84 @@ impl Segment {
     }
 }
 
+/// Gives a damaged segment file a name under which nobody looks for segments.
+pub(super) fn set_aside(shared: &Shared, path: &Path) -> Result<(), StorageError> {
+    let aside = durable::with_suffix(path, DAMAGED_SUFFIX);
+    match shared.disk.rename(path, &aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StorageError::io("setting aside", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A part of a segment that is to be read.
 #[derive(Debug)]
 pub(super) struct Extent {
     pub(super) key: SegmentKey,
     path: PathBuf,
-    salt: Salt,
-    pub(super) from: IndexPoint,
-    end: u64,
+    header: SegmentHeader,
+    /// Where it ends.
+    pub(super) end: IndexPoint,
+    from: From,
+}
+
+/// Where an extent begins.
+#[derive(Clone, Copy, Debug)]
+enum From {
+    Point(IndexPoint),
+    Lookup(Lookup),
 }
 
 impl Extent {
-    /// Begins to read; `None` when the segment was removed meanwhile.
+    /// The same segment from another place on.
+    pub(super) fn at(self, point: IndexPoint) -> Extent {
+        Extent { from: From::Point(point), ..self }
+    }
+
+    /// Begins to read, and says from where; `None` when the segment was removed meanwhile.
     pub(super) fn scan(
         &self,
-        handles: &Handles,
+        shared: &Shared,
         chunk_len: usize,
-    ) -> Result<Option<FrameScan>, StorageError> {
-        match handles.get(self.key, &self.path) {
-            Ok(file) => Ok(Some(FrameScan::new(file, self.salt, self.from.position, self.end, chunk_len))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(durable::io_or_full("opening", &self.path, error)),
+    ) -> Result<Option<(IndexPoint, FrameScan)>, StorageError> {
+        let file = match shared.handles.get(self.key, &self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(durable::io_or_full("opening", &self.path, error)),
+        };
+        let point = match self.from {
+            From::Point(point) => point,
+            From::Lookup(lookup) => shared.indexes.get(shared, self, &file)?.find(lookup),
+        };
+        let salt = self.header.salt;
+        Ok(Some((point, FrameScan::new(file, salt, point.position, self.end.position, chunk_len))))
+    }
+
+    /// The index from its file, or from the frames.
+    pub(super) fn load_index(
+        &self,
+        shared: &Shared,
+        file: &Arc<dyn DiskFile>,
+    ) -> Result<SegmentIndex, StorageError> {
+        let path = self.path.with_extension(INDEX_SUFFIX);
+        let stored = SegmentIndex::load(&*shared.disk, &path, &self.header);
+        if let Some(index) = stored.filter(|index| index.end().position == self.end.position) {
+            return Ok(index);
         }
+        let mut index = SegmentIndex::new(&self.header);
+        let scan = FrameScan::new(
+            file.clone(),
+            self.header.salt,
+            SEGMENT_HEADER_LEN,
+            self.end.position,
+            READ_CHUNK_LEN,
+        );
+        index_frames(&mut index, scan, shared.options.segment_bytes).map_err(|error| self.error(error))?;
+        index.skip_to(self.end.position);
+        // A cache: the next one who asks would rebuild it again.
+        let _ = durable::replace_cache(&*shared.disk, &path, &index.encode(&self.header));
+        Ok(index)
     }
 
     pub(super) fn error(&self, error: ScanError) -> StorageError {
@@ -163,8 +314,31 @@ impl Extent {
 
     /// For a file that is not there although it should be.
     pub(super) fn missing(&self) -> StorageError {
-        let what = "the segment file is missing".to_owned();
-        StorageError::Damaged { path: self.path.clone(), position: 0, what }
+        let lost = self.header.base_offset..self.end.offset;
+        StorageError::damaged(&self.path, 0, "the segment file is missing").losing(lost)
+    }
+}
+
+/// Read at a time when a whole segment is read.
+pub(super) const READ_CHUNK_LEN: usize = 1024 * 1024;
+
+/// Pushes all frames that can be read; what lies between is skipped.
+fn index_frames(index: &mut SegmentIndex, mut scan: FrameScan, segment_bytes: u64) -> Result<(), ScanError> {
+    loop {
+        match scan.next() {
+            Ok(Some(frame)) => {
+                index.skip_to(frame.position);
+                index.jump(frame.entry.index, frame.entry.base_offset);
+                index.push(&frame.entry, segment_bytes);
+            }
+            Ok(None) => return Ok(()),
+            Err(ScanError::Bad { .. }) => {
+                if !scan.skip_damage()? {
+                    return Ok(());
+                }
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -172,9 +346,7 @@ impl Extent {
 pub(super) fn scan_error(path: &Path, error: ScanError) -> StorageError {
     match error {
         ScanError::Io(error) => StorageError::io("reading", path, error),
-        ScanError::Bad { position, what } => {
-            StorageError::Damaged { path: path.to_owned(), position, what: what.to_owned() }
-        }
+        ScanError::Bad { position, what } => StorageError::damaged(path, position, what),
     }
 }
 

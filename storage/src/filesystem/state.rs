@@ -1,11 +1,13 @@
 //! [`State`], what a log knows of itself, under its lock. No I/O happens here.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use minikafka_record::Offset;
 
 use super::{
     frame::frame_len,
+    index::Lookup,
+    journal::LogKey,
     manifest::Manifest,
     segment::{Extent, Segment},
 };
@@ -17,47 +19,68 @@ use crate::{
 /// What a log knows of itself.
 ///
 /// ```text
-///     removed/start       durable        written          end
-///        |  segments         |              |              |
-///        |           [ tail: the newest entries, in memory ]
-///                            | unsynced     | pending      |     completions that wait
+///     removed/start         written      durable      taken       end
+///        |  segments           |            |            |          |
+///        |                     |  journal   | under way  | pending  |
+///        |           [ tail: the newest entries, in memory          ]
+///                                           | waiting: completions  |
 /// ```
+///
+/// A log that is not journaled writes first and becomes durable later: then `durable` lies before `written`.
+/// In segments, everything before `synced` is durable.
 pub(super) struct State {
     pub(super) id: LogId,
     pub(super) generation: u64,
+    pub(super) journal_from: u64,
+    pub(super) key: LogKey,
     /// The newest entries. **Invariant:** holds everything that is not written.
     pub(super) tail: Run,
-    /// Appends that are not written.
-    pub(super) pending: Vec<Append>,
-    /// Completions of what is written but not complete: the index behind their entries, and whom to tell.
-    pub(super) unsynced: VecDeque<(Index, Completion)>,
+    /// Completions of what is not complete, in order.
+    pub(super) waiting: VecDeque<Waiting>,
     /// Segments in order; the last one is written to. May be empty.
     pub(super) segments: Vec<Segment>,
     pub(super) removed: Removed,
     pub(super) start: Offset,
-    pub(super) durable: Next,
+    pub(super) synced: Next,
     pub(super) written: Next,
+    pub(super) durable: Next,
+    pub(super) taken: Next,
     pub(super) end: Next,
     /// Bytes of frames that are pending.
     pub(super) pending_bytes: u64,
+    /// Bytes of frames that are durable in the journal and not written.
+    pub(super) behind_bytes: u64,
+    /// Entries before this one need not be kept in memory once they are written.
+    pub(super) release_before: Index,
+    /// Records that are known to be lost, in order, apart from each other.
+    pub(super) damage: Vec<Range<Offset>>,
     /// Segments that were trimmed away; their files go once the manifest says so.
     pub(super) doomed: Vec<Segment>,
     /// Whether the manifest on disk is behind this.
     pub(super) owes_manifest: bool,
     /// Whether the flusher knows that something is pending.
     pub(super) queued: bool,
+    /// Whether the writer knows that there is something to write or to store.
+    pub(super) behind: bool,
     /// Why there are no more appends.
     pub(super) closed: Option<StorageError>,
     /// Whether a clean stop was marked, or there is nothing to mark any more.
     pub(super) ended: bool,
 }
 
-/// One append on its way to the file.
-pub(super) struct Append {
-    pub(super) entries: Vec<Entry>,
-    /// What follows its entries.
-    pub(super) next: Next,
-    pub(super) on_durable: Completion,
+/// Whom to tell once everything before `next` is durable.
+pub(super) struct Waiting {
+    next: Next,
+    on_durable: Completion,
+}
+
+/// What a round of the flusher takes of a log.
+#[derive(Clone, Copy)]
+pub(super) struct Taken {
+    pub(super) from: Next,
+    pub(super) upto: Next,
+    /// Bytes of its frames.
+    pub(super) bytes: u64,
 }
 
 /// Completions that are due, called once the lock is gone.
@@ -89,98 +112,119 @@ impl State {
             Err(error) => return Err((on_durable, error)),
         };
         self.pending_bytes += frames_len(&entries);
-        entries.iter().for_each(|entry| self.tail.push(entry.clone()));
-        self.pending.push(Append { entries, next, on_durable });
+        entries.into_iter().for_each(|entry| self.tail.push(entry));
+        self.waiting.push_back(Waiting { next, on_durable });
         self.end = next;
         Ok(())
     }
 
-    /// What is to be written, and the durable offset to write into its frames.
-    pub(super) fn take_pending(&mut self) -> (Vec<Append>, Offset) {
+    /// What a round is to make durable.
+    pub(super) fn take(&mut self) -> Taken {
         self.queued = false;
-        self.pending_bytes = 0;
-        (std::mem::take(&mut self.pending), self.durable.offset)
+        let taken =
+            Taken { from: self.taken, upto: self.end, bytes: std::mem::take(&mut self.pending_bytes) };
+        self.taken = self.end;
+        taken
     }
 
-    /// A run of appends was written to the end of the last segment.
-    pub(super) fn wrote(&mut self, appends: Vec<Append>) {
-        for Append { entries, next, on_durable } in appends {
-            if let Some(segment) = self.segments.last_mut() {
-                entries.iter().for_each(|entry| segment.index.push(entry));
-            }
-            self.written = next;
-            self.unsynced.push_back((next.index, on_durable));
+    /// Entries were written to the end of the last segment.
+    pub(super) fn wrote(&mut self, entries: &[Entry], segment_bytes: u64) {
+        let Some(segment) = self.segments.last_mut() else { return };
+        entries.iter().for_each(|entry| segment.push(entry, segment_bytes));
+        if let Some(last) = entries.last() {
+            self.written = Next::after(last);
         }
+        self.behind_bytes = match self.written.index >= self.durable.index {
+            true => 0,
+            false => self.behind_bytes.saturating_sub(frames_len(entries)),
+        };
+        self.shrink_tail();
     }
 
-    /// Everything before `upto` is on disk.
+    /// Everything written before `upto` is on disk, in segments.
     pub(super) fn synced(&mut self, upto: Next) {
         // A truncation may have taken some of it back.
         let upto = if upto.index <= self.written.index { upto } else { self.written };
+        if upto.index >= self.synced.index {
+            self.synced = upto;
+        }
         if upto.index >= self.durable.index {
             self.durable = upto;
         }
     }
 
+    /// Everything before `upto` is on disk, in the journal.
+    /// Returns how many bytes more are there and in no segment.
+    pub(super) fn journaled(&mut self, taken: &Taken) -> u64 {
+        if self.end.index < taken.upto.index {
+            return 0; // taken back meanwhile: the log was removed
+        }
+        self.durable = taken.upto;
+        // A part of it may have gone to the segment.
+        let behind = match self.written.index <= taken.from.index {
+            true => taken.bytes,
+            false => frames_len(&self.tail.entries(self.written.index..taken.upto.index, usize::MAX)),
+        };
+        self.behind_bytes += behind;
+        behind
+    }
+
+    /// Whether the index of the last segment is to be stored.
+    pub(super) fn is_index_due(&self) -> bool {
+        self.segments.last().is_some_and(Segment::is_index_due)
+    }
+
     /// The completions of everything before `index`.
     pub(super) fn complete(&mut self, index: Index) -> Due {
-        let due = self.unsynced.partition_point(|(next, _)| *next <= index);
-        Due(self.unsynced.drain(..due).map(|(_, completion)| completion).collect())
+        let due = self.waiting.partition_point(|waiting| waiting.next.index <= index);
+        Due(self.waiting.drain(..due).map(|waiting| waiting.on_durable).collect())
     }
 
-    /// Takes back what is not written, and returns its completions.
-    pub(super) fn unappend(&mut self, taken: Vec<Append>) -> Due {
-        self.tail.truncate(self.written.index);
-        self.end = self.written;
+    /// Takes back everything from `floor` on, and returns all completions.
+    pub(super) fn roll_back(&mut self, floor: Next) -> Due {
+        self.tail.truncate(floor.index);
+        (self.taken, self.end) = (floor, floor);
         self.pending_bytes = 0;
-        Due(taken.into_iter().chain(self.pending.drain(..)).map(|append| append.on_durable).collect())
-    }
-
-    /// Takes back what nobody has begun to write, and returns its completions.
-    pub(super) fn refuse_pending(&mut self) -> Due {
-        let pending = std::mem::take(&mut self.pending);
-        self.pending_bytes = 0;
-        if let Some(first) = pending.iter().flat_map(|append| &append.entries).next() {
-            self.tail.truncate(first.index);
-            self.end = self.tail.last().map_or(self.written, Next::after);
+        if self.written.index > floor.index {
+            self.written = floor;
         }
-        Due(pending.into_iter().map(|append| append.on_durable).collect())
+        Due(self.waiting.drain(..).map(|waiting| waiting.on_durable).collect())
     }
 
-    /// After a failed sync: takes back what is written but not durable, too.
-    pub(super) fn unwrite(&mut self) -> Due {
-        self.written = self.durable;
-        let Due(mut due) = self.unappend(Vec::new());
-        due.extend(self.unsynced.drain(..).map(|(_, completion)| completion));
-        Due(due)
+    /// Takes back what no round has taken, and returns its completions.
+    pub(super) fn refuse_pending(&mut self) -> Due {
+        let taken = self.waiting.partition_point(|waiting| waiting.next.index <= self.taken.index);
+        self.tail.truncate(self.taken.index);
+        self.end = self.taken;
+        self.pending_bytes = 0;
+        Due(self.waiting.drain(taken..).map(|waiting| waiting.on_durable).collect())
     }
 
     /// Takes the entries from `from` on out of memory, and returns the completions of the appends that they
-    /// belong to. What is in the file is not touched.
+    /// belong to. No round is under way, and what is in files is not touched.
     pub(super) fn forget(&mut self, from: Index) -> Due {
-        let mut due = Vec::new();
-        for Append { mut entries, next, on_durable } in std::mem::take(&mut self.pending) {
-            if next.index <= from {
-                self.pending.push(Append { entries, next, on_durable });
-                continue;
-            }
-            due.push(on_durable);
-            entries.retain(|entry| entry.index < from);
-            if let Some(next) = entries.last().map(Next::after) {
-                self.pending.push(Append { entries, next, on_durable: Box::new(|_| ()) });
-            }
-        }
-        let kept = self.unsynced.partition_point(|(next, _)| *next <= from);
-        due.extend(self.unsynced.drain(kept..).map(|(_, completion)| completion));
+        let kept = self.waiting.partition_point(|waiting| waiting.next.index <= from);
+        let due = Due(self.waiting.drain(kept..).map(|waiting| waiting.on_durable).collect());
         self.tail.truncate(from);
-        self.pending_bytes = self.pending.iter().map(|append| frames_len(&append.entries)).sum();
-        self.end = self.pending.last().map_or(self.written, |append| append.next);
-        Due(due)
+        self.end = match self.tail.last() {
+            Some(last) => Next::after(last),
+            None => self.written,
+        };
+        // What was appended together may have been cut in two: nobody waits for the first part.
+        let pending = self.tail.entries(self.taken.index..self.end.index, usize::MAX);
+        self.pending_bytes = frames_len(&pending);
+        due
     }
 
-    /// Lets go of entries in memory that are written, before `index`.
-    pub(super) fn shrink_tail(&mut self, index: Index) {
-        let index = index.min(self.written.index);
+    /// Entries before `index` need not be kept in memory.
+    pub(super) fn release(&mut self, index: Index) {
+        self.release_before = self.release_before.max(index);
+        self.shrink_tail();
+    }
+
+    /// Lets go of entries in memory that are written and that nobody wants to keep.
+    fn shrink_tail(&mut self) {
+        let index = self.release_before.min(self.written.index);
         while self.tail.first().is_some_and(|first| first.index < index) {
             self.tail.pop_front();
         }
@@ -196,27 +240,39 @@ impl State {
             last_epoch: self.end.epoch_min,
             last_append_time: Some(self.end.append_time_min).filter(|time| *time != Millis::MIN),
             size_bytes: self.pending_bytes
+                + self.behind_bytes
                 + self.segments.iter().map(|segment| segment.end().position).sum::<u64>(),
+            damaged: self.damage.iter().map(|lost| lost.end.since(lost.start.max(self.start))).sum(),
         }
     }
 
-    /// Moves the start up to `to`, behind the entries that this removes. Readers see it at once; files go
-    /// later.
+    /// Records are known to be lost. Says whether that is news.
+    pub(super) fn note_damage(&mut self, lost: Range<Offset>) -> bool {
+        if lost.is_empty()
+            || self.damage.iter().any(|known| known.start <= lost.start && lost.end <= known.end)
+        {
+            return false;
+        }
+        self.damage.retain(|known| known.end <= lost.start || lost.end <= known.start);
+        self.damage.push(lost);
+        self.damage.sort_by_key(|lost| lost.start);
+        true
+    }
+
+    /// Moves the start up to `to`, behind the entries that this removes, all of which are written. Readers see
+    /// it at once; files go later.
     pub(super) fn retire(&mut self, to: Offset, removed: Removed) {
         self.start = to;
         self.removed = removed;
         self.owes_manifest = true;
-        self.shrink_tail(removed.next_index);
+        self.damage.retain(|lost| lost.end > to);
+        self.release(removed.next_index);
         let is_over = |segment: &&Segment| segment.end().index <= removed.next_index;
         let sealed = self.segments.len().saturating_sub(1);
         let mut count = self.segments[..sealed].iter().take_while(is_over).count();
         // The last one, too, if all that was ever appended is trimmed: the next append begins another.
-        let all_gone = removed.next_index == self.end.index
-            && self.written.index == self.end.index
-            && self.durable.index == self.written.index
-            && self.unsynced.is_empty();
-        let has_frames = self.segments.last().is_some_and(|last| !last.index.is_empty());
-        if all_gone && has_frames {
+        let all_gone = removed.next_index == self.end.index && self.synced.index == self.end.index;
+        if all_gone && self.segments.last().is_some_and(|last| !last.is_empty()) {
             count = self.segments.len();
         }
         self.doomed.extend(self.segments.drain(..count));
@@ -226,6 +282,14 @@ impl State {
     pub(super) fn check_open(&self) -> Result<(), StorageError> {
         match &self.closed {
             Some(why @ (StorageError::NotFound { .. } | StorageError::Closed)) => Err(why.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether its files may be written.
+    pub(super) fn check_writable(&self) -> Result<(), StorageError> {
+        match &self.closed {
+            Some(why @ (StorageError::NotFound { .. } | StorageError::Poisoned(_))) => Err(why.clone()),
             _ => Ok(()),
         }
     }
@@ -254,18 +318,42 @@ impl State {
         Ok(())
     }
 
-    /// Where to read the entry that holds `offset`, which is written.
-    pub(super) fn extent_of_offset(&self, offset: Offset) -> Option<Extent> {
-        let segment =
-            self.segments.get(self.segments.partition_point(|segment| segment.end().offset <= offset))?;
-        Some(segment.extent(segment.index.before_offset(offset)))
+    /// Where to read the entry that holds `offset`, which is written. What lies in no segment is lost.
+    pub(super) fn extent_of_offset(&self, offset: Offset) -> Result<Extent, StorageError> {
+        let at = self.segments.partition_point(|segment| segment.end().offset <= offset);
+        match self.segments.get(at) {
+            Some(segment) if segment.base().offset <= offset => Ok(segment.extent(Lookup::Offset(offset))),
+            found => Err(self.lost_before(found, offset)),
+        }
     }
 
-    /// Where to read the entry with `index`.
-    pub(super) fn extent_of_index(&self, index: Index) -> Option<Extent> {
-        let segment =
-            self.segments.get(self.segments.partition_point(|segment| segment.end().index <= index))?;
-        Some(segment.extent(segment.index.before_index(index)))
+    /// Where to read the entry with `index`. What lies in no segment is lost.
+    pub(super) fn extent_of_index(&self, index: Index) -> Result<Extent, StorageError> {
+        let at = self.segments.partition_point(|segment| segment.end().index <= index);
+        match self.segments.get(at) {
+            Some(segment) if segment.base().index <= index => Ok(segment.extent(Lookup::Index(index))),
+            found => Err(self.lost_before(found, self.start)),
+        }
+    }
+
+    /// For what should lie before this segment, or at the end of all.
+    fn lost_before(&self, segment: Option<&Segment>, wanted: Offset) -> StorageError {
+        let after = segment.map_or(self.written.offset, |segment| segment.base().offset);
+        let known = self.damage.iter().find(|lost| lost.contains(&wanted)).cloned();
+        let path = segment.map_or_else(|| self.id.to_string().into(), |segment| segment.path.clone());
+        StorageError::damaged(path, 0, "what came before it is lost").losing(known.unwrap_or(wanted..after))
+    }
+
+    /// The parts of segments that may hold what is sought, in order.
+    pub(super) fn extents(&self, lookup: Lookup) -> Vec<Extent> {
+        let may_hold = |segment: &&Segment| match lookup {
+            Lookup::RecordTimestamp(timestamp) => segment.end().max_timestamp_before >= timestamp,
+            Lookup::AppendedAfter(time, _) => segment.end().append_time > time,
+            Lookup::Offset(offset) => segment.end().offset > offset,
+            Lookup::Index(index) => segment.end().index > index,
+        };
+        let kept = self.segments.iter().filter(|segment| segment.end().offset > self.start);
+        kept.filter(|segment| !segment.is_empty()).filter(may_hold).map(|s| s.extent(lookup)).collect()
     }
 
     /// Whether every entry that is kept is in the tail.
@@ -274,13 +362,17 @@ impl State {
     }
 
     pub(super) fn manifest(&self) -> Manifest {
+        let newest = self.written.append_time_min.max(self.durable.append_time_min);
         Manifest {
             id: self.id.clone(),
             generation: self.generation,
             removed: self.removed,
             start: self.start,
-            last_append_time: Some(self.written.append_time_min).filter(|time| *time != Millis::MIN),
+            last_append_time: Some(newest).filter(|time| *time != Millis::MIN),
             durable: self.durable.offset,
+            durable_index: self.durable.index,
+            journal_from: self.journal_from,
+            key: self.key,
         }
     }
 }

@@ -1,16 +1,18 @@
 //! Taking entries away: from the front (trim), from the end (truncate), all of them (reset).
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use minikafka_record::Offset;
 
 use super::{
+    disk::DiskFile,
     durable,
-    log::FileLog,
+    index::Lookup,
+    log::{FileLog, Files},
     manifest::Sequence,
-    read::Step,
+    read::{Seen, Step},
     scan::FrameScan,
-    segment::{Segment, scan_error},
+    segment::{Extent, Segment, scan_error},
     state::State,
     write::cut,
 };
@@ -38,15 +40,27 @@ impl FileLog {
         };
         let removed = if to > self.state().start { self.removed_by(to)? } else { removed };
         let mut sequence = {
-            // The flusher must not be in the middle of the segment that goes.
+            // Nobody is to be in the middle of the segment that goes.
             let files = self.lock_files();
             let sequence = self.lock_manifest();
-            if to == self.state().end.offset {
-                // Only the last segment of a log may be unsynced, so it is not followed by another before it
-                // is.
-                self.sync_written(&files)?;
+            let (is_behind, is_all) = {
+                let state = self.state();
+                (removed.next_index > state.written.index, to == state.end.offset)
+            };
+            if is_behind || is_all {
+                // Entries are only in the journal, or the last segment goes with the others: it is to be whole
+                // before it does.
+                self.settle_if_possible(&files)?;
             }
             let mut state = self.state();
+            let (to, removed) = match removed.next_index > state.written.index {
+                // The rest goes when it has come into a segment: what is there must go now, to make room.
+                true => (
+                    state.written.offset,
+                    Removed { next_index: state.written.index, epoch: state.written.epoch_min },
+                ),
+                false => (to, removed),
+            };
             state.check_open()?;
             // A reset may have been faster.
             if state.generation == generation && to > state.start {
@@ -57,17 +71,25 @@ impl FileLog {
         };
         if self.state().owes_manifest {
             let manifest = self.state().manifest();
-            manifest.store(&self.dir, &mut sequence)?;
+            manifest.store(&*self.shared.disk, &self.dir, &mut sequence)?;
             self.state().owes_manifest = false;
         }
         self.remove_doomed()
+    }
+
+    /// On a full disk, or after a failure, a log is still trimmed, as far as its entries are in segments.
+    fn settle_if_possible(&self, files: &Files<'_>) -> Result<(), StorageError> {
+        match self.settle(files) {
+            Err(StorageError::Poisoned(_) | StorageError::Full(_)) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     fn remove_doomed(&self) -> Result<(), StorageError> {
         let doomed = std::mem::take(&mut self.state().doomed);
         let mut doomed = doomed.into_iter();
         while let Some(segment) = doomed.next() {
-            if let Err(error) = segment.remove(&self.shared.handles) {
+            if let Err(error) = segment.remove(&self.shared) {
                 let mut state = self.state();
                 state.doomed.push(segment);
                 state.doomed.extend(doomed);
@@ -82,62 +104,76 @@ impl FileLog {
         let Some(last_record) = to.get().checked_sub(1).map(Offset::new) else {
             return Ok(self.state().removed);
         };
-        let extent = {
+        let (extent, known) = {
             let state = self.state();
             if let Some(last) = state.tail.last_before(to) {
                 return Ok(Removed { next_index: last.index + 1, epoch: last.epoch });
             }
-            state.extent_of_offset(last_record)
+            let at = state.segments.partition_point(|segment| segment.end().offset <= last_record);
+            let Some(segment) = state.segments.get(at) else {
+                // It is in the first entry that is not written, and that one stays.
+                return Ok(Removed { next_index: state.written.index, epoch: state.written.epoch_min });
+            };
+            let base = segment.base();
+            let known = Removed { next_index: base.index, epoch: base.epoch_before };
+            (segment.extent(Lookup::Offset(last_record)), known)
         };
-        let Some(extent) = extent else { return Ok(self.state().removed) };
-        let mut removed = Removed { next_index: extent.from.index, epoch: extent.from.epoch_before };
-        self.scan(&extent, SCAN_CHUNK_LEN, |frame| {
-            if !ends_before(&frame.entry, to) {
-                return Step::Stop;
+        let mut removed = known;
+        self.scan(&extent, SCAN_CHUNK_LEN, |seen| match seen {
+            Seen::Entry(entry) if ends_before(&entry, to) => {
+                removed = Removed { next_index: entry.index + 1, epoch: entry.epoch };
+                Step::Next
             }
-            removed = Removed { next_index: frame.entry.index + 1, epoch: frame.entry.epoch };
-            Step::Next
+            Seen::Entry(entry) => {
+                // Those before it that nobody saw are gone, too.
+                removed.next_index = removed.next_index.max(entry.index);
+                Step::Stop
+            }
+            Seen::Lost(..) => Step::Next,
         })?;
         Ok(removed)
     }
 
-    /// See [`Log::truncate`](crate::Log::truncate). Later segments go first and durably, then the one that
-    /// holds `from` is cut: a crash in between leaves a shorter suffix, never a gap.
+    /// See [`Log::truncate`](crate::Log::truncate). What stays is written and synced first. Then the manifest
+    /// makes the journal void. Then later segments go, durably, and the one that holds `from` is cut: a crash
+    /// in between leaves a shorter suffix, never a gap.
     pub(super) fn truncate_suffix(&self, from: Index) -> Result<(), StorageError> {
-        let _files = self.lock_files();
+        // No round is under way from here on.
+        let _rounds = self.shared.lock_rounds();
+        let files = self.lock_files();
         let mut sequence = self.lock_manifest();
-        // Held over I/O, this once: nobody is to see half of it.
-        let mut state = self.state();
-        state.check_open()?;
-        if from >= state.end.index {
-            return Ok(());
-        }
-        state.check_index(from)?;
-        let due = if from < state.written.index {
-            let keep = state.segments.iter().take_while(|segment| segment.header.base_index < from).count();
-            if let Err(error) = self.announce_truncation(&mut state, &mut sequence, keep) {
-                drop(state);
-                // A full disk has changed nothing; after any other error nobody knows which manifest counts.
-                if !matches!(error, StorageError::Full(_)) {
-                    self.poison(&error);
-                }
-                return Err(error);
+        {
+            let mut state = self.state();
+            state.check_open()?;
+            if from >= state.end.index {
+                return Ok(());
             }
-            let due = state.forget(from);
-            let outcome = self.truncate_files(&mut state, keep, from);
-            if let Err(error) = outcome {
+            state.check_index(from)?;
+            if from >= state.taken.index {
+                let due = state.forget(from);
                 drop(state);
                 due.fail(&StorageError::Truncated);
-                self.poison(&error);
-                return Err(error);
+                return Ok(());
             }
-            due
-        } else {
-            state.forget(from)
-        };
+        }
+        self.settle(&files)?;
+        // Held over I/O, this once: nobody is to see half of it.
+        let mut state = self.state();
+        let keep = state.segments.iter().take_while(|segment| segment.header.base_index < from).count();
+        if let Err(error) = self.announce_truncation(&mut state, &mut sequence, keep) {
+            drop(state);
+            // A full disk has changed nothing; after any other error nobody knows which manifest counts.
+            if !matches!(error, StorageError::Full(_)) {
+                self.poison(&error);
+            }
+            return Err(error);
+        }
+        let due = state.forget(from);
+        let outcome = self.truncate_files(&mut state, keep, from);
         drop(state);
+        self.cursors.clear();
         due.fail(&StorageError::Truncated);
-        Ok(())
+        outcome.inspect_err(|error| self.poison(error))
     }
 
     /// The manifest may say that what goes was durable: then its absence would look like damage. If nothing
@@ -155,25 +191,30 @@ impl FileLog {
             manifest.start = base.map_or(manifest.start, |base| base.min(manifest.start));
         }
         manifest.durable = manifest.start;
-        manifest.store(&self.dir, sequence)?;
+        manifest.durable_index = manifest.removed.next_index;
+        manifest.journal_from = self.shared.next_journal_sequence();
+        manifest.store_twice(&*self.shared.disk, &self.dir, sequence)?;
         state.generation = manifest.generation;
+        state.journal_from = manifest.journal_from;
         state.start = manifest.start;
         state.owes_manifest = false;
         Ok(())
     }
 
+    /// Cuts the files before the entry with index `from`; so many segments stay.
     fn truncate_files(&self, state: &mut State, keep: usize, from: Index) -> Result<(), StorageError> {
         let mut doomed = std::mem::take(&mut state.doomed);
         let cut = state.segments.split_off(keep);
         let mut end = cut.first().map(Segment::base);
         doomed.extend(cut);
         if !doomed.is_empty() {
-            doomed.into_iter().rev().try_for_each(|segment| segment.remove(&self.shared.handles))?;
-            durable::sync_dir(&self.dir)?;
+            doomed.into_iter().rev().try_for_each(|segment| segment.remove(&self.shared))?;
+            durable::sync_dir(&*self.shared.disk, &self.dir)?;
         }
         if let Some(last) = state.segments.last_mut() {
             if last.end().index > from {
-                cut_segment(&self.dir, last, from, &last.file(&self.shared.handles)?)?;
+                let file = last.file(&self.shared)?;
+                self.cut_segment(last, from, &file)?;
             }
             end = Some(*last.end());
         }
@@ -184,13 +225,66 @@ impl FileLog {
             epoch_min: end.epoch_before,
             append_time_min: end.append_time,
         };
-        (state.durable, state.written, state.end) = (next, next, next);
+        (state.synced, state.written, state.durable) = (next, next, next);
+        (state.taken, state.end) = (next, next);
         state.start = state.start.min(next.offset);
+        Ok(())
+    }
+
+    /// Takes what was written from `floor` on off the files again: it never completed.
+    pub(super) fn cut_back(&self, _files: &Files<'_>, floor: Next) -> Result<(), StorageError> {
+        let mut state = self.state();
+        if state.written.index <= floor.index {
+            return Ok(());
+        }
+        let keep =
+            state.segments.iter().take_while(|segment| segment.header.base_index < floor.index).count();
+        let (synced, taken, end) = (state.synced, state.taken, state.end);
+        self.truncate_files(&mut state, keep, floor.index)?;
+        (state.taken, state.end) = (taken, end);
+        (state.written, state.durable) = (floor, floor);
+        state.synced = if synced.index < floor.index { synced } else { floor };
+        self.cursors.clear();
+        Ok(())
+    }
+
+    /// Cuts a segment before the entry with index `from`, which it holds behind others.
+    fn cut_segment(
+        &self,
+        segment: &mut Segment,
+        from: Index,
+        file: &Arc<dyn DiskFile>,
+    ) -> Result<(), StorageError> {
+        let end = segment.end().position;
+        let mut index = match segment.index() {
+            Some(index) => index.clone(),
+            None => {
+                let extent: Extent = segment.extent(Lookup::Index(from));
+                extent.load_index(&self.shared, file)?
+            }
+        };
+        let point = index.rewind(from);
+        let salt = segment.header.salt;
+        let mut scan = FrameScan::new(file.clone(), salt, point.position, end, SCAN_CHUNK_LEN);
+        while let Some(frame) = scan.next().map_err(|error| scan_error(&segment.path, error))? {
+            if frame.entry.index >= from {
+                break;
+            }
+            index.jump(frame.entry.index, frame.entry.base_offset);
+            index.push(&frame.entry, self.shared.options.segment_bytes);
+        }
+        durable::remove_file(&*self.shared.disk, &segment.index_path())?;
+        durable::sync_dir(&*self.shared.disk, &self.dir)?;
+        cut(&**file, &segment.path, index.end().position)?;
+        self.shared.indexes.forget(segment.key);
+        segment.set_index(index);
         Ok(())
     }
 
     /// See [`Log::reset`](crate::Log::reset). The new manifest makes the old segments void before they go.
     pub(super) fn start_over(&self, removed: Removed, start: Offset) -> Result<(), StorageError> {
+        // No round is under way from here on.
+        let _rounds = self.shared.lock_rounds();
         let _files = self.lock_files();
         let mut sequence = self.lock_manifest();
         self.state().check_open()?;
@@ -199,8 +293,10 @@ impl FileLog {
         manifest.removed = removed;
         manifest.start = start;
         manifest.durable = start;
+        manifest.durable_index = removed.next_index;
+        manifest.journal_from = self.shared.next_journal_sequence();
         manifest.last_append_time = None;
-        manifest.store(&self.dir, &mut sequence).inspect_err(|error| {
+        manifest.store_twice(&*self.shared.disk, &self.dir, &mut sequence).inspect_err(|error| {
             if !matches!(error, StorageError::Full(_)) {
                 self.poison(error);
             }
@@ -213,36 +309,24 @@ impl FileLog {
                 epoch_min: removed.epoch,
                 append_time_min: Millis::MIN,
             };
-            let mut due = vec![state.unappend(Vec::new())];
-            (state.durable, state.written, state.end) = (next, next, next);
-            due.push(state.unwrite());
+            let due = state.roll_back(next);
             state.tail.clear();
+            (state.synced, state.written, state.durable) = (next, next, next);
+            state.release_before = 0;
+            self.shared.writer.wrote(std::mem::take(&mut state.behind_bytes));
             state.generation = manifest.generation;
+            state.journal_from = manifest.journal_from;
             state.removed = removed;
             state.start = start;
+            state.damage.clear();
             state.owes_manifest = false;
             // What an earlier trim has not removed yet goes now: its names may be used again.
             let mut doomed = std::mem::take(&mut state.doomed);
             doomed.append(&mut state.segments);
             (due, doomed)
         };
-        due.into_iter().for_each(|due| due.fail(&StorageError::Truncated));
-        doomed.into_iter().try_for_each(|segment| segment.remove(&self.shared.handles))
+        self.cursors.clear();
+        due.fail(&StorageError::Truncated);
+        doomed.into_iter().try_for_each(|segment| segment.remove(&self.shared))
     }
-}
-
-/// Cuts a segment before the entry with index `from`, which it holds behind others.
-fn cut_segment(dir: &Path, segment: &mut Segment, from: Index, file: &Arc<File>) -> Result<(), StorageError> {
-    let end = segment.end().position;
-    let point = segment.index.rewind(from);
-    let mut scan = FrameScan::new(file.clone(), segment.header.salt, point.position, end, SCAN_CHUNK_LEN);
-    while let Some(frame) = scan.next().map_err(|error| scan_error(&segment.path, error))? {
-        if frame.entry.index >= from {
-            break;
-        }
-        segment.index.push(&frame.entry);
-    }
-    durable::remove_file(&segment.index_path())?;
-    durable::sync_dir(dir)?;
-    cut(file, &segment.path, segment.end().position)
 }

@@ -1,126 +1,164 @@
-//! Writing: from the pending appends to the end of the last segment.
+//! Writing to segments: from the tail to the end of the last segment.
 
 use std::{
-    fs::File,
     io::{self, IoSlice},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
 use minikafka_record::Offset;
 
 use super::{
+    disk::DiskFile,
     durable,
-    flusher::Written,
     frame::{FRAME_HEADER_LEN, Salt, encode_header, frame_len},
-    handles::{Handles, SegmentKey},
-    log::FileLog,
+    handles::SegmentKey,
+    index::SegmentIndex,
+    log::{FileLog, Files},
     segment::{Segment, SegmentHeader},
-    state::Append,
 };
-use crate::{Entry, StorageError, run::memory_bytes};
+use crate::{Entry, Millis, StorageError, run::Next};
 
 /// Slices that one call may write; the system's own limit is 1024.
 const SLICES_MAX: usize = 1024;
+/// Bytes taken out of the tail at a time.
+const RUN_BYTES: usize = 8 * 1024 * 1024;
+/// A segment with fewer bytes is not rolled for its age: there is little to be had by evicting it.
+const AGED_BYTES_MIN: u64 = 64 * 1024;
 
-/// The place that a run of appends goes to.
+/// Whether a new segment may be begun when the last one is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rolling {
+    /// It may, which takes a few syncs.
+    Allowed,
+    /// It may not: then as much is written as goes into the last segment.
+    Not,
+}
+
+/// The segment that entries go to.
 struct Target {
     key: SegmentKey,
-    file: Arc<File>,
+    file: Arc<dyn DiskFile>,
     path: PathBuf,
     salt: Salt,
     position: u64,
+    /// Append time of its first entry.
+    begun: Option<Millis>,
 }
 
-/// Why appends were not written.
-enum WriteError {
+/// A file with bytes that are not synced.
+pub(super) struct Unsynced {
+    pub(super) key: SegmentKey,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) path: PathBuf,
+}
+
+/// Why entries were not written.
+#[derive(Debug)]
+pub(super) enum WriteError {
     /// Nothing was changed: the next ones may be.
     Refused(StorageError),
     /// A write or a sync failed: nobody knows what the disk holds.
     Failed(StorageError),
 }
 
-impl Target {
-    fn new(segment: &Segment, handles: &Handles) -> Result<Target, StorageError> {
-        Ok(Target {
-            key: segment.key,
-            file: segment.file(handles)?,
-            path: segment.path.clone(),
-            salt: segment.header.salt,
-            position: segment.end().position,
-        })
-    }
-}
-
 impl FileLog {
-    /// Writes what is pending. Only the flusher calls this. `None` when nothing needs a sync.
-    pub(super) fn write_pending(self: Arc<Self>) -> Option<Written> {
-        let files = self.lock_files();
-        let (mut pending, durable) = self.state().take_pending();
-        let bytes = pending.iter().flat_map(|append| &append.entries).map(memory_bytes).sum();
+    /// Writes the entries before `upto` to the end of the last segment. Returns the file that was written to
+    /// last, if any; those before are sealed and synced.
+    pub(super) fn write_out(
+        &self,
+        files: &Files<'_>,
+        upto: Next,
+        rolling: Rolling,
+    ) -> Result<Option<Unsynced>, WriteError> {
         let mut last = None;
-        while !pending.is_empty() {
-            match self.write_run(&mut pending, durable) {
-                Ok(target) => last = Some(target),
-                Err(WriteError::Refused(error)) => {
-                    let due = self.state().unappend(pending);
-                    due.fail(&error);
+        loop {
+            let (first, durable) = {
+                let state = self.state();
+                if state.written.index >= upto.index {
                     break;
                 }
-                Err(WriteError::Failed(error)) => {
-                    let due = self.state().unappend(pending);
-                    self.poison(&error);
-                    due.fail(&error);
-                    // What was written before is not synced any more, either.
-                    return None;
-                }
-            }
+                let first = state.tail.get(state.written.index).map(|entry| entry.append_time);
+                (first.expect("the tail holds what is not written"), state.durable.offset)
+            };
+            let Some(target) = self.target(files, first, rolling)? else { break };
+            self.write_run(&target, upto, durable)?;
+            last = Some(Unsynced { key: target.key, file: target.file, path: target.path });
         }
-        let upto = self.state().written;
-        drop(files);
-        last.map(|Target { key, file, path, .. }| Written { log: self, key, file, path, upto, bytes })
+        Ok(last)
     }
 
-    /// Writes as many appends as fit into the last segment, and takes them off the front of `pending`. On an
-    /// error nothing of them is in the file.
-    fn write_run(&self, pending: &mut Vec<Append>, durable: Offset) -> Result<Target, WriteError> {
-        let target = self.target()?;
+    /// Writes as many entries as fit into the target; at least one.
+    fn write_run(&self, target: &Target, upto: Next, durable: Offset) -> Result<(), WriteError> {
+        let mut entries = {
+            let state = self.state();
+            state.tail.entries(state.written.index..upto.index, RUN_BYTES)
+        };
         let room = self.shared.options.segment_bytes.saturating_sub(target.position);
         let mut bytes = 0;
-        let count = pending
-            .iter()
-            .take_while(|append| {
-                let fits = bytes < room;
-                bytes += append.entries.iter().map(frame_len).sum::<u64>();
-                fits
-            })
-            .count();
-        // A new segment takes at least one append, however large.
-        let run: Vec<Append> = pending.drain(..count.max(1)).collect();
-        let entries: Vec<&Entry> = run.iter().flat_map(|append| &append.entries).collect();
-        if let Err(error) = write_frames(&target, &entries, durable) {
-            pending.splice(..0, run);
-            return Err(take_back(&target, error));
-        }
-        self.state().wrote(run);
-        Ok(target)
+        let fitting = entries.iter().take_while(|entry| {
+            let fits = bytes < room;
+            bytes += frame_len(entry);
+            fits
+        });
+        let count = fitting.count().max(1);
+        entries.truncate(count);
+        write_frames(target, &entries, durable).map_err(|error| take_back(target, error))?;
+        let before = self.state().behind_bytes;
+        let after = {
+            let mut state = self.state();
+            state.wrote(&entries, self.shared.options.segment_bytes);
+            state.behind_bytes
+        };
+        self.shared.writer.wrote(before - after);
+        Ok(())
     }
 
-    /// The last segment, or a new one when it is full.
-    fn target(&self) -> Result<Target, WriteError> {
-        if let Some(active) = self.active().map_err(WriteError::Refused)? {
-            if active.position < self.shared.options.segment_bytes {
-                return Ok(active);
+    /// The last segment, or a new one when it is full; `None` when that would be needed and may not be.
+    fn target(
+        &self,
+        files: &Files<'_>,
+        first: Millis,
+        rolling: Rolling,
+    ) -> Result<Option<Target>, WriteError> {
+        if let Some(target) = self.last_target().map_err(WriteError::Refused)? {
+            if !self.is_over(&target, first) {
+                return Ok(Some(target));
             }
-            self.seal(&active).map_err(WriteError::Failed)?;
+            if rolling == Rolling::Not {
+                return Ok(None);
+            }
+            self.seal(files, &target).map_err(WriteError::Failed)?;
+        } else if rolling == Rolling::Not {
+            return Ok(None);
         }
-        self.begin_segment().map_err(WriteError::Refused)
+        self.begin_segment().map(Some).map_err(WriteError::Refused)
     }
 
-    /// The last segment, if there is one.
-    fn active(&self) -> Result<Option<Target>, StorageError> {
-        let state = self.state();
-        state.segments.last().map(|segment| Target::new(segment, &self.shared.handles)).transpose()
+    /// The last segment, if there is one that may be written to.
+    fn last_target(&self) -> Result<Option<Target>, StorageError> {
+        let found = {
+            let state = self.state();
+            state.segments.last().filter(|last| !last.is_sealed()).map(|last| {
+                let (key, path) = (last.key, last.path.clone());
+                (key, path, last.header.salt, last.end().position, last.begun())
+            })
+        };
+        let Some((key, path, salt, position, begun)) = found else { return Ok(None) };
+        let file = self.shared.handles.get(key, &path);
+        let file = file.map_err(|error| durable::io_or_full("opening", &path, error))?;
+        Ok(Some(Target { key, file, path, salt, position, begun }))
+    }
+
+    /// Whether an entry with this append time goes to another segment.
+    fn is_over(&self, target: &Target, append_time: Millis) -> bool {
+        let options = &self.shared.options;
+        let is_aged = |age: std::time::Duration| {
+            let begun = target.begun.unwrap_or(append_time);
+            target.position >= AGED_BYTES_MIN
+                && append_time.saturating_sub(begun) >= age.as_millis() as Millis
+        };
+        target.position >= options.segment_bytes || options.segment_age.is_some_and(is_aged)
     }
 
     fn begin_segment(&self) -> Result<Target, StorageError> {
@@ -135,25 +173,33 @@ impl FileLog {
                 salt,
             }
         };
-        let segment = Segment::create(&self.dir, header, &self.shared.handles)?;
-        let target = Target::new(&segment, &self.shared.handles)?;
+        let segment = Segment::create(&self.dir, header, &self.shared)?;
+        let target = Target {
+            key: segment.key,
+            file: segment.file(&self.shared)?,
+            path: segment.path.clone(),
+            salt,
+            position: segment.end().position,
+            begun: None,
+        };
         self.state().segments.push(segment);
         Ok(target)
     }
 
     /// Makes a full segment durable, whatever the policy: only the last segment of a log can have a torn
     /// tail.
-    fn seal(&self, full: &Target) -> Result<(), StorageError> {
-        durable::sync_data(&full.file, &full.path)?;
-        let (index, path, header) = {
+    fn seal(&self, _files: &Files<'_>, full: &Target) -> Result<(), StorageError> {
+        durable::sync(&*full.file, &full.path)?;
+        let sealed = {
             let mut state = self.state();
             let written = state.written;
             state.synced(written);
-            let Some(last) = state.segments.last() else { return Ok(()) };
-            (last.index.clone(), last.index_path(), last.header)
+            let Some(last) = state.segments.last_mut() else { return Ok(()) };
+            let (header, path) = (last.header, last.index_path());
+            last.seal().map(|index: SegmentIndex| (index.encode(&header), path))
         };
-        if let Err(error) = index.store(&path, &header) {
-            tracing::warn!(?path, %error, "index not written, it will be rebuilt when the log is opened");
+        if let Some((content, path)) = sealed {
+            self.store_index(&path, &content);
         }
         Ok(())
     }
@@ -171,41 +217,25 @@ fn take_back(target: &Target, error: io::Error) -> WriteError {
 }
 
 /// Writes the frames of `entries` to the end of the target, with few calls and no copies.
-fn write_frames(target: &Target, entries: &[&Entry], durable: Offset) -> io::Result<()> {
+fn write_frames(target: &Target, entries: &[Entry], durable: Offset) -> io::Result<()> {
     let mut position = target.position;
+    // No frame speaks of what comes behind it: that may be truncated later.
+    let known = |entry: &Entry| durable.min(entry.base_offset);
     for chunk in entries.chunks(SLICES_MAX / 2) {
         let headers: Vec<[u8; FRAME_HEADER_LEN]> =
-            chunk.iter().map(|entry| encode_header(entry, durable, target.salt)).collect();
+            chunk.iter().map(|entry| encode_header(entry, known(entry), target.salt)).collect();
         let mut slices: Vec<IoSlice<'_>> = headers
             .iter()
             .zip(chunk)
             .flat_map(|(header, entry)| [IoSlice::new(header), IoSlice::new(&entry.payload)])
             .collect();
-        position += write_all_vectored_at(&target.file, &mut slices, position)?;
+        position += durable::write_all_at(&*target.file, &mut slices, position)?;
     }
     Ok(())
 }
 
-fn write_all_vectored_at(file: &File, mut slices: &mut [IoSlice<'_>], position: u64) -> io::Result<u64> {
-    let mut done = 0;
-    // Skips empty slices at the front, which would look like an end.
-    IoSlice::advance_slices(&mut slices, 0);
-    while !slices.is_empty() {
-        match rustix::io::pwritev(file, slices, position + done) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                done += written as u64;
-                IoSlice::advance_slices(&mut slices, written);
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(done)
-}
-
 /// Cuts a file to `len` bytes, durably.
-pub(super) fn cut(file: &File, path: &Path, len: u64) -> Result<(), StorageError> {
+pub(super) fn cut(file: &dyn DiskFile, path: &std::path::Path, len: u64) -> Result<(), StorageError> {
     file.set_len(len).map_err(|error| StorageError::io("cutting", path, error))?;
-    durable::sync_data(file, path)
+    durable::sync(file, path)
 }

@@ -156,6 +156,7 @@ impl Log for MemoryLog {
             last_epoch: state.last_epoch,
             last_append_time: state.last_append_time,
             size_bytes: state.run.bytes(),
+            damaged: 0,
         }
     }
 
@@ -164,6 +165,7 @@ impl Log for MemoryLog {
         Ok(match seek {
             Seek::RecordTimestamp(timestamp) => state.run.record_at(timestamp, state.start),
             Seek::AppendedAfter(time) => state.run.appended_after(time, state.start),
+            Seek::Newest(bytes) => state.run.newest(bytes, state.start),
         })
     }
 

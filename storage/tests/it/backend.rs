@@ -30,12 +30,22 @@ impl Backend {
 
     /// Every kind that must behave the same: tiny segments and a tiny tail make everything happen often.
     pub(crate) fn all() -> Vec<(&'static str, Backend)> {
-        let tiny = |sync| Options { sync, segment_bytes: 700, tail_bytes: 300, open_files: 2 };
+        let tiny = |sync, direct_bytes| Options {
+            sync,
+            segment_bytes: 700,
+            tail_bytes: 300,
+            open_files: 2,
+            journal_bytes: 16 * 1024,
+            direct_bytes,
+            ..Options::default()
+        };
         vec![
             ("memory", Backend::memory()),
             ("filesystem", Backend::filesystem(Options::default())),
-            ("filesystem, tiny", Backend::filesystem(tiny(SyncPolicy::Always))),
-            ("filesystem, tiny, no sync", Backend::filesystem(tiny(SyncPolicy::Never))),
+            ("filesystem, tiny, journal", Backend::filesystem(tiny(SyncPolicy::Always, u64::MAX))),
+            ("filesystem, tiny, no journal", Backend::filesystem(tiny(SyncPolicy::Always, 0))),
+            ("filesystem, tiny, both", Backend::filesystem(tiny(SyncPolicy::Always, 200))),
+            ("filesystem, tiny, no sync", Backend::filesystem(tiny(SyncPolicy::Never, 0))),
         ]
     }
 

@@ -17,7 +17,7 @@ use minikafka_storage::{
 use crate::backend::{Backend, append, append_message, begin_append, entry_at, id, read_values};
 
 fn tiny() -> Backend {
-    Backend::filesystem(Options { segment_bytes: 500, tail_bytes: 0, ..Options::default() })
+    Backend::filesystem(Options { segment_bytes: 500, tail_bytes: 0, journal_bytes: 0, ..Options::default() })
 }
 
 fn segments(root: &Path) -> Vec<PathBuf> {
@@ -68,25 +68,46 @@ fn a_missing_segment_is_damage_and_no_endless_search() {
 }
 
 #[test]
-fn a_log_without_its_first_segments_does_not_open() {
-    for doomed in [1, usize::MAX] {
-        let mut backend = tiny();
-        fill(&backend);
-        let_go(&mut backend);
-        segments(backend.path()).iter().take(doomed).for_each(|path| fs::remove_file(path).unwrap());
-        backend.crash();
-        let outcome = backend.storage.open(&id("t"));
-        assert!(matches!(outcome, Err(StorageError::Damaged { .. })), "{outcome:?}");
-    }
+fn a_log_without_its_first_segments_reports_what_is_lost() {
+    let mut backend = tiny();
+    fill(&backend);
+    let_go(&mut backend);
+    fs::remove_file(&segments(backend.path())[0]).unwrap();
+    backend.crash();
+    let log = backend.log("t");
+    let lost = log.bounds().damaged;
+    assert!(lost > 0);
+    let Err(StorageError::Damaged { lost: Some(range), .. }) = log.read(Offset::ZERO, Offset::new(40), 10)
+    else {
+        panic!("what is lost is not served");
+    };
+    assert_eq!(range, Offset::ZERO..Offset::new(lost));
+    assert_eq!(read_values(&*log, range.end, 10).len() as u64, 40 - lost, "the rest is there");
+    assert_eq!(append_message(&*log, 50, b"next"), 41, "numbers are not given again");
+}
+
+#[test]
+fn a_log_without_any_segment_gives_no_number_again() {
+    let mut backend = tiny();
+    fill(&backend);
+    // A clean stop says how far the log went.
+    backend.close_and_open();
+    let_go(&mut backend);
+    segments(backend.path()).iter().for_each(|path| fs::remove_file(path).unwrap());
+    backend.crash();
+    let log = backend.log("t");
+    assert_eq!(log.bounds().damaged, 40);
+    assert_eq!(append_message(&*log, 50, b"next"), 41);
+    assert_eq!(read_values(&*log, Offset::new(40), 10), ["next"]);
 }
 
 #[test]
 fn what_a_message_holds_is_never_taken_for_a_frame() {
-    let donor = Backend::filesystem(Options::default());
+    let donor = Backend::filesystem(Options { journal_bytes: 0, ..Options::default() });
     fill(&donor);
     let mut value = fs::read(&segments(donor.path())[0]).unwrap();
     value.extend([0; 1000]);
-    let mut backend = Backend::filesystem(Options::default());
+    let mut backend = Backend::filesystem(Options { journal_bytes: 0, ..Options::default() });
     let log = backend.log("t");
     append_message(&*log, 1, b"first");
     append_message(&*log, 2, &value);
@@ -115,7 +136,7 @@ fn the_newest_append_time_is_that_of_any_segment() {
 
 #[test]
 fn a_file_that_cannot_be_opened_refuses_appends_until_it_can() {
-    let backend = Backend::filesystem(Options { open_files: 1, ..Options::default() });
+    let backend = Backend::filesystem(Options { open_files: 1, journal_bytes: 0, ..Options::default() });
     let log = backend.log("t");
     append_message(&*log, 1, b"one");
     let path = segments(backend.path()).remove(0);
@@ -210,17 +231,16 @@ fn segments_newer_than_the_manifest_are_never_removed() {
     let mut backend = tiny();
     fill(&backend);
     let log = backend.log("t");
+    let path = segments(backend.path())[0].with_file_name("manifest");
+    let old = fs::read(&path).unwrap();
     log.reset(Removed { next_index: 100, epoch: 0 }, Offset::new(1000)).unwrap();
     (100..120).for_each(|time| _ = append_message(&*log, time, b"acknowledged"));
     drop(log);
     let_go(&mut backend);
     let before = segments(backend.path());
-    // The slot that the reset wrote.
-    let path = before[0].with_file_name("manifest");
-    let mut content = fs::read(&path).unwrap();
-    content[4096..4100].fill(0xff);
-    fs::write(&path, content).unwrap();
+    fs::write(&path, old).unwrap();
     backend.crash();
+    assert!(backend.storage.list().unwrap().is_empty(), "the log is left alone");
     let outcome = backend.storage.open(&id("t"));
     assert!(matches!(outcome, Err(StorageError::Damaged { .. })), "{outcome:?}");
     assert_eq!(segments(backend.path()), before);

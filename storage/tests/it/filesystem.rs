@@ -9,7 +9,7 @@ use std::{
 
 use minikafka_record::Offset;
 use minikafka_storage::{
-    Durability, Storage, StorageError,
+    Durability, StorageError,
     filesystem::{FileStorage, Options, SyncPolicy},
 };
 
@@ -33,7 +33,7 @@ fn open(root: &Path) -> Result<FileStorage, StorageError> {
 
 #[test]
 fn a_tail_torn_at_any_byte_is_cut_to_the_last_whole_frame() {
-    let mut backend = Backend::filesystem(Options::default());
+    let mut backend = Backend::filesystem(Options { journal_bytes: 0, ..Options::default() });
     let log = backend.log("t");
     append_message(&*log, 1, b"first");
     let whole = fs::metadata(&files(backend.path(), "log")[0]).unwrap().len();
@@ -61,32 +61,65 @@ fn a_tail_torn_at_any_byte_is_cut_to_the_last_whole_frame() {
 }
 
 #[test]
-fn damage_below_a_durable_mark_is_refused_not_cut() {
-    let backend = Backend::filesystem(Options::default());
+fn damage_below_a_durable_mark_is_reported_and_never_cut() {
+    let mut backend = Backend::filesystem(Options { journal_bytes: 0, ..Options::default() });
     let log = backend.log("t");
     // The third frame says that the first was durable when it was written.
     (1..=3).for_each(|time| _ = append_message(&*log, time, b"some message"));
     drop(log);
-    let (root, path) = (backend.path().to_owned(), files(backend.path(), "log").remove(0));
+    let path = files(backend.path(), "log").remove(0);
+    backend.storage = Arc::new(minikafka_storage::memory::MemoryStorage::new(0));
     let content = fs::read(&path).unwrap();
     let frame_len = (content.len() - 64) / 3;
-    let keep = backend;
-    drop(keep.storage);
     for at in 64..64 + frame_len {
         let mut damaged = content.clone();
         damaged[at] ^= 0x10;
         fs::write(&path, &damaged).unwrap();
-        let storage = open(&root).unwrap();
-        let outcome = storage.open(&id("t"));
-        assert!(matches!(outcome, Err(StorageError::Damaged { .. })), "byte {at}: {outcome:?}");
-        assert_eq!(fs::read(&path).unwrap(), damaged, "left as it is");
+        backend.crash();
+        let log = backend.log("t");
+        assert_eq!(log.bounds().damaged, 1, "byte {at}");
+        match log.read(Offset::ZERO, Offset::new(3), 10) {
+            Err(StorageError::Damaged { lost, .. }) => assert_eq!(lost, Some(Offset::ZERO..Offset::new(1))),
+            other => panic!("byte {at}: {other:?}"),
+        }
+        assert_eq!(read_values(&*log, Offset::new(1), 1).len(), 2, "the rest is there");
+        assert_eq!(append_message(&*log, 4, b"next"), 4, "numbers go on behind the damage");
+        drop(log);
+        backend.crash();
+        assert_eq!(read_values(&*backend.log("t"), Offset::new(1), 1).len(), 3);
+        assert!(fs::read(&path).unwrap().starts_with(&damaged), "left as it is");
+        backend.storage = Arc::new(minikafka_storage::memory::MemoryStorage::new(0));
     }
 }
 
 #[test]
-fn a_damaged_batch_in_a_sealed_segment_is_never_served() {
+fn a_damaged_segment_is_set_aside_when_its_messages_are_evicted() {
     let mut backend =
         Backend::filesystem(Options { segment_bytes: 300, tail_bytes: 0, ..Options::default() });
+    let log = backend.log("t");
+    (0..20).for_each(|time| _ = append_message(&*log, time, b"some message"));
+    drop(log);
+    backend.close_and_open();
+    let path = files(backend.path(), "log").remove(0);
+    let mut content = fs::read(&path).unwrap();
+    content[64 + 64 + 70] ^= 1;
+    fs::write(&path, &content).unwrap();
+    let log = backend.log("t");
+    log.read(Offset::ZERO, Offset::new(20), 1).unwrap_err();
+    log.trim(Offset::new(20)).unwrap();
+    assert!(!path.exists());
+    assert_eq!(files(backend.path(), "damaged").len(), 1);
+    assert_eq!(fs::read(&files(backend.path(), "damaged")[0]).unwrap(), content);
+}
+
+#[test]
+fn a_damaged_batch_in_a_sealed_segment_is_never_served() {
+    let mut backend = Backend::filesystem(Options {
+        segment_bytes: 300,
+        tail_bytes: 0,
+        journal_bytes: 0,
+        ..Options::default()
+    });
     let log = backend.log("t");
     (0..20).for_each(|time| _ = append_message(&*log, time, b"some message"));
     drop(log);
@@ -103,13 +136,17 @@ fn a_damaged_batch_in_a_sealed_segment_is_never_served() {
 
 #[test]
 fn an_index_is_only_a_cache() {
-    let mut backend =
-        Backend::filesystem(Options { segment_bytes: 1000, tail_bytes: 0, ..Options::default() });
+    let mut backend = Backend::filesystem(Options {
+        segment_bytes: 1000,
+        tail_bytes: 0,
+        journal_bytes: 0,
+        ..Options::default()
+    });
     let log = backend.log("t");
     (0..100).for_each(|time| _ = append_message(&*log, time, format!("message {time}").as_bytes()));
     let expected = read_values(&*log, Offset::ZERO, 1);
     drop(log);
-    backend.close_and_open();
+    backend.storage.close().unwrap();
     let indexes = files(backend.path(), "index");
     assert!(indexes.len() > 5);
     fs::remove_file(&indexes[0]).unwrap();
@@ -118,13 +155,15 @@ fn an_index_is_only_a_cache() {
     let mut flipped = fs::read(&indexes[4]).unwrap();
     *flipped.last_mut().unwrap() ^= 1;
     fs::write(&indexes[4], flipped).unwrap();
+    backend.crash();
     assert_eq!(read_values(&*backend.log("t"), Offset::ZERO, 1), expected);
     assert!(indexes[0].exists(), "rebuilt");
 }
 
 #[test]
 fn space_comes_back_with_trimming() {
-    let backend = Backend::filesystem(Options { segment_bytes: 10_000, ..Options::default() });
+    let backend =
+        Backend::filesystem(Options { segment_bytes: 10_000, journal_bytes: 0, ..Options::default() });
     let log = backend.log("t");
     (0..100).for_each(|time| _ = append_message(&*log, time, &[b'x'; 1000]));
     let full = log.bounds().size_bytes;
@@ -140,8 +179,12 @@ fn space_comes_back_with_trimming() {
 
 #[test]
 fn a_trim_survives_a_crash() {
-    let mut backend =
-        Backend::filesystem(Options { segment_bytes: 500, tail_bytes: 0, ..Options::default() });
+    let mut backend = Backend::filesystem(Options {
+        segment_bytes: 500,
+        tail_bytes: 0,
+        journal_bytes: 0,
+        ..Options::default()
+    });
     for to in [3, 10, 20] {
         let log = backend.log("t");
         while log.bounds().end < Offset::new(20) {
@@ -159,7 +202,7 @@ fn a_trim_survives_a_crash() {
 
 #[test]
 fn a_second_server_on_a_directory_is_refused() {
-    let backend = Backend::filesystem(Options::default());
+    let backend = Backend::filesystem(Options { journal_bytes: 0, ..Options::default() });
     let second = open(backend.path());
     assert!(matches!(second, Err(StorageError::Locked(_))), "{second:?}");
 }
@@ -175,7 +218,7 @@ fn a_foreign_directory_is_refused_and_left_alone() {
 
 #[test]
 fn an_unknown_format_is_refused() {
-    let backend = Backend::filesystem(Options::default());
+    let backend = Backend::filesystem(Options { journal_bytes: 0, ..Options::default() });
     let root = backend.path().to_owned();
     let marker = root.join("minikafka");
     let keep = backend;
@@ -195,7 +238,7 @@ fn a_directory_that_cannot_be_written_is_refused() {
 
 #[test]
 fn names_from_outside_stay_inside() {
-    let mut backend = Backend::filesystem(Options::default());
+    let mut backend = Backend::filesystem(Options { journal_bytes: 0, ..Options::default() });
     let names = ["../../escape", "a/b", "nul\0", ".", "", &"long ".repeat(100)];
     for name in names {
         append_message(&*backend.log(name), 1, name.as_bytes());
@@ -211,7 +254,7 @@ fn names_from_outside_stay_inside() {
 
 #[test]
 fn half_made_logs_are_swept_away() {
-    let mut backend = Backend::filesystem(Options::default());
+    let mut backend = Backend::filesystem(Options { journal_bytes: 0, ..Options::default() });
     append_message(&*backend.log("t"), 1, b"x");
     let dir = log_dir(backend.path());
     for suffix in [".new", ".deleted"] {

@@ -11,7 +11,7 @@ use super::*;
 const MAX: usize = 8 << 20;
 
 /// A body that is fed by hand.
-fn body(intake: &Intake, call: Call) -> (mpsc::UnboundedSender<Bytes>, Metered) {
+fn body(intake: &Intake, call: Call) -> (mpsc::UnboundedSender<Bytes>, Metered<Body>) {
     let (feed, mut fed) = mpsc::unbounded_channel::<Bytes>();
     let stream = futures_util::stream::poll_fn(move |cx| {
         fed.poll_recv(cx).map(|data| data.map(Ok::<_, std::convert::Infallible>))
@@ -28,7 +28,7 @@ fn message(len: usize, part: usize) -> Bytes {
 }
 
 /// Reads so many bytes, and the rest of the last frame.
-async fn read(body: &mut Metered, len: usize) -> Result<(), Status> {
+async fn read(body: &mut Metered<Body>, len: usize) -> Result<(), Status> {
     let mut left = len as i64;
     while left > 0 {
         let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await.expect("there is more");
@@ -42,7 +42,7 @@ fn free(intake: &Intake) -> usize {
 }
 
 /// Bodies that have the whole budget between them, each with half of its message.
-async fn use_up(intake: &Intake) -> Vec<(mpsc::UnboundedSender<Bytes>, Metered)> {
+async fn use_up(intake: &Intake) -> Vec<(mpsc::UnboundedSender<Bytes>, Metered<Body>)> {
     let mut holders = Vec::new();
     for _ in 0..8 {
         let (feed, mut body) = body(intake, Call::Produce);

@@ -1,0 +1,137 @@
+//! [`Door`]: a request's way to the service that answers it.
+//!
+//! ```text
+//!   /minikafka.v1.MiniKafkaService/*  \_ check, intake -> our own services
+//!   /protocol.MiniKafka/*             /
+//!   everything else                   -> the routes of axum: health, reflection, HTTP
+//! ```
+//!
+//! Our own services do not stand behind axum's routes: each of its layers clones a service, boxes a future and wraps
+//! two bodies for each call, together about as much work as a small produce itself.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use minikafka_proto::{
+    original::mini_kafka_server::MiniKafkaServer, v1::mini_kafka_service_server::MiniKafkaServiceServer,
+};
+use tonic::{codegen::Service as _, server::NamedService};
+
+use crate::{
+    grpc::{Admitted, Intake, Original, V1, explain_too_large},
+    http::refusal_unless_grpc,
+};
+
+type V1Server = MiniKafkaServiceServer<V1>;
+type OriginalServer = MiniKafkaServer<Original>;
+
+/// See the module. Cheap to clone: each connection has its own.
+#[derive(Clone)]
+pub(crate) struct Door {
+    v1: V1Server,
+    original: OriginalServer,
+    intake: Intake,
+    /// What a refusal names as the limit.
+    message_bytes_max: usize,
+    others: axum::Router,
+}
+
+impl Door {
+    /// To our own services, within the bounds of `intake`, and to others.
+    pub(crate) fn new(
+        v1: V1Server,
+        original: OriginalServer,
+        intake: Intake,
+        message_bytes_max: usize,
+        others: axum::Router,
+    ) -> Door {
+        Door { v1, original, intake, message_bytes_max, others }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Door {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path();
+        let (is_v1, is_original) = (is_of::<V1Server>(path), is_of::<OriginalServer>(path));
+        if !is_v1 && !is_original {
+            return Answer::Others(Box::pin(self.others.clone().call(request)));
+        }
+        if let Some(refusal) = refusal_unless_grpc(&request) {
+            return Answer::Refused(Some(refusal));
+        }
+        let (request, admitted) = self.intake.admit(request);
+        // Both futures are the same once they are boxed, which the generated code does anyhow.
+        let answer = if is_v1 { self.v1.clone().call(request) } else { self.original.clone().call(request) };
+        Answer::Ours { answer, admitted: Some(admitted), message_bytes_max: self.message_bytes_max }
+    }
+}
+
+/// Whether a path is one of this service: `/name/method`.
+fn is_of<S: NamedService>(path: &str) -> bool {
+    let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(S::NAME));
+    rest.is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The answer to a request, once it is there.
+pub(crate) enum Answer {
+    /// From one of our services.
+    Ours {
+        answer: BoxFuture<Result<Response<tonic::body::Body>, Infallible>>,
+        /// Taken when the answer is there.
+        admitted: Option<Admitted>,
+        message_bytes_max: usize,
+    },
+    /// From axum's routes.
+    Others(BoxFuture<Result<Response<Body>, Infallible>>),
+    /// No gRPC, where there is nothing else.
+    Refused(Option<Response<Body>>),
+}
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl Future for Answer {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Answer::Ours { answer, admitted, message_bytes_max } => {
+                let response = match ready!(answer.as_mut().poll(cx)) {
+                    Ok(response) => explain_too_large(response, *message_bytes_max),
+                    Err(never) => match never {},
+                };
+                let admitted = admitted.take().expect("a future is not polled after its end");
+                Poll::Ready(Ok(admitted.answer(response)))
+            }
+            Answer::Others(answer) => answer.as_mut().poll(cx),
+            Answer::Refused(response) => {
+                Poll::Ready(Ok(response.take().expect("a future is not polled after its end")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_belongs_to_the_service_that_it_names() {
+        assert!(is_of::<V1Server>("/minikafka.v1.MiniKafkaService/Produce"));
+        assert!(is_of::<V1Server>("/minikafka.v1.MiniKafkaService/"));
+        assert!(is_of::<OriginalServer>("/protocol.MiniKafka/Poll"));
+        for other in ["/", "", "/minikafka.v1.MiniKafkaService", "/minikafka.v1.MiniKafkaServices/Produce"] {
+            assert!(!is_of::<V1Server>(other), "{other}");
+        }
+    }
+}
