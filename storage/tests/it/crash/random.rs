@@ -102,7 +102,7 @@ impl History {
                     match run.step(step) {
                         Err(_) if disk.is_stopped() => break,
                         Err(error) => return Err(context(format!("{step} failed without a fault: {error}"))),
-                        Ok(()) if number % 16 == 15 => compare_with_memory(&run),
+                        Ok(()) if number % 16 == 15 => _ = disk.unstopped(|| compare_with_memory(&run)),
                         Ok(()) => {}
                     }
                 }

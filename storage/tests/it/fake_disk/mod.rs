@@ -75,6 +75,19 @@ impl FakeDisk {
         state.plan.stop_after = Some(state.changes + changes);
     }
 
+    /// Looks at something without being stopped in the middle; `None` when the disk has stopped before.
+    pub(crate) fn unstopped<T>(&self, look: impl FnOnce() -> T) -> Option<T> {
+        let planned = {
+            let mut state = self.state();
+            (!state.stopped).then(|| state.plan.stop_after.take())?
+        };
+        let seen = look();
+        let mut state = self.state();
+        // What others did meanwhile is done.
+        state.plan.stop_after = planned.map(|changes| changes.max(state.changes));
+        Some(seen)
+    }
+
     /// Nothing works any more.
     pub(crate) fn stop(&self) {
         self.state().stopped = true;
