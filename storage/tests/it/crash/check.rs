@@ -52,7 +52,7 @@ fn check_worlds(
     trust: Trust,
 ) -> Result<Content, String> {
     let log = storage.open(&id(topic)).map_err(|error| format!("opening {topic}: {error}"))?;
-    let mut wrong = format!("log {topic} is back, although it was removed");
+    let mut wrong = Vec::new();
     for world in worlds {
         let World::Present(content) = world else { continue };
         let outcome = check_log(&*log, content, trust).and_then(|found| {
@@ -61,10 +61,11 @@ fn check_worlds(
         });
         match outcome {
             Ok(found) => return Ok(found),
-            Err(error) => wrong = format!("log {topic}: {error}"),
+            Err(error) => wrong.push(format!("log {topic}: {error}")),
         }
     }
-    Err(wrong)
+    ensure!(!wrong.is_empty(), "log {topic} is back, although it was removed");
+    Err(wrong.join("; or "))
 }
 
 fn check_log(log: &dyn Log, content: &Content, trust: Trust) -> Result<Content, String> {
@@ -83,7 +84,8 @@ fn check_log(log: &dyn Log, content: &Content, trust: Trust) -> Result<Content, 
 /// What the log must hold exactly, given how far it goes.
 fn expected_content(bounds: &Bounds, content: &Content, trust: Trust) -> Result<Content, String> {
     let start = bounds.start;
-    ensure!(content.starts.contains(&start), "starts at {start}, may start at {:?}", content.starts);
+    let (least, largest) = content.starts;
+    ensure!((least..=largest).contains(&start), "starts at {start}, may start from {least} to {largest}");
     if let Some(index) = content.used_again() {
         return Err(format!("index {index} was given again, after an acknowledgement"));
     }
@@ -108,7 +110,7 @@ fn expected_content(bounds: &Bounds, content: &Content, trust: Trust) -> Result<
         removed,
         base: kept.first().map_or(start, |first| first.base_offset),
         attempts: kept.into_iter().map(|entry| Attempt { entry, answer: success.clone() }).collect(),
-        starts: vec![start],
+        starts: (start, start),
         floor: found,
         ceiling: None,
         blobs: BTreeMap::new(),

@@ -46,8 +46,8 @@ pub(super) struct Content {
     pub(super) base: Offset,
     /// Entries in order, however they were answered.
     pub(super) attempts: Vec<Attempt>,
-    /// Where the log may start.
-    pub(super) starts: Vec<Offset>,
+    /// Where the log may start: the least and the largest offset.
+    pub(super) starts: (Offset, Offset),
     /// Entries below it must be there, however they were answered.
     pub(super) floor: Index,
     /// A truncation to here may have happened, in whole or in part.
@@ -150,7 +150,7 @@ impl World {
             // A start or an end somewhere between is one world, not two.
             (World::Present(content), Change::Trim(to)) => {
                 let mut content = content.clone();
-                content.starts.push(*to);
+                content.starts.1 = content.starts.1.max(*to);
                 vec![World::Present(content)]
             }
             (World::Present(content), Change::Truncate(from)) => {
@@ -172,13 +172,19 @@ impl World {
 impl Content {
     /// A log with nothing in it.
     pub(super) fn starting(removed: Removed, start: Offset) -> Content {
-        Content { removed, base: start, starts: vec![start], floor: removed.next_index, ..Content::default() }
+        Content {
+            removed,
+            base: start,
+            starts: (start, start),
+            floor: removed.next_index,
+            ..Content::default()
+        }
     }
 
     fn after(mut self, change: &Change) -> Content {
         match change {
             Change::Create | Change::Remove => {}
-            Change::Trim(to) => self.starts.retain(|start| start > to),
+            Change::Trim(to) => self.starts = (self.starts.0.max(*to), self.starts.1.max(*to)),
             Change::Truncate(from) => {
                 self.attempts.retain(|attempt| attempt.entry.index < *from);
                 self.floor = self.floor.min(*from);
@@ -194,11 +200,6 @@ impl Content {
                 let blob = Blob { value: Some(value.clone()), after: *after };
                 self.blobs.insert(name.clone(), vec![blob]);
             }
-        }
-        if let Change::Trim(to) = change
-            && self.starts.is_empty()
-        {
-            self.starts.push(*to);
         }
         self
     }
