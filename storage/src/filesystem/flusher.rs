@@ -28,6 +28,7 @@ use super::{
     space::Headroom,
     state::Taken,
     write::{Rolling, Unsynced, WriteError},
+    writer::Behind,
 };
 use crate::{Index, StorageError, run::Next};
 
@@ -240,21 +241,20 @@ impl Flusher {
             parts.iter().for_each(|part| part.log.poison(&error));
             return;
         }
-        let mut behind = Vec::new();
+        let mut behind = Behind::default();
         let mut bytes = 0;
         for Part { log, taken } in parts {
             let due = {
                 let mut state = log.state();
-                bytes += state.journaled(taken);
-                if !std::mem::replace(&mut state.behind, true) {
-                    behind.push(log.clone());
-                }
+                let more = state.journaled(taken);
+                behind.note(log, &mut state, more);
+                bytes += more;
                 state.complete(taken.upto.index)
             };
             due.succeed();
             self.recent.push(log, taken.upto.index, taken.bytes);
         }
-        self.shared.writer.push_behind(behind.into_iter(), bytes);
+        self.shared.writer.push_behind(behind, bytes);
         // A segment that had no room for what was too large for the journal is to be followed by another.
         if parts.iter().any(|part| part.taken.bytes >= self.shared.options.direct_bytes) {
             self.shared.writer.push_urgent(None);

@@ -24,12 +24,16 @@ use super::{
     SyncPolicy,
     journal::JournalFile,
     log::FileLog,
+    state::State,
     write::{Rolling, WriteError},
 };
 use crate::StorageError;
 
 /// Bytes that are journaled and not written, over all logs, at which they are written.
 const BEHIND_BYTES: i64 = 8 * 1024 * 1024;
+/// Bytes of one log at which that log is written, however little there is of others: large enough for one
+/// call to write much, small enough not to keep the flusher from its processor for long.
+const LOG_BEHIND_BYTES: u64 = 512 * 1024;
 /// At so many, nothing more is journaled until the writer has caught up: bounds the memory.
 const BEHIND_BYTES_MAX: i64 = 4 * BEHIND_BYTES;
 /// After a full disk: space is to be used soon after it has returned.
@@ -45,10 +49,32 @@ pub(super) struct WriterQueue {
     behind_bytes: AtomicI64,
 }
 
+/// Logs that are news to the writer.
+#[derive(Default)]
+pub(super) struct Behind {
+    logs: Vec<Arc<FileLog>>,
+    heavy: Vec<Arc<FileLog>>,
+}
+
+impl Behind {
+    /// Takes note of what a log has in the journal only.
+    pub(super) fn note(&mut self, log: &Arc<FileLog>, state: &mut State, bytes: u64) {
+        if !std::mem::replace(&mut state.behind, true) {
+            self.logs.push(log.clone());
+        }
+        let before = state.behind_bytes - bytes;
+        if before / LOG_BEHIND_BYTES < state.behind_bytes / LOG_BEHIND_BYTES {
+            self.heavy.push(log.clone());
+        }
+    }
+}
+
 #[derive(Default)]
 struct Work {
     /// Logs with something to write or to store. Each is in it at most once.
     logs: Vec<Arc<FileLog>>,
+    /// Those of them that have much to write.
+    heavy: Vec<Arc<FileLog>>,
     /// Files to be emptied, oldest first.
     full: VecDeque<JournalFile>,
     /// Files to be written over.
@@ -64,14 +90,17 @@ struct Work {
 }
 
 impl WriterQueue {
-    /// Logs now have entries that are only in the journal.
-    pub(super) fn push_behind(&self, logs: impl Iterator<Item = Arc<FileLog>>, bytes: u64) {
-        let mut work = self.lock();
-        work.logs.extend(logs);
+    /// So many bytes more are only in the journal.
+    pub(super) fn push_behind(&self, behind: Behind, bytes: u64) {
         let bytes = bytes as i64;
         let before = self.behind_bytes.fetch_add(bytes, Ordering::Relaxed);
-        drop(work);
-        if before + bytes >= BEHIND_BYTES {
+        let is_much = before + bytes >= BEHIND_BYTES || !behind.heavy.is_empty();
+        if !behind.logs.is_empty() || !behind.heavy.is_empty() {
+            let mut work = self.lock();
+            work.logs.extend(behind.logs);
+            work.heavy.extend(behind.heavy);
+        }
+        if is_much {
             self.ready.notify_one();
         }
     }
@@ -140,7 +169,7 @@ impl WriterQueue {
     }
 
     /// Waits for something to do; `None` when it is to end.
-    fn wait(&self, retry_at: Option<Instant>) -> Option<(Vec<Arc<FileLog>>, Option<JournalFile>)> {
+    fn wait(&self, retry_at: Option<Instant>) -> Option<Turn> {
         let mut work = self.lock();
         loop {
             if work.closed {
@@ -150,8 +179,12 @@ impl WriterQueue {
             let is_much = self.behind_bytes.load(Ordering::Relaxed) >= BEHIND_BYTES;
             if !is_held_up && (!work.full.is_empty() || work.urgent || is_much || retry_at.is_some()) {
                 work.urgent = false;
+                work.heavy.clear();
                 let logs = std::mem::take(&mut work.logs);
-                return Some((logs, work.full.pop_front()));
+                return Some(Turn { logs, heavy: Vec::new(), full: work.full.pop_front() });
+            }
+            if !is_held_up && !work.heavy.is_empty() {
+                return Some(Turn { heavy: std::mem::take(&mut work.heavy), ..Turn::default() });
             }
             work = match retry_at {
                 None => self.ready.wait(work).unwrap_or_else(PoisonError::into_inner),
@@ -169,21 +202,32 @@ pub(super) fn spawn(queue: Arc<WriterQueue>) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("writer".to_owned()).spawn(move || run(&queue))
 }
 
+/// What the writer does at a time.
+#[derive(Default)]
+struct Turn {
+    logs: Vec<Arc<FileLog>>,
+    /// These stay listed.
+    heavy: Vec<Arc<FileLog>>,
+    full: Option<JournalFile>,
+}
+
 fn run(queue: &WriterQueue) {
     let mut retry_at = None;
-    while let Some((logs, full)) = queue.wait(retry_at) {
+    while let Some(Turn { logs, heavy, full }) = queue.wait(retry_at) {
         let mut again = Vec::new();
         for log in logs {
+            log.state().behind = false;
             if let Err(StorageError::Full(_)) = log.write_behind() {
+                log.state().behind = true;
                 again.push(log);
             }
         }
-        let emptied = full.is_none_or(|full| empty(queue, full));
-        retry_at = (!again.is_empty() || !emptied).then(|| Instant::now() + RETRY);
-        for log in &again {
-            log.state().behind = true;
+        let is_full = heavy.iter().any(|log| matches!(log.write_behind(), Err(StorageError::Full(_))));
+        let is_emptied = full.is_none_or(|full| empty(queue, full));
+        retry_at = (is_full || !again.is_empty() || !is_emptied).then(|| Instant::now() + RETRY);
+        if !again.is_empty() {
+            queue.lock().logs.extend(again);
         }
-        queue.lock().logs.extend(again);
     }
 }
 
@@ -220,8 +264,7 @@ impl FileLog {
     fn write_behind(&self) -> Result<(), StorageError> {
         let files = self.lock_files();
         let durable = {
-            let mut state = self.state();
-            state.behind = false;
+            let state = self.state();
             state.check_writable()?;
             state.durable
         };

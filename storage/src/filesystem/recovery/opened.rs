@@ -24,6 +24,7 @@ use crate::{
         segment::{READ_CHUNK_LEN, Segment, SegmentHeader, scan_error},
         state::State,
         write::cut,
+        writer::Behind,
     },
     run::{Next, Run},
 };
@@ -365,7 +366,7 @@ impl Opened {
             doomed: Vec::new(),
             owes_manifest: false,
             queued: false,
-            behind: behind_bytes > 0,
+            behind: false,
             closed: None,
             ended: false,
         };
@@ -374,7 +375,9 @@ impl Opened {
         }
         let log = FileLog::new(key, self.dir, state, self.sequence, shared.clone());
         if behind_bytes > 0 {
-            shared.writer.push_behind(std::iter::once(log.clone()), behind_bytes);
+            let mut behind = Behind::default();
+            behind.note(&log, &mut log.state(), behind_bytes);
+            shared.writer.push_behind(behind, behind_bytes);
         }
         log
     }
