@@ -312,7 +312,7 @@ impl FileLog {
             let due = state.roll_back(next);
             state.tail.clear();
             (state.synced, state.written, state.durable) = (next, next, next);
-            state.release_before = 0;
+            (state.release_before, state.completed) = (0, next.index);
             self.shared.writer.wrote(std::mem::take(&mut state.behind_bytes));
             state.generation = manifest.generation;
             state.journal_from = manifest.journal_from;

@@ -350,6 +350,7 @@ impl Opened {
             journal_from: self.manifest.journal_from,
             key,
             release_before: self.end.index,
+            completed: self.end.index,
             tail,
             waiting: VecDeque::new(),
             segments: self.segments,
