@@ -213,8 +213,9 @@ impl FileLog {
         let cut = state.segments.split_off(keep);
         let mut end = cut.first().map(Segment::base);
         doomed.extend(cut);
-        if !doomed.is_empty() {
-            doomed.into_iter().rev().try_for_each(|segment| segment.remove(&self.shared))?;
+        // The last one first, each for good before the next: names may become durable in any order.
+        for segment in doomed.into_iter().rev() {
+            segment.remove(&self.shared)?;
             durable::sync_dir(&*self.shared.disk, &self.dir)?;
         }
         if let Some(last) = state.segments.last_mut() {

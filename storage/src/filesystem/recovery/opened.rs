@@ -139,7 +139,7 @@ impl Opened {
         };
         self.durable.0 = durable;
         // What is read from now on counts as committed, and may so far be in the system's cache only.
-        durable::sync(&*file, &path)
+        durable::rewrite(&*file, &path, from..last.end().position)
     }
 
     /// Removes a last segment of which all is trimmed, or that was lost beyond what was ever synced and
@@ -240,9 +240,9 @@ impl Opened {
         };
         let mut missing = Run::default();
         let mut end = self.end;
-        while let Some(entry) = self.journal.pop_front_if(|entry| {
-            (entry.index, entry.base_offset) == (end.index, end.offset)
-        }) {
+        while let Some(entry) =
+            self.journal.pop_front_if(|entry| (entry.index, entry.base_offset) == (end.index, end.offset))
+        {
             end = Next::after(&entry);
             missing.push(entry);
         }
