@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, IoSlice},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -17,6 +18,8 @@ use crate::StorageError;
 pub(super) const NEW_SUFFIX: &str = ".new";
 /// Suffix of a directory that is being removed.
 pub(super) const DELETED_SUFFIX: &str = ".deleted";
+/// Bytes that are written over themselves at a time.
+const REWRITE_LEN: u64 = 1024 * 1024;
 
 /// Makes the names in a directory durable.
 pub(super) fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
@@ -184,4 +187,24 @@ fn parent(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
+}
+
+/// Writes bytes of a file over themselves and makes them durable. They can be read; but if a sync of them has
+/// failed before the last restart, the system takes them for written, and no sync alone brings them to the
+/// disk ("Can Applications Recover from fsync Failures?", Rebello et al., 2020).
+pub(super) fn rewrite(file: &dyn DiskFile, path: &Path, range: Range<u64>) -> Result<(), StorageError> {
+    let mut bytes = vec![0; (range.end - range.start).min(REWRITE_LEN) as usize];
+    let mut position = range.start;
+    while position < range.end {
+        let len = (range.end - position).min(REWRITE_LEN) as usize;
+        let copied = read_exact_at(file, &mut bytes[..len], position)
+            .and_then(|()| write_all_at(file, &mut [IoSlice::new(&bytes[..len])], position));
+        match copied.map_err(|error| io_or_full("writing", path, error)) {
+            // Of no use here, and eviction needs the log to be open.
+            Err(StorageError::Full(what)) => tracing::warn!(?path, what, "not written again"),
+            copied => _ = copied?,
+        }
+        position += len as u64;
+    }
+    sync(file, path)
 }

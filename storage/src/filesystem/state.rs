@@ -50,10 +50,12 @@ pub(super) struct State {
     pub(super) pending_bytes: u64,
     /// Bytes of frames that are durable in the journal and not written.
     pub(super) behind_bytes: u64,
-    /// Entries before this one need not be kept in memory once they are written.
+    /// Entries before this one need not be kept in memory once they have completed.
     pub(super) release_before: Index,
     /// How often something was cut off the files.
     pub(super) cuts: u64,
+    /// Everything before this index has completed.
+    pub(super) completed: Index,
     /// Records that are known to be lost, in order, apart from each other.
     pub(super) damage: Vec<Range<Offset>>,
     /// Segments that were trimmed away; their files go once the manifest says so.
@@ -178,6 +180,7 @@ impl State {
 
     /// The completions of everything before `index`.
     pub(super) fn complete(&mut self, index: Index) -> Due {
+        self.completed = self.completed.max(index);
         let due = self.waiting.partition_point(|waiting| waiting.next.index <= index);
         Due(self.waiting.drain(..due).map(|waiting| waiting.on_durable).collect())
     }
@@ -185,6 +188,8 @@ impl State {
     /// Takes back everything from `floor` on, and returns all completions.
     pub(super) fn roll_back(&mut self, floor: Next) -> Due {
         self.tail.truncate(floor.index);
+        self.completed = self.completed.min(floor.index);
+        self.release_before = self.release_before.min(floor.index);
         (self.taken, self.end) = (floor, floor);
         self.pending_bytes = 0;
         if self.written.index > floor.index {
@@ -208,6 +213,8 @@ impl State {
         let kept = self.waiting.partition_point(|waiting| waiting.next.index <= from);
         let due = Due(self.waiting.drain(kept..).map(|waiting| waiting.on_durable).collect());
         self.tail.truncate(from);
+        self.completed = self.completed.min(from);
+        self.release_before = self.release_before.min(from);
         self.end = match self.tail.last() {
             Some(last) => Next::after(last),
             None => self.written,
@@ -224,9 +231,10 @@ impl State {
         self.shrink_tail();
     }
 
-    /// Lets go of entries in memory that are written and that nobody wants to keep.
+    /// Lets go of entries in memory that are written, have completed, and that nobody wants to keep. Written is
+    /// not enough: what is under way may be written in part, and then goes to the journal as a whole.
     fn shrink_tail(&mut self) {
-        let index = self.release_before.min(self.written.index);
+        let index = self.release_before.min(self.written.index).min(self.completed);
         while self.tail.first().is_some_and(|first| first.index < index) {
             self.tail.pop_front();
         }

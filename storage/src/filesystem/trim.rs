@@ -39,6 +39,7 @@ impl FileLog {
             (state.generation, state.removed)
         };
         let removed = if to > self.state().start { self.removed_by(to)? } else { removed };
+        let mut held_up = None;
         let mut sequence = {
             // Nobody is to be in the middle of the segment that goes.
             let files = self.lock_files();
@@ -50,7 +51,7 @@ impl FileLog {
             if is_behind || is_all {
                 // Entries are only in the journal, or the last segment goes with the others: it is to be whole
                 // before it does.
-                self.settle_if_possible(&files)?;
+                held_up = self.settle_if_possible(&files)?;
             }
             let mut state = self.state();
             let (to, removed) = match removed.next_index > state.written.index {
@@ -59,7 +60,10 @@ impl FileLog {
                     state.written.offset,
                     Removed { next_index: state.written.index, epoch: state.written.epoch_min },
                 ),
-                false => (to, removed),
+                false => {
+                    held_up = None;
+                    (to, removed)
+                }
             };
             state.check_open()?;
             // A reset may have been faster.
@@ -74,14 +78,16 @@ impl FileLog {
             manifest.store(&*self.shared.disk, &self.dir, &mut sequence)?;
             self.state().owes_manifest = false;
         }
-        self.remove_doomed()
+        self.remove_doomed()?;
+        held_up.map_or(Ok(()), Err)
     }
 
-    /// On a full disk, or after a failure, a log is still trimmed, as far as its entries are in segments.
-    fn settle_if_possible(&self, files: &Files<'_>) -> Result<(), StorageError> {
+    /// On a full disk, or after a failure, a log is still trimmed, as far as its entries are in segments. Gives
+    /// what keeps it from more.
+    fn settle_if_possible(&self, files: &Files<'_>) -> Result<Option<StorageError>, StorageError> {
         match self.settle(files) {
-            Err(StorageError::Poisoned(_) | StorageError::Full(_)) => Ok(()),
-            outcome => outcome,
+            Err(held_up @ (StorageError::Poisoned(_) | StorageError::Full(_))) => Ok(Some(held_up)),
+            outcome => outcome.map(|()| None),
         }
     }
 
@@ -208,8 +214,9 @@ impl FileLog {
         let cut = state.segments.split_off(keep);
         let mut end = cut.first().map(Segment::base);
         doomed.extend(cut);
-        if !doomed.is_empty() {
-            doomed.into_iter().rev().try_for_each(|segment| segment.remove(&self.shared))?;
+        // The last one first, each for good before the next: names may become durable in any order.
+        for segment in doomed.into_iter().rev() {
+            segment.remove(&self.shared)?;
             durable::sync_dir(&*self.shared.disk, &self.dir)?;
         }
         if let Some(last) = state.segments.last_mut() {
@@ -313,7 +320,7 @@ impl FileLog {
             let due = state.roll_back(next);
             state.tail.clear();
             (state.synced, state.written, state.durable) = (next, next, next);
-            state.release_before = 0;
+            (state.release_before, state.completed) = (0, next.index);
             state.cuts += 1;
             self.shared.writer.wrote(std::mem::take(&mut state.behind_bytes));
             state.generation = manifest.generation;

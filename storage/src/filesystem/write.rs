@@ -78,8 +78,15 @@ impl FileLog {
                 if state.written.index >= upto.index {
                     break;
                 }
-                let first = state.tail.get(state.written.index).map(|entry| entry.append_time);
-                (first.expect("the tail holds what is not written"), state.durable.offset)
+                let Some(first) = state.tail.get(state.written.index) else {
+                    // The log has failed or was removed meanwhile, and what was to be written is taken back.
+                    let why = state
+                        .closed
+                        .clone()
+                        .expect("the tail of a log that is open holds what is not written");
+                    return Err(WriteError::Failed(why));
+                };
+                (first.append_time, state.durable.offset)
             };
             let Some(target) = self.target(files, first, rolling)? else { break };
             self.write_run(&target, upto, durable)?;

@@ -4,6 +4,8 @@
 
 mod backend;
 mod contract;
+mod crash;
+mod fake_disk;
 mod faults;
 mod filesystem;
 mod oracle;

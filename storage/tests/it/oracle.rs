@@ -71,7 +71,7 @@ fn comparable(bounds: Bounds) -> Bounds {
     Bounds { durable: Offset::ZERO, size_bytes: 0, last_append_time: None, ..bounds }
 }
 
-fn assert_same(oracle: &dyn Log, log: &dyn Log) {
+pub(crate) fn assert_same(oracle: &dyn Log, log: &dyn Log) {
     let bounds = oracle.bounds();
     assert_eq!(comparable(bounds), comparable(log.bounds()));
     for bytes_max in [0, 150, 10_000] {

@@ -35,8 +35,7 @@ struct Found {
 }
 
 impl Replay {
-    /// Looks for records in all files of a directory. What is found is made durable, since from now on it
-    /// counts.
+    /// Looks for records in all files of a directory.
     pub(in crate::filesystem) fn open(
         disk: &dyn Disk,
         dir: PathBuf,
@@ -75,16 +74,25 @@ impl Replay {
         self.records.last().map_or(1, |last| last.header.sequence + 1)
     }
 
-    /// Shows all records to `visit`: sequence, marks, entries by log. Those that are damaged are left out.
+    /// Shows all records to `visit`: sequence, marks, entries by log. Those that are damaged are left out. Those
+    /// of the last round may never have been synced: they are made durable, since from now on they count.
     pub(in crate::filesystem) fn visit(
         &self,
         mut visit: impl FnMut(u64, &[Mark], Vec<(LogKey, Vec<Entry>)>) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
+        let mut last_round: (Vec<Mark>, Vec<&Found>) = Default::default();
         for found in &self.records {
             let JournalFile { file, path, .. } = &self.files[found.file];
             let body = read_body(file, found).map_err(|error| StorageError::io("reading", path, error))?;
             match found.header.decode(body.freeze(), self.salt) {
-                Some(RecordBody { marks, sections }) => visit(found.header.sequence, &marks, sections)?,
+                Some(RecordBody { marks, sections }) => {
+                    visit(found.header.sequence, &marks, sections)?;
+                    // All records of a round have the marks of the one before.
+                    if last_round.0 != marks {
+                        last_round = (marks, Vec::new());
+                    }
+                    last_round.1.push(found);
+                }
                 None => tracing::warn!(
                     ?path,
                     position = found.position,
@@ -92,6 +100,10 @@ impl Replay {
                     "a record of the journal is torn or damaged, it is left out"
                 ),
             }
+        }
+        for found in last_round.1 {
+            let JournalFile { file, path, .. } = &self.files[found.file];
+            durable::rewrite(&**file, path, found.position..found.position + found.header.len as u64)?;
         }
         Ok(())
     }

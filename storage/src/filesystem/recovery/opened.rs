@@ -82,7 +82,6 @@ impl Opened {
             opened.mark(checkpoint.index, checkpoint.offset);
         }
         opened.read_last(last_len, shared)?;
-        opened.drop_trimmed(shared)?;
         opened.check_chain()?;
         opened.end = opened.find_end();
         Ok(opened)
@@ -108,7 +107,7 @@ impl Opened {
     fn read_last(&mut self, len: u64, shared: &Shared) -> Result<(), StorageError> {
         let Some(last) = self.segments.last_mut() else { return Ok(()) };
         let from = last.end().position;
-        if from == len {
+        if from >= len {
             return Ok(());
         }
         let (file, path) = (last.file(shared)?, last.path.clone());
@@ -140,7 +139,7 @@ impl Opened {
         };
         self.durable.0 = durable;
         // What is read from now on counts as committed, and may so far be in the system's cache only.
-        durable::sync(&*file, &path)
+        durable::rewrite(&*file, &path, from..last.end().position)
     }
 
     /// Removes a last segment of which all is trimmed, or that was lost beyond what was ever synced and
@@ -150,11 +149,12 @@ impl Opened {
         let first = self.manifest.removed.next_index;
         let is_kept = last.end().offset >= self.manifest.start
             && (last.end().index > first || last.header.base_index >= first);
-        if is_kept || self.bad.is_some() {
+        if is_kept {
             return Ok(());
         }
         last.remove(shared)?;
         self.segments.pop();
+        self.end = self.find_end();
         Ok(())
     }
 
@@ -201,11 +201,16 @@ impl Opened {
 
     /// The log, ready for service.
     pub(super) fn finish(mut self, shared: &Arc<Shared>) -> Result<Arc<FileLog>, StorageError> {
+        self.mend(shared)?;
         if let Some(bad) = self.bad.take() {
             match self.is_torn(&bad) {
                 true => self.cut_torn_tail(&bad, shared)?,
                 false => self.read_over(&bad, shared)?,
             }
+        }
+        // What is trimmed and not synced may be in the journal still, and then the log goes on from there.
+        if self.journal.front().is_none_or(|first| first.index > self.end.index) {
+            self.drop_trimmed(shared)?;
         }
         let mut written = self.end;
         let mut tail = Run::default();
@@ -225,6 +230,32 @@ impl Opened {
             written = self.end;
         }
         Ok(self.into_log(written, tail, shared))
+    }
+
+    /// Where frames are missing with others behind them, the journal may have what is missing: written again, it
+    /// fills the gap, and what is behind it can be read.
+    fn mend(&mut self, shared: &Shared) -> Result<(), StorageError> {
+        let Some(bad) = self.bad.take_if(|bad| bad.later.is_some() && self.journal.front().is_some()) else {
+            return Ok(());
+        };
+        let mut missing = Run::default();
+        let mut end = self.end;
+        while let Some(entry) =
+            self.journal.pop_front_if(|entry| (entry.index, entry.base_offset) == (end.index, end.offset))
+        {
+            end = Next::after(&entry);
+            missing.push(entry);
+        }
+        if missing.first().is_none() {
+            self.bad = Some(bad);
+            return Ok(());
+        }
+        tracing::warn!(dir = ?self.dir, from = %self.end.offset, to = %end.offset, "restored from the journal");
+        self.write_tail(&mut missing, shared)?;
+        self.read_last(bad.len, shared)?;
+        self.end = self.find_end();
+        while self.journal.pop_front_if(|entry| entry.index < self.end.index).is_some() {}
+        Ok(())
     }
 
     /// Whether what is no frame is torn: never durable, or the journal has all of it.
@@ -350,6 +381,7 @@ impl Opened {
             journal_from: self.manifest.journal_from,
             key,
             release_before: self.end.index,
+            completed: self.end.index,
             tail,
             waiting: VecDeque::new(),
             segments: self.segments,

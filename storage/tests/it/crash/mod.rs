@@ -1,0 +1,58 @@
+//! Crashes, faults and damage: the filesystem backend on a fake disk, against a ledger of what it promised.
+//!
+//! ```text
+//!     script  ->  run  ->  storage  ->  fake disk  ->  image  ->  storage  ->  check
+//!     (steps)     |                        (crash)                               |
+//!                 +----- ledger: what was begun, what was answered --------------+
+//! ```
+//!
+//! - `points`: every crash point of small histories; `random`: long ones, crash upon crash.
+//! - `failing`: operations that fail, and a disk that fills up; `slow`: syncs that take their time.
+//! - `acks`: what is durable at the moment of an answer.
+//! - `torn`: writes cut at every byte; `flips`: flipped bits.
+//! - `planted`: bugs that the suites must find. A checker that finds nothing proves nothing.
+//!
+//! Numbered rows are those of the table of faults that must not hurt.
+
+mod acks;
+mod check;
+mod explore;
+mod failing;
+mod ledger;
+mod planted;
+mod points;
+mod random;
+mod run;
+mod script;
+mod slow;
+mod torn;
+
+use minikafka_storage::filesystem::{Options, SyncPolicy};
+
+/// Everything happens often.
+fn tiny(sync: SyncPolicy) -> Options {
+    Options {
+        sync,
+        segment_bytes: 900,
+        tail_bytes: 300,
+        open_files: 3,
+        journal_bytes: 16 * 1024,
+        direct_bytes: 500,
+        ..Options::default()
+    }
+}
+
+/// The ways that an append may take to the disk: the journal, the segment, either by its size, and without
+/// syncs.
+fn variants(sync: SyncPolicy) -> Vec<Options> {
+    let tiny = tiny(sync);
+    match sync {
+        SyncPolicy::Always => vec![
+            Options { direct_bytes: u64::MAX, ..tiny.clone() },
+            Options { direct_bytes: 0, ..tiny.clone() },
+            Options { journal_bytes: 0, ..tiny.clone() },
+            tiny,
+        ],
+        SyncPolicy::Every(_) | SyncPolicy::Never => vec![tiny],
+    }
+}

@@ -1,0 +1,82 @@
+//! What is to go wrong: [`Plan`], which operation fails or is the last one, and [`Lies`], what the disk only
+//! pretends to do.
+
+use std::{fmt, io, path::Path};
+
+/// Which operations are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Whatever changes something, or makes it durable.
+    Change,
+    /// Whatever only looks.
+    Look,
+}
+
+/// What the system says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errno {
+    /// The disk failed.
+    Eio,
+    /// The disk is full.
+    Enospc,
+}
+
+impl Errno {
+    pub(crate) fn error(self) -> io::Error {
+        let code = match self {
+            Errno::Eio => rustix::io::Errno::IO,
+            Errno::Enospc => rustix::io::Errno::NOSPC,
+        };
+        code.into()
+    }
+}
+
+/// An operation that fails.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) class: Class,
+    /// Operations of this class before it.
+    pub(crate) after: u64,
+    /// How many operations in a row fail.
+    pub(crate) count: u64,
+    pub(crate) errno: Errno,
+}
+
+/// What is to go wrong.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Plan {
+    /// So many changes are made, then nothing works any more.
+    pub(super) stop_after: Option<u64>,
+    pub(super) fault: Option<Fault>,
+}
+
+/// What the disk only pretends to do: for planted bugs, as if the backend had forgotten to ask for it.
+#[derive(Default)]
+pub(crate) enum Lies {
+    #[default]
+    None,
+    /// Syncs of these files.
+    Sync(fn(&Path) -> bool),
+    /// Syncs of these directories.
+    SyncDir(fn(&Path) -> bool),
+}
+
+impl Lies {
+    pub(super) fn sync(&self, path: &Path) -> bool {
+        matches!(self, Lies::Sync(matching) if matching(path))
+    }
+
+    pub(super) fn sync_dir(&self, path: &Path) -> bool {
+        matches!(self, Lies::SyncDir(matching) if matching(path))
+    }
+}
+
+impl fmt::Debug for Lies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Lies::None => "None",
+            Lies::Sync(_) => "Sync",
+            Lies::SyncDir(_) => "SyncDir",
+        })
+    }
+}
