@@ -17,7 +17,8 @@ pub struct BrokerConfig {
     /// expand to eight times as many bytes, at most 64 MiB; see [`Expansion`](minikafka_record::Expansion).
     pub message_bytes_max: usize,
     /// Bytes of messages that may wait for the disk, over all partitions; producers are slowed down at the
-    /// bound.
+    /// bound. One half is written while the other gathers: more than a disk takes in a few syncs is memory
+    /// that makes nothing faster.
     pub waiting_bytes_max: usize,
     /// Where the append clock takes its time from; tests bring their own.
     pub clock: Arc<dyn Clock>,
@@ -39,7 +40,7 @@ impl Default for BrokerConfig {
             auto_create: AutoCreate::Enabled,
             partitions_max: 10_000,
             message_bytes_max: 3 * 1024 * 1024,
-            waiting_bytes_max: 64 * 1024 * 1024,
+            waiting_bytes_max: 16 * 1024 * 1024,
             clock: Arc::new(SystemClock),
         }
     }

@@ -15,7 +15,7 @@ use crate::{
 /// Bytes of an append, and how its size is called.
 const SIZES: [(usize, &str); 3] = [(16 << 10, "16 KiB"), (256 << 10, "256 KiB"), (1 << 20, "1 MiB")];
 /// Bytes of appends that are under way at any time.
-const IN_FLIGHT_BYTES: usize = 16 << 20;
+const IN_FLIGHT_BYTES: usize = 64 << 20;
 /// Bytes after which the plain loops sync; the best one is the limit.
 const SYNC_BYTES: [usize; 3] = [1 << 20, 4 << 20, 16 << 20];
 /// Time without syncs: after a GiB or two the system itself begins to write, and slows everybody down.

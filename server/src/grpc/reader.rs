@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use minikafka_broker::{Broker, Error, Partition, PartitionBounds};
+use minikafka_broker::{Broker, Error, Fetched, Partition, PartitionBounds};
 use minikafka_proto::v1::{Encoding, Message, ResetPolicy};
 use minikafka_record::{Offset, RecordBatch};
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     REPLY_BYTES_MAX,
@@ -53,6 +53,26 @@ pub(super) struct Reader {
     backlog: Backlog,
     /// Where to go on once the backlog is sent.
     fetched_to: Offset,
+    /// What is being fetched from there meanwhile.
+    ahead: Option<Ahead>,
+}
+
+/// A fetch that runs while what was fetched before is being sent.
+#[derive(Debug)]
+struct Ahead {
+    from: Offset,
+    fetched: JoinHandle<Result<Fetched, Error>>,
+}
+
+impl Ahead {
+    async fn finish(self) -> Result<Fetched, Error> {
+        match self.fetched.await {
+            Ok(fetched) => fetched,
+            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+            // The runtime goes down, and everything with it.
+            Err(_) => Err(Error::Stopping),
+        }
+    }
 }
 
 /// What a reader gets at a time.
@@ -74,7 +94,8 @@ impl Chunk {
 
 impl Reader {
     pub(super) fn new(broker: Broker, partition: Partition, position: Offset, wishes: Wishes) -> Reader {
-        Reader { broker, partition, wishes, position, backlog: Backlog::default(), fetched_to: position }
+        let backlog = Backlog::default();
+        Reader { broker, partition, wishes, position, backlog, fetched_to: position, ahead: None }
     }
 
     /// The next messages; none when none came within `wait`.
@@ -108,13 +129,31 @@ impl Reader {
         Ok(self.chunk(messages, encoded(batches)))
     }
 
+    /// Begins to fetch what comes next, if it is there already: so that the disk is read while the network
+    /// is written to. For those who will ask for it.
+    pub(super) fn fetch_ahead(&mut self) {
+        let is_there = self.backlog.is_empty() && self.position < self.partition.bounds().high_watermark;
+        if self.ahead.is_none() && is_there {
+            let (from, bytes_max, partition) = (self.position, self.wishes.bytes_max, self.partition.clone());
+            let fetch = async move { partition.fetch(from, bytes_max, Duration::ZERO).await };
+            self.ahead = Some(Ahead { from, fetched: tokio::spawn(fetch) });
+        }
+    }
+
     /// Fills the backlog from the position on, moving the position as the policy says when it is out of
     /// range.
     async fn fetch(&mut self, wait: Duration) -> Result<(), Refusal> {
         let begin = Instant::now();
         loop {
             let left = wait.saturating_sub(begin.elapsed());
-            match self.partition.fetch(self.position, self.wishes.bytes_max, left).await {
+            // What was fetched ahead may have grown too old, like what is left over.
+            let is_kept = self.partition.bounds().start <= self.position;
+            let ahead = self.ahead.take().filter(|ahead| ahead.from == self.position && is_kept);
+            let fetched = match ahead {
+                Some(ahead) => ahead.finish().await,
+                None => self.partition.fetch(self.position, self.wishes.bytes_max, left).await,
+            };
+            match fetched {
                 Ok(fetched) => {
                     self.backlog = Backlog::new(fetched.batches);
                     self.fetched_to = fetched.next;

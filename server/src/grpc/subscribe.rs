@@ -1,8 +1,9 @@
 //! Subscribe: a stream that is pulled. The next reply is fetched when HTTP/2 has room for it, so the
 //! pace of a slow reader is its own.
 //!
-//! One that does not read at all costs the reply that waits in HTTP/2, the room that its encoding took, and
-//! the batches that it was cut from: about 2.5 MB with replies of 1 MiB, and in proportion with larger ones.
+//! One that does not read at all costs the reply that waits in HTTP/2, the room that its encoding took, the
+//! batches that it was cut from, and those of the next reply, which are fetched while this one is sent: about
+//! 3.5 MB with replies of 1 MiB, and in proportion with larger ones.
 
 use std::time::Duration;
 
@@ -101,6 +102,7 @@ async fn read(mut reader: Reader) -> Result<(Chunk, Reader), Refusal> {
     loop {
         let chunk = reader.next(WAIT).await?;
         if !chunk.is_empty() {
+            reader.fetch_ahead();
             return Ok((chunk, reader));
         }
     }

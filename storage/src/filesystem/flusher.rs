@@ -8,8 +8,8 @@
 //! - *to the journal*: all small parts together, with one sync, however many logs there are;
 //! - *straight to its segment*: a part of many bytes, which costs a sync of its own and no second write.
 //!
-//! A part that would have to wait for its segment (it is full, or the writer is busy with it) goes to the
-//! journal, however large. With a policy other than [`SyncPolicy::Always`] everything goes to segments, and a
+//! A part of middling size that would have to wait for its segment (it is full, or the writer is busy with it)
+//! goes to the journal, too. With a policy other than [`SyncPolicy::Always`] everything goes to segments, and a
 //! timer syncs them.
 
 use std::{
@@ -34,6 +34,8 @@ use crate::{Index, StorageError, run::Next};
 
 /// Logs that one round takes: bounds the files that are open at once.
 const ROUND_LOGS_MAX: usize = 1024;
+/// A part of so many bytes waits for its segment, if need be.
+const WAIT_BYTES: u64 = 1024 * 1024;
 /// Files with unsynced bytes that may be open between two timed syncs.
 const UNSYNCED_FILES_MAX: usize = 256;
 
@@ -174,8 +176,9 @@ impl Flusher {
                 journaled.push(part);
                 continue;
             }
-            let rolling = if may_journal { Rolling::Not } else { Rolling::Allowed };
-            match part.write(rolling) {
+            // What is large takes its time anyhow, and would keep the writer busy if it went to the journal.
+            let may_wait = !may_journal || part.taken.bytes >= WAIT_BYTES;
+            match part.write(if may_wait { Rolling::Allowed } else { Rolling::Not }) {
                 Some(Ok(written)) => direct.push(written),
                 Some(Err(())) => {}
                 None => journaled.push(part),

@@ -52,6 +52,8 @@ pub(super) struct State {
     pub(super) behind_bytes: u64,
     /// Entries before this one need not be kept in memory once they have completed.
     pub(super) release_before: Index,
+    /// How often something was cut off the files.
+    pub(super) cuts: u64,
     /// Everything before this index has completed.
     pub(super) completed: Index,
     /// Records that are known to be lost, in order, apart from each other.

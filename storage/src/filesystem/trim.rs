@@ -209,6 +209,7 @@ impl FileLog {
 
     /// Cuts the files before the entry with index `from`; so many segments stay.
     fn truncate_files(&self, state: &mut State, keep: usize, from: Index) -> Result<(), StorageError> {
+        state.cuts += 1;
         let mut doomed = std::mem::take(&mut state.doomed);
         let cut = state.segments.split_off(keep);
         let mut end = cut.first().map(Segment::base);
@@ -320,6 +321,7 @@ impl FileLog {
             state.tail.clear();
             (state.synced, state.written, state.durable) = (next, next, next);
             (state.release_before, state.completed) = (0, next.index);
+            state.cuts += 1;
             self.shared.writer.wrote(std::mem::take(&mut state.behind_bytes));
             state.generation = manifest.generation;
             state.journal_from = manifest.journal_from;

@@ -21,7 +21,7 @@ use std::{
 };
 
 use super::{
-    SyncPolicy,
+    SyncPolicy, durable,
     journal::JournalFile,
     log::FileLog,
     state::State,
@@ -275,10 +275,37 @@ impl FileLog {
                 error
             }
         })?;
-        if self.shared.options.sync != SyncPolicy::Always && self.state().is_index_due() {
-            self.settle(&files)?;
+        if self.shared.options.sync != SyncPolicy::Always {
+            drop(files);
+            return self.sync_early();
         }
         self.store_due_index(&files);
+        Ok(())
+    }
+
+    /// With a policy that does not sync before it completes: a checkpoint of what has grown, so that not
+    /// everything is left for the moment when the segment is full. Appends go on meanwhile.
+    fn sync_early(&self) -> Result<(), StorageError> {
+        let (file, path, index, upto, cuts) = {
+            let mut state = self.state();
+            let (upto, cuts) = (state.written, state.cuts);
+            let Some(last) = state.segments.last_mut() else { return Ok(()) };
+            let (header, index_path) = (last.header, last.index_path());
+            let (file, path) = (last.file(&self.shared)?, last.path.clone());
+            let Some(index) = last.due_index() else { return Ok(()) };
+            (file, path, (index.encode(&header), index_path), upto, cuts)
+        };
+        durable::sync(&*file, &path).inspect_err(|error| self.poison(error))?;
+        let is_whole = {
+            let mut state = self.state();
+            if state.cuts == cuts {
+                state.synced(upto);
+            }
+            state.cuts == cuts
+        };
+        if is_whole {
+            self.store_index(&index.1, &index.0);
+        }
         Ok(())
     }
 

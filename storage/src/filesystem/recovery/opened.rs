@@ -399,6 +399,7 @@ impl Opened {
             owes_manifest: false,
             queued: false,
             behind: false,
+            cuts: 0,
             closed: None,
             ended: false,
         };
