@@ -38,13 +38,6 @@ fn random_histories_survive_crash_upon_crash() {
     let count = number_from_env("MINIKAFKA_SEEDS", SEEDS);
     let mut entries = 0;
     for seed in first..first + count {
-        if std::env::var("DBG").is_ok() {
-            eprintln!("SEED {seed}");
-            let _g = tracing_subscriber::fmt()
-                .with_ansi(false)
-                .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-                .try_init();
-        }
         match history(seed) {
             Ok(found) => entries += found,
             Err(error) => panic!("MINIKAFKA_SEED={seed} MINIKAFKA_SEEDS=1: {error}"),
