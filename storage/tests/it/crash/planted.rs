@@ -38,7 +38,7 @@ type Plant = fn() -> Lies;
 /// Whether the suite finds out with any of the options.
 fn is_found(lies: Plant, all: &[Options]) -> bool {
     all.iter().any(|options| {
-        let exploration = Exploration { options: options.clone(), lies, losses: 3, seed: 0 };
+        let exploration = Exploration { options: options.clone(), lies, losses: 2, seed: 0 };
         match explore(&parse(SCRIPT), &exploration) {
             Ok(figures) => {
                 println!("not found: {figures}");
