@@ -65,12 +65,6 @@ pub(super) fn explore(steps: &[Step], exploration: &Exploration) -> Result<Figur
         let (ledger, clock) = live(&disk, steps, exploration).map_err(|error| context(error, "before"))?;
         for (crash, image, trust) in crashes(&disk, exploration, point) {
             check_image(&image, &ledger, clock, trust, exploration)
-                .inspect_err(|_| {
-                    let _g = tracing_subscriber::fmt()
-                        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-                        .try_init();
-                    let _ = check_image(&image, &ledger, clock, trust, exploration);
-                })
                 .map_err(|error| context(error, &crash))?;
             figures.images += 1;
         }
