@@ -33,9 +33,10 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     client::produce_stream(server.connect().await?, &requests, Until::Count(batches)).await?;
     let bare_server = ServerProcess::start(Kind::Echo, &settings.dir)?;
     let (mut ours, mut bare, mut decoded) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut our_work, mut bare_work) = (Vec::new(), Vec::new());
     for _ in 0..settings.rounds {
-        bare.push(read(bare_server.connect().await?, bytes).await?);
-        ours.push(read(server.connect().await?, bytes).await?);
+        bare.push(read_from(&bare_server, bytes, &mut bare_work).await?);
+        ours.push(read_from(&server, bytes, &mut our_work).await?);
         decoded.push(consume(&server.address, batches * u64::from(payload.records), bytes).await?);
     }
     let gib = settings.gib;
@@ -43,11 +44,22 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
         .limit("bare tonic blobs", &bare)
         .bar(Bar::Ratio(0.8))
         .print();
+    Figure::new("subscribe: processor time of the server for each GB", Unit::Seconds, &our_work)
+        .limit("bare tonic blobs", &bare_work)
+        .print();
     Figure::new(format!("Consumer, {gib} GiB, as messages"), Unit::Bandwidth, &decoded)
         .limit("bare tonic blobs, not decoded", &bare)
         .bar(Bar::AtLeast(CONSUMER_MIN))
         .print();
     Ok(())
+}
+
+/// As [`read`]; adds the processor time that it took the server for each GB.
+async fn read_from(server: &ServerProcess, bytes: u64, work: &mut Vec<f64>) -> anyhow::Result<f64> {
+    let before = server.child.processor_time()?;
+    let rate = read(server.connect().await?, bytes).await?;
+    work.push((server.child.processor_time()? - before).as_secs_f64() * 1e9 / bytes as f64);
+    Ok(rate)
 }
 
 /// Bytes per second of batches that nobody looks at.
