@@ -216,6 +216,12 @@ impl Content {
         entries
     }
 
+    /// The last attempts and their answers, for the eyes.
+    pub(super) fn last_attempts(&self) -> String {
+        let line = |Attempt { entry, answer }: &Attempt| format!("  {}: {answer:?}\n", entry.index);
+        self.attempts.iter().rev().take(10).map(line).collect()
+    }
+
     /// An index that was used again although the entry with it was acknowledged.
     pub(super) fn used_again(&self) -> Option<Index> {
         let mut acknowledged = None;

@@ -64,6 +64,8 @@ struct History {
     ledger: Ledger,
     clock: Clock,
     image: Image,
+    /// What happened last, for those who look for a bug: threads make each run a little different.
+    story: String,
 }
 
 /// Lives through a history. Gives the number of entries that were found after crashes.
@@ -71,7 +73,7 @@ fn history(seed: u64) -> Result<u64, String> {
     let mut rng = Rng::new(seed);
     let options = random_options(&mut rng);
     let (ledger, clock, image) = (Ledger::default(), Clock::default(), Image::default());
-    let mut history = History { rng, options, ledger, clock, image };
+    let mut history = History { rng, options, ledger, clock, image, story: String::new() };
     let mut entries = 0;
     for _ in 0..CRASHES {
         let trust = history.live()?;
@@ -79,7 +81,8 @@ fn history(seed: u64) -> Result<u64, String> {
         let disk = FakeDisk::with(&history.image);
         let recovered = {
             let storage = open(&disk, &history.options).map_err(|error| format!("opening: {error}"))?;
-            check(&storage, &history.ledger, trust).map_err(|error| format!("{error}\n{trust:?}"))?
+            check(&storage, &history.ledger, trust)
+                .map_err(|error| format!("{error}\n{trust:?}, {:?}\n{}", history.options, history.story))?
         };
         history.ledger = recovered;
         history.image = disk.live_image();
@@ -107,6 +110,7 @@ impl History {
                     }
                 }
                 (self.ledger, self.clock) = run.end().map_err(context)?;
+                self.story = context("before the crash:".to_owned());
             }
             Err((_, error)) if !disk.is_stopped() => return Err(context(format!("opening: {error}"))),
             Err(_) => {}
@@ -122,6 +126,7 @@ impl History {
             _ => (disk.image_after(&PowerLoss::seeded(self.rng.next())), trust_after_loss(&self.options)),
         };
         self.image = image;
+        self.story += &format!("crashed, {trust:?}\n");
         trust
     }
 
@@ -138,6 +143,7 @@ impl History {
                     }
                 }
             }
+            self.story += &format!("while opening:\n{}", disk.trace(40));
             if self.crash(&disk) == Trust::Demands {
                 trust = Trust::Demands;
             }
