@@ -49,6 +49,8 @@ pub(super) fn replace_cache(disk: &dyn Disk, path: &Path, content: &[u8]) -> io:
     let aside = with_suffix(path, NEW_SUFFIX);
     let file = disk.open(&aside, OpenMode::Create)?;
     write_all_at(&*file, &mut [IoSlice::new(content)], 0)?;
+    // Its blocks may hold another one of the same kind, that was removed for good reasons.
+    file.sync()?;
     disk.rename(&aside, path)
 }
 

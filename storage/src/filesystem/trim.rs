@@ -151,6 +151,8 @@ impl FileLog {
         {
             let mut state = self.state();
             state.check_open()?;
+            // After a failure nobody knows what is on the disk behind the end.
+            state.check_writable()?;
             if from >= state.end.index {
                 return Ok(());
             }
@@ -274,7 +276,10 @@ impl FileLog {
         let point = index.rewind(from);
         let salt = segment.header.salt;
         let mut scan = FrameScan::new(file.clone(), salt, point.position, end, SCAN_CHUNK_LEN);
-        while let Some(frame) = scan.next().map_err(|error| scan_error(&segment.path, error))? {
+        // What comes behind need not be read: a truncation that was cut short may have left no frames there.
+        while index.end().index < from
+            && let Some(frame) = scan.next().map_err(|error| scan_error(&segment.path, error))?
+        {
             if frame.entry.index >= from {
                 break;
             }
