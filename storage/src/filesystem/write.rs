@@ -111,13 +111,14 @@ impl FileLog {
         let count = fitting.count().max(1);
         entries.truncate(count);
         write_frames(target, &entries, durable).map_err(|error| take_back(target, error))?;
-        let before = self.state().behind_bytes;
-        let after = {
+        let written_bytes = {
+            // One look: the flusher adds to it.
             let mut state = self.state();
+            let before = state.behind_bytes;
             state.wrote(&entries, self.shared.options.segment_bytes);
-            state.behind_bytes
+            before - state.behind_bytes
         };
-        self.shared.writer.wrote(before - after);
+        self.shared.writer.wrote(written_bytes);
         Ok(())
     }
 
