@@ -365,8 +365,9 @@ impl Part {
     /// Takes the part back: nothing of it is kept. Says that it is not to be written.
     fn refuse(&self, why: &StorageError) -> bool {
         let files = self.log.lock_files();
-        let floor = self.log.floor(&self.log.state());
-        // A part of it may be in a segment already.
+        // What came before it has completed. A part of it may be in a segment already, or even in two, the first
+        // of them synced.
+        let floor = self.taken.from;
         match self.log.cut_back(&files, floor) {
             Ok(()) => {
                 let due = self.log.state().roll_back(floor);
