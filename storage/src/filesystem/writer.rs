@@ -32,7 +32,7 @@ use super::{
 use crate::StorageError;
 
 /// Bytes that are journaled and not written, over all logs, at which they are written.
-const BEHIND_BYTES: i64 = 8 * 1024 * 1024;
+const BEHIND_BYTES: i64 = 4 * 1024 * 1024;
 /// Bytes of one log at which that log is written, however little there is of others: large enough for one
 /// call to write much, small enough not to keep the flusher from its processor for long.
 const LOG_BEHIND_BYTES: u64 = 512 * 1024;
