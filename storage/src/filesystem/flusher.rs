@@ -220,11 +220,16 @@ impl Flusher {
             log.poison(&error);
             return;
         }
+        if is_written {
+            log.state().synced(taken.upto);
+        }
+        self.complete_direct(&log, &taken);
+    }
+
+    /// Answers those who wait for what is in the segment, as durable as the policy asks for.
+    fn complete_direct(&mut self, log: &Arc<FileLog>, taken: &Taken) {
         let (due, is_due) = {
             let mut state = log.state();
-            if is_written {
-                state.synced(taken.upto);
-            }
             let is_due = !state.behind && state.is_index_due();
             state.behind |= is_due;
             (state.complete(taken.upto.index), is_due)
@@ -233,7 +238,7 @@ impl Flusher {
         if is_due {
             self.shared.writer.push_urgent(Some(log.clone()));
         }
-        self.recent.push(&log, taken.upto.index, taken.bytes);
+        self.recent.push(log, taken.upto.index, taken.bytes);
     }
 
     fn sync_journal(&mut self, parts: &[Part]) {
@@ -268,17 +273,7 @@ impl Flusher {
     fn write_only(&mut self, parts: Vec<Part>) {
         for part in parts {
             let Some(Ok(Direct { log, taken, file })) = part.write(Rolling::Allowed) else { continue };
-            let (due, is_due) = {
-                let mut state = log.state();
-                let is_due = !state.behind && state.is_index_due();
-                state.behind |= is_due;
-                (state.complete(taken.upto.index), is_due)
-            };
-            due.succeed();
-            if is_due {
-                self.shared.writer.push_urgent(Some(log.clone()));
-            }
-            self.recent.push(&log, taken.upto.index, taken.bytes);
+            self.complete_direct(&log, &taken);
             if self.lagging.is_empty() {
                 self.synced_at = Instant::now();
             }
