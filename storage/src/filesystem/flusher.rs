@@ -220,11 +220,16 @@ impl Flusher {
             log.poison(&error);
             return;
         }
+        if is_written {
+            log.state().synced(taken.upto);
+        }
+        self.complete_direct(&log, &taken);
+    }
+
+    /// Answers those who wait for what is in the segment, as durable as the policy asks for.
+    fn complete_direct(&mut self, log: &Arc<FileLog>, taken: &Taken) {
         let (due, is_due) = {
             let mut state = log.state();
-            if is_written {
-                state.synced(taken.upto);
-            }
             let is_due = !state.behind && state.is_index_due();
             state.behind |= is_due;
             (state.complete(taken.upto.index), is_due)
@@ -233,7 +238,7 @@ impl Flusher {
         if is_due {
             self.shared.writer.push_urgent(Some(log.clone()));
         }
-        self.recent.push(&log, taken.upto.index, taken.bytes);
+        self.recent.push(log, taken.upto.index, taken.bytes);
     }
 
     fn sync_journal(&mut self, parts: &[Part]) {
@@ -268,17 +273,7 @@ impl Flusher {
     fn write_only(&mut self, parts: Vec<Part>) {
         for part in parts {
             let Some(Ok(Direct { log, taken, file })) = part.write(Rolling::Allowed) else { continue };
-            let (due, is_due) = {
-                let mut state = log.state();
-                let is_due = !state.behind && state.is_index_due();
-                state.behind |= is_due;
-                (state.complete(taken.upto.index), is_due)
-            };
-            due.succeed();
-            if is_due {
-                self.shared.writer.push_urgent(Some(log.clone()));
-            }
-            self.recent.push(&log, taken.upto.index, taken.bytes);
+            self.complete_direct(&log, &taken);
             if self.lagging.is_empty() {
                 self.synced_at = Instant::now();
             }
@@ -328,7 +323,15 @@ impl Part {
         let written = self.log.write_out(&files, self.taken.upto, rolling);
         drop(files);
         match written {
-            Ok(file) if self.log.state().written.index >= self.taken.upto.index => Some(Ok(direct(file))),
+            Ok(file) if self.log.state().written.index >= self.taken.upto.index => {
+                match file.map_or_else(|| self.written_early(), |file| Ok(Some(file))) {
+                    Ok(file) => Some(Ok(direct(file))),
+                    Err(error) => {
+                        self.log.poison(&error);
+                        Some(Err(()))
+                    }
+                }
+            }
             // A part of it is in the segment, unsynced; the journal takes all of it.
             Ok(_) => None,
             Err(WriteError::Refused(error)) => {
@@ -339,6 +342,18 @@ impl Part {
                 self.log.poison(&error);
                 Some(Err(()))
             }
+        }
+    }
+
+    /// The file that the part is in, if it was written before the round and is not synced.
+    fn written_early(&self) -> Result<Option<Unsynced>, StorageError> {
+        let state = self.log.state();
+        match state.segments.last().filter(|_| state.synced.index < self.taken.upto.index) {
+            Some(last) => {
+                let file = last.file(&self.log.shared)?;
+                Ok(Some(Unsynced { key: last.key, file, path: last.path.clone() }))
+            }
+            None => Ok(None),
         }
     }
 

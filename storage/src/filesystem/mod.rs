@@ -111,7 +111,7 @@ impl Default for Options {
             sync: SyncPolicy::default(),
             segment_bytes: 128 * 1024 * 1024,
             segment_age: None,
-            tail_bytes: 16 * 1024 * 1024,
+            tail_bytes: 8 * 1024 * 1024,
             open_files: 512,
             journal_bytes: 64 * 1024 * 1024,
             direct_bytes: 64 * 1024,
