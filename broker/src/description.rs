@@ -40,4 +40,7 @@ pub struct PartitionBounds {
     pub durable: Offset,
     /// Bytes that the partition takes up in its storage.
     pub size_bytes: u64,
+    /// Messages from the start on that are known to be lost to damage of the disk; fetching them fails with
+    /// [`Error::Damaged`](crate::Error::Damaged).
+    pub damaged: u64,
 }

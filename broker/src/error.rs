@@ -90,14 +90,16 @@ pub enum Error {
     #[error("an earlier write failed, nothing of this request is stored")]
     Aborted,
     /// Go on at `next`, or restore the data.
-    #[error("messages from {} on of topic \"{topic}\" partition {partition} are damaged on disk: {reason}", .from.number())]
+    #[error("topic \"{topic}\" partition {partition} has lost {} to damage of the disk: {reason}", lost(*.from, *.next))]
     Damaged {
         /// The topic.
         topic: String,
         /// The partition.
         partition: u32,
-        /// The first offset that cannot be read.
+        /// The first offset that was asked for and is lost.
         from: Offset,
+        /// The first offset behind what is lost, where reading goes on; `None` when that is not known.
+        next: Option<Offset>,
         /// What storage says.
         reason: String,
     },
@@ -128,6 +130,17 @@ pub enum Error {
 impl From<BatchError> for Error {
     fn from(error: BatchError) -> Error {
         if error.is_too_large() { Error::BatchTooLarge(error) } else { Error::InvalidBatch(error) }
+    }
+}
+
+/// What is lost, and where to go on, in numbers.
+fn lost(from: Offset, next: Option<Offset>) -> String {
+    let first = from.number();
+    // The number of a message is the offset behind it.
+    match next.map(|next| (next.get(), next.number())) {
+        None => format!("messages from {first} on"),
+        Some((last, next)) if last <= first => format!("message {first} (reading goes on at {next})"),
+        Some((last, next)) => format!("messages {first} to {last} (reading goes on at {next})"),
     }
 }
 

@@ -137,6 +137,7 @@ impl Partition {
             end: bounds.end,
             durable: bounds.durable,
             size_bytes: bounds.size_bytes,
+            damaged: bounds.damaged,
         }
     }
 

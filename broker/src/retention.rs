@@ -14,7 +14,7 @@ use std::{
 };
 
 use minikafka_record::Offset;
-use minikafka_storage::{Millis, Seek, StorageError};
+use minikafka_storage::{Millis, Place, Seek, StorageError};
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinHandle, JoinSet},
@@ -168,16 +168,36 @@ async fn evict_in_time(due: Due, clock: Arc<AppendClock>, age_max: Duration) -> 
 /// Evicts what was appended at `cutoff` or before. Returns the append time of the oldest message left.
 pub(crate) fn evict(core: &Arc<PartitionCore>, cutoff: Millis) -> Result<Option<Millis>, StorageError> {
     let high_watermark = core.high_watermark();
-    let oldest = core.log.seek(Seek::AppendedAfter(cutoff))?.filter(|place| place.offset < high_watermark);
-    let to = oldest.map_or(high_watermark, |place| place.offset);
+    let after = |time| {
+        let place = core.log.seek(Seek::AppendedAfter(time))?;
+        Ok::<_, StorageError>(place.filter(|place| place.offset < high_watermark))
+    };
+    let mut oldest = after(cutoff)?;
+    let bounds = core.log.bounds();
+    if bounds.damaged > 0 {
+        // What is lost has no age that could be read. It goes with the message before it; where there is none,
+        // with the one behind it, or with the last one there ever was.
+        let last = bounds.last_append_time.unwrap_or(cutoff);
+        let first = after(Millis::MIN)?;
+        let is_young = oldest.is_some() || last > cutoff;
+        if is_young && first.map(|place| place.offset) == oldest.map(|place| place.offset) {
+            let time = oldest.map_or(last, |place| place.time);
+            oldest = Some(Place { offset: bounds.start, time });
+        }
+    }
+    trim(core, oldest.map_or(high_watermark, |place| place.offset))?;
+    Ok(oldest.map(|place| place.time))
+}
+
+fn trim(core: &PartitionCore, to: Offset) -> Result<(), StorageError> {
     let start = core.log.bounds().start;
-    // Even if nothing is too old: an earlier trim may have work left, after a full disk.
+    // Even if nothing is to go: an earlier trim may have work left, after a full disk.
     core.log.trim(to)?;
     if to > start {
         let evicted = to.since(start);
         tracing::debug!(partition = %core.id, evicted, start = %Offset::number(to), "evicted");
     }
-    Ok(oldest.map(|place| place.time))
+    Ok(())
 }
 
 impl PartialEq for Due {

@@ -39,6 +39,7 @@ struct Partition {
     durable_number: u64,
     leader_epoch: u64,
     size_bytes: u64,
+    damaged_messages: u64,
 }
 
 /// The names, one a line; or an array.
@@ -83,7 +84,11 @@ fn described(topic: &DescribeTopicResponse) -> String {
             count => format!("{}, {start} to {}", Count(count, "message"), end - 1),
         };
         let size = Size(partition.size_bytes);
-        lines.push(format!("partition {} {messages}; {size} stored", partition.partition));
+        let lost = match partition.damaged_messages {
+            0 => String::new(),
+            lost => format!("; {} lost to damage of the disk", Count(lost, "message")),
+        };
+        lines.push(format!("partition {} {messages}; {size} stored{lost}", partition.partition));
     }
     lines.join("\n") + "\n"
 }
@@ -134,6 +139,7 @@ impl<'a> From<&'a DescribeTopicResponse> for Description<'a> {
             durable_number: partition.durable_number,
             leader_epoch: partition.leader_epoch,
             size_bytes: partition.size_bytes,
+            damaged_messages: partition.damaged_messages,
         });
         Description {
             name: &topic.name,

@@ -76,6 +76,7 @@ fn partition(number: u32, bounds: &PartitionBounds) -> PartitionDescription {
         // Without a cluster there is one leader, for good.
         leader_epoch: 0,
         size_bytes: bounds.size_bytes,
+        damaged_messages: bounds.damaged,
     }
 }
 

@@ -6,6 +6,7 @@
 mod bad_input;
 mod binary;
 mod compression;
+mod damage;
 mod disk;
 mod original;
 mod poll;
