@@ -25,6 +25,8 @@ pub struct TopicDescription {
     pub partitions: Vec<PartitionBounds>,
     /// Age at which messages are evicted; `None`: never.
     pub retention: Option<Duration>,
+    /// Bytes that each partition may take up before its oldest messages are evicted; `None`: no limit.
+    pub retention_bytes: Option<u64>,
 }
 
 /// Where a partition begins and ends.

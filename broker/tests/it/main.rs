@@ -9,4 +9,5 @@ mod restart;
 mod retention;
 mod rig;
 mod setup;
+mod size_retention;
 mod topics;

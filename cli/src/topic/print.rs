@@ -27,6 +27,8 @@ struct Description<'a> {
     id: &'a str,
     /// Null: for ever.
     retention_ms: Option<u64>,
+    /// Null: no limit.
+    retention_bytes: Option<u64>,
     durability: &'a str,
     partitions: Vec<Partition>,
 }
@@ -70,10 +72,13 @@ fn described(topic: &DescribeTopicResponse) -> String {
         Some(age) => format_duration(Duration::from_millis(age)).to_string(),
         None => "for ever".to_owned(),
     };
+    let at_most = topic
+        .retention_bytes
+        .map_or_else(String::new, |bytes| format!(", at most {} in each partition", Size(bytes)));
     let mut lines = vec![
         format!("topic       {}", topic.name),
         format!("id          {}", topic.id),
-        format!("retention   {retention}"),
+        format!("retention   {retention}{at_most}"),
         format!("durability  {}", meaning(topic.durability())),
     ];
     for partition in &topic.partitions {
@@ -145,6 +150,7 @@ impl<'a> From<&'a DescribeTopicResponse> for Description<'a> {
             name: &topic.name,
             id: &topic.id,
             retention_ms: topic.retention_ms,
+            retention_bytes: topic.retention_bytes,
             durability: name(topic.durability()),
             partitions: partitions.collect(),
         }

@@ -42,6 +42,7 @@ pub(super) fn describe(
         id: topic.summary.id.to_string(),
         partitions: partitions.map(|(number, bounds)| partition(number as u32, bounds)).collect(),
         retention_ms: topic.retention.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        retention_bytes: topic.retention_bytes,
         durability: durability(broker.durability()).into(),
     })
 }
