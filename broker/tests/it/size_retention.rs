@@ -61,7 +61,8 @@ async fn the_oldest_go_when_there_is_too_much_by_themselves() {
         let partition = broker.partition("t", None).unwrap();
         // The next message is reason to look again at what could not go.
         while partition.bounds().size_bytes > LIMIT {
-            produce(&broker, "t", "x").await.unwrap();
+            let number = partition.bounds().end.get();
+            produce(&broker, "t", &format!("{number} ")).await.unwrap();
             tokio::task::yield_now().await;
         }
         let bounds = partition.bounds();

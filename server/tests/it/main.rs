@@ -12,6 +12,7 @@ mod original;
 mod poll;
 mod produce;
 mod produce_stream;
+mod space;
 mod stop;
 mod subscribe;
 mod support;
