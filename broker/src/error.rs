@@ -122,6 +122,30 @@ pub enum Error {
         /// Their ids.
         ids: Vec<TopicId>,
     },
+    /// Mend the disk, and start the server again: then the log is read again, and shows what the disk kept.
+    #[error(
+        "topic \"{topic}\" partition {partition} takes no messages since its disk failed, nothing of this request is stored; reads go on; mend the disk and restart the server: {reason}"
+    )]
+    Poisoned {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// What failed first.
+        reason: String,
+    },
+    /// As [`Error::Poisoned`], but the messages were on their way: after the restart they are there or not.
+    #[error(
+        "the disk failed while topic \"{topic}\" partition {partition} took these messages, they may or may not be there once the server is restarted: {source}"
+    )]
+    OutcomeUnknown {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// What failed.
+        source: StorageError,
+    },
     /// Look at the server's disk.
     #[error("storage failed: {0}")]
     Storage(StorageError),

@@ -206,6 +206,16 @@ impl PartitionCore {
         }
     }
 
+    /// What a storage error means to those whose messages were appended.
+    pub(crate) fn append_error(&self, error: StorageError) -> Error {
+        match error {
+            source @ StorageError::Io { .. } => {
+                Error::OutcomeUnknown { topic: self.id.topic.clone(), partition: self.id.partition, source }
+            }
+            other => self.error(other),
+        }
+    }
+
     /// What a storage error means to a caller.
     pub(crate) fn error(&self, error: StorageError) -> Error {
         match error {
@@ -214,6 +224,9 @@ impl PartitionCore {
             StorageError::Full(what) => Error::Full(what),
             StorageError::Truncated | StorageError::Discontinuous { .. } => Error::Aborted,
             StorageError::Closed => Error::Stopping,
+            StorageError::Poisoned(reason) => {
+                Error::Poisoned { topic: self.id.topic.clone(), partition: self.id.partition, reason }
+            }
             other => Error::Storage(other),
         }
     }

@@ -8,6 +8,8 @@ mod binary;
 mod compression;
 mod damage;
 mod disk;
+mod disk_trouble;
+mod moody_disk;
 mod original;
 mod poll;
 mod produce;
