@@ -48,7 +48,7 @@ impl Broker {
             .flat_map(Logs::values)
             .filter_map(|log| log.bounds().last_append_time)
             .max();
-        let clock = Arc::new(AppendClock::start(config.clock.clone(), newest));
+        let clock = Arc::new(AppendClock::start(config.clock.clone(), newest, config.retention));
         let limits = Limits { age_max: config.retention, bytes_max: config.retention_bytes };
         let (retention, armed) = RetentionQueue::new(limits);
         let room_bytes =
