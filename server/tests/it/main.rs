@@ -10,6 +10,7 @@ mod damage;
 mod disk;
 mod disk_trouble;
 mod moody_disk;
+mod names;
 mod original;
 mod poll;
 mod produce;
