@@ -8,15 +8,15 @@ use std::{
     },
 };
 
-use minikafka_storage::{Durability, Log, LogId, Millis, Storage, StorageError};
+use minikafka_storage::{Durability, Log, LogId, Storage, StorageError};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
     AutoCreate, BrokerConfig, CheckedPayload, Error, Partition, Payload, TopicDescription, TopicSummary,
     admin::Admin,
-    append_clock::{AppendClock, millis},
+    append_clock::AppendClock,
     partition::{PartitionCore, PartitionState, Progress},
-    retention::{self, RetentionQueue},
+    retention::{RetentionQueue, Watch},
     topic::Topics,
     validate_topic_name,
 };
@@ -49,8 +49,7 @@ impl Broker {
             room_bytes: self.0.room_bytes,
             cold_reads: self.0.cold_reads.clone(),
             progress: watch::Sender::new(progress),
-            retention: self.0.retention.clone(),
-            retention_armed: AtomicBool::new(false),
+            watch: Watch::new(self.0.retention.clone()),
         })
     }
 
@@ -153,11 +152,12 @@ impl Broker {
             summary: topic.summary(),
             partitions: topic.partitions.iter().map(Partition::bounds).collect(),
             retention: self.0.config.retention,
+            retention_bytes: self.0.config.retention_bytes,
         })
     }
 
-    /// Evicts what is too old right now. Retention does so by itself; this is for those who want to wait for
-    /// it.
+    /// Evicts what is too old or too much right now. Retention does so by itself; this is for those who want to
+    /// wait for it.
     ///
     /// # Errors
     /// When a log cannot be read or trimmed: the first such error. All the others are evicted from
@@ -171,17 +171,16 @@ impl Broker {
 
     /// Evicts from each partition, whatever happens to the others. Returns those that failed.
     pub(crate) async fn evict_all(&self) -> Result<Vec<(Arc<PartitionCore>, StorageError)>, Error> {
-        let Some(age_max) = self.0.config.retention else { return Ok(Vec::new()) };
-        let cutoff: Millis = self.0.clock.now().saturating_sub(millis(age_max));
+        let (limits, now) = (self.0.retention.limits(), self.0.clock.now());
         let topics = self.0.topics.all();
         let cores: Vec<_> = topics
             .iter()
             .flat_map(|topic| &topic.partitions)
             .map(|partition| partition.core.clone())
             .collect();
-        let failed = move |core: Arc<PartitionCore>| match retention::evict(&core, cutoff) {
+        let failed = move |core: Arc<PartitionCore>| match limits.enforce(&core, now) {
             // Deleted meanwhile.
-            Ok(_) | Err(StorageError::NotFound { .. }) => None,
+            Ok(()) | Err(StorageError::NotFound { .. }) => None,
             Err(error) => Some((core, error)),
         };
         blocking(move || Ok(cores.into_iter().filter_map(failed).collect())).await

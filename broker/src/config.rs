@@ -9,6 +9,10 @@ use crate::{Clock, SystemClock};
 pub struct BrokerConfig {
     /// Age at which messages are evicted; `None`: never.
     pub retention: Option<Duration>,
+    /// Bytes that a partition may take up in its storage; its oldest messages are evicted when it takes up
+    /// more, in the steps in which the storage gives space back. What is being written to is never evicted.
+    /// `None`: no limit.
+    pub retention_bytes: Option<u64>,
     /// Whether a produce creates the topic that it names.
     pub auto_create: AutoCreate,
     /// Most partitions that there may be. There is a limit because with auto-create any client makes them.
@@ -37,6 +41,7 @@ impl Default for BrokerConfig {
     fn default() -> BrokerConfig {
         BrokerConfig {
             retention: Some(Duration::from_secs(168 * 3600)),
+            retention_bytes: None,
             auto_create: AutoCreate::Enabled,
             partitions_max: 10_000,
             message_bytes_max: 3 * 1024 * 1024,

@@ -25,6 +25,8 @@ pub struct TopicDescription {
     pub partitions: Vec<PartitionBounds>,
     /// Age at which messages are evicted; `None`: never.
     pub retention: Option<Duration>,
+    /// Bytes that each partition may take up before its oldest messages are evicted; `None`: no limit.
+    pub retention_bytes: Option<u64>,
 }
 
 /// Where a partition begins and ends.
@@ -40,4 +42,7 @@ pub struct PartitionBounds {
     pub durable: Offset,
     /// Bytes that the partition takes up in its storage.
     pub size_bytes: u64,
+    /// Messages from the start on that are known to be lost to damage of the disk; fetching them fails with
+    /// [`Error::Damaged`](crate::Error::Damaged).
+    pub damaged: u64,
 }

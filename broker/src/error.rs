@@ -90,14 +90,16 @@ pub enum Error {
     #[error("an earlier write failed, nothing of this request is stored")]
     Aborted,
     /// Go on at `next`, or restore the data.
-    #[error("messages from {} on of topic \"{topic}\" partition {partition} are damaged on disk: {reason}", .from.number())]
+    #[error("topic \"{topic}\" partition {partition} has lost {} to damage of the disk: {reason}", lost(*.from, *.next))]
     Damaged {
         /// The topic.
         topic: String,
         /// The partition.
         partition: u32,
-        /// The first offset that cannot be read.
+        /// The first offset that was asked for and is lost.
         from: Offset,
+        /// The first offset behind what is lost, where reading goes on; `None` when that is not known.
+        next: Option<Offset>,
         /// What storage says.
         reason: String,
     },
@@ -120,6 +122,30 @@ pub enum Error {
         /// Their ids.
         ids: Vec<TopicId>,
     },
+    /// Mend the disk, and start the server again: then the log is read again, and shows what the disk kept.
+    #[error(
+        "topic \"{topic}\" partition {partition} takes no messages since its disk failed, nothing of this request is stored; reads go on; mend the disk and restart the server: {reason}"
+    )]
+    Poisoned {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// What failed first.
+        reason: String,
+    },
+    /// As [`Error::Poisoned`], but the messages were on their way: after the restart they are there or not.
+    #[error(
+        "the disk failed while topic \"{topic}\" partition {partition} took these messages, they may or may not be there once the server is restarted: {source}"
+    )]
+    OutcomeUnknown {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// What failed.
+        source: StorageError,
+    },
     /// Look at the server's disk.
     #[error("storage failed: {0}")]
     Storage(StorageError),
@@ -128,6 +154,17 @@ pub enum Error {
 impl From<BatchError> for Error {
     fn from(error: BatchError) -> Error {
         if error.is_too_large() { Error::BatchTooLarge(error) } else { Error::InvalidBatch(error) }
+    }
+}
+
+/// What is lost, and where to go on, in numbers.
+fn lost(from: Offset, next: Option<Offset>) -> String {
+    let first = from.number();
+    // The number of a message is the offset behind it.
+    match next.map(|next| (next.get(), next.number())) {
+        None => format!("messages from {first} on"),
+        Some((last, next)) if last <= first => format!("message {first} (reading goes on at {next})"),
+        Some((last, next)) => format!("messages {first} to {last} (reading goes on at {next})"),
     }
 }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use minikafka_record::{Offset, RecordBatch};
-use minikafka_storage::StorageError;
+use minikafka_storage::{Log, StorageError};
 use tokio::time::Instant;
 
-use crate::{Error, Partition};
+use crate::{Error, Partition, partition::PartitionCore};
 
 /// What was fetched.
 #[derive(Clone, Debug)]
@@ -28,6 +28,7 @@ impl Partition {
     ///
     /// # Errors
     /// [`Error::OutOfRange`] when `from` lies before the start or beyond the high watermark;
+    /// [`Error::Damaged`] when the message at `from` is lost: it says where to go on;
     /// [`Error::Stopping`] and [`Error::TopicNotFound`] also while it waits.
     pub async fn fetch(&self, from: Offset, bytes_max: usize, wait: Duration) -> Result<Fetched, Error> {
         let deadline = Instant::now().checked_add(wait);
@@ -55,20 +56,29 @@ impl Partition {
     }
 
     async fn read(&self, from: Offset, upper: Offset, bytes_max: usize) -> Result<Vec<RecordBatch>, Error> {
-        if let Some(batches) =
-            self.core.log.read_tail(from, upper, bytes_max).map_err(|error| self.core.error(error))?
-        {
+        let in_memory = self.core.log.read_tail(from, upper, bytes_max);
+        if let Some(batches) = in_memory.map_err(|error| self.core.read_error(from, error))? {
             return Ok(batches);
         }
-        let damaged = |reason| Error::Damaged {
-            topic: self.topic().to_owned(),
-            partition: self.number(),
-            from,
-            reason,
-        };
-        match self.core.read_cold(move |log| log.read(from, upper, bytes_max)).await {
-            Err(Error::Storage(error @ StorageError::Damaged { .. })) => Err(damaged(error.to_string())),
-            other => other,
+        let core = self.core.clone();
+        let read = move |log: &dyn Log| Ok(log.read(from, upper, bytes_max));
+        self.core.read_cold(read).await?.map_err(|error| core.read_error(from, error))
+    }
+}
+
+impl PartitionCore {
+    /// What a storage error means to who reads at `from`.
+    fn read_error(&self, from: Offset, error: StorageError) -> Error {
+        let StorageError::Damaged { lost, .. } = &error else { return self.error(error) };
+        // Eviction may have gone past it meanwhile.
+        let next = lost.as_ref().map(|lost| lost.end.max(self.log.bounds().start));
+        Error::Damaged {
+            topic: self.id.topic.clone(),
+            partition: self.id.partition,
+            from: lost.as_ref().map_or(from, |lost| lost.start.max(from)),
+            // Whoever goes on must get ahead.
+            next: next.filter(|next| *next > from),
+            reason: error.to_string(),
         }
     }
 }

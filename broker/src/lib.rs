@@ -23,6 +23,7 @@ mod broker;
 mod config;
 mod description;
 mod error;
+mod eviction;
 mod fetch;
 mod opening;
 mod owner;

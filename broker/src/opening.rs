@@ -17,6 +17,7 @@ use crate::{
     admin::Admin,
     append_clock::AppendClock,
     broker::{Inner, blocking},
+    eviction::Limits,
     retention::{Retention, RetentionQueue},
     topic::{Topic, Topics},
 };
@@ -47,8 +48,9 @@ impl Broker {
             .flat_map(Logs::values)
             .filter_map(|log| log.bounds().last_append_time)
             .max();
-        let clock = Arc::new(AppendClock::start(config.clock.clone(), newest));
-        let (retention, armed) = RetentionQueue::new();
+        let clock = Arc::new(AppendClock::start(config.clock.clone(), newest, config.retention));
+        let limits = Limits { age_max: config.retention, bytes_max: config.retention_bytes };
+        let (retention, armed) = RetentionQueue::new(limits);
         let room_bytes =
             u32::try_from(config.waiting_bytes_max).unwrap_or(u32::MAX).min(Semaphore::MAX_PERMITS as u32);
         let broker = Broker(Arc::new(Inner {
@@ -69,8 +71,8 @@ impl Broker {
         for (core, error) in broker.evict_all().await? {
             tracing::error!(partition = %core.id, %error, "eviction failed, trying again");
         }
-        if let Some(age_max) = broker.0.config.retention {
-            let retention = Retention { age_max, clock: broker.0.clock.clone(), armed };
+        if limits.age_max.is_some() || limits.bytes_max.is_some() {
+            let retention = Retention { limits, clock: broker.0.clock.clone(), armed };
             broker.0.admin.lock().await.retention = Some(retention.start());
         }
         Ok(broker)

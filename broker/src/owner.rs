@@ -236,7 +236,7 @@ fn complete(
     for waiter in waiters {
         let outcome = match outcome {
             Ok(()) => Ok(waiter.produced),
-            Err(error) => Err(core.error(error.clone())),
+            Err(error) => Err(core.append_error(error.clone())),
         };
         answer(waiter.reply, outcome);
     }

@@ -1,12 +1,6 @@
 //! [`Partition`], the handle that doors produce to and fetch from.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
 
 use minikafka_record::Offset;
 use minikafka_storage::{Epoch, Log, LogId, Seek, StorageError};
@@ -16,7 +10,7 @@ use crate::{
     CheckedPayload, Error, PartitionBounds, PendingProduce,
     append_clock::AppendClock,
     owner::{self, Command, MAILBOX_LEN, Produce},
-    retention::RetentionQueue,
+    retention::Watch,
 };
 
 /// One partition of a topic. Cheap to clone.
@@ -39,9 +33,8 @@ pub(crate) struct PartitionCore {
     pub(crate) cold_reads: Arc<Semaphore>,
     /// What readers wait for.
     pub(crate) progress: watch::Sender<Progress>,
-    pub(crate) retention: RetentionQueue,
-    /// Whether retention knows that there is something to evict one day.
-    pub(crate) retention_armed: AtomicBool,
+    /// What retention knows.
+    pub(crate) watch: Watch,
 }
 
 /// What readers of a partition wait for.
@@ -137,6 +130,7 @@ impl Partition {
             end: bounds.end,
             durable: bounds.durable,
             size_bytes: bounds.size_bytes,
+            damaged: bounds.damaged,
         }
     }
 
@@ -172,25 +166,6 @@ impl PartitionCore {
     /// Everything below `end` is committed: lets readers have it.
     pub(crate) fn commit(self: &Arc<Self>, end: Offset) {
         self.progress.send_modify(|progress| progress.high_watermark = end);
-        self.arm_retention();
-    }
-
-    /// Has retention look after this partition, unless it does already.
-    pub(crate) fn arm_retention(self: &Arc<Self>) {
-        // Looked at first, because almost always it is.
-        if self.retention_armed.load(Ordering::Acquire) || self.log.bounds().start >= self.high_watermark() {
-            return;
-        }
-        if !self.retention_armed.swap(true, Ordering::AcqRel) {
-            self.retention.push(self);
-        }
-    }
-
-    /// Retention is done with this partition, until there is something to evict one day. Only the retention
-    /// task may say so: nobody else knows whether it has the partition still.
-    pub(crate) fn disarm_retention(self: &Arc<Self>) {
-        self.retention_armed.store(false, Ordering::Release);
-        // Something may have been committed since it was looked at.
         self.arm_retention();
     }
 
@@ -231,6 +206,16 @@ impl PartitionCore {
         }
     }
 
+    /// What a storage error means to those whose messages were appended.
+    pub(crate) fn append_error(&self, error: StorageError) -> Error {
+        match error {
+            source @ StorageError::Io { .. } => {
+                Error::OutcomeUnknown { topic: self.id.topic.clone(), partition: self.id.partition, source }
+            }
+            other => self.error(other),
+        }
+    }
+
     /// What a storage error means to a caller.
     pub(crate) fn error(&self, error: StorageError) -> Error {
         match error {
@@ -239,6 +224,9 @@ impl PartitionCore {
             StorageError::Full(what) => Error::Full(what),
             StorageError::Truncated | StorageError::Discontinuous { .. } => Error::Aborted,
             StorageError::Closed => Error::Stopping,
+            StorageError::Poisoned(reason) => {
+                Error::Poisoned { topic: self.id.topic.clone(), partition: self.id.partition, reason }
+            }
             other => Error::Storage(other),
         }
     }

@@ -1,7 +1,8 @@
 //! Retention: one task and one timer evict from all partitions.
 //!
 //! A partition with messages is armed: the task knows when its oldest message will be too old. A partition
-//! without messages is not, and costs nothing. What expires within half a tick is evicted together, so a
+//! without messages is not, and costs nothing. One that takes up too much says so when the commit that makes it
+//! too large is done; nobody looks at sizes otherwise. What expires within half a tick is evicted together, so a
 //! message is gone at most one tick (a tenth of the retention, at most a second) after its age. Several
 //! partitions are evicted from at a time, so that many that are due together are done within that tick.
 
@@ -9,12 +10,14 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, binary_heap::PeekMut},
     error::Error,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use minikafka_record::Offset;
-use minikafka_storage::{Millis, Seek, StorageError};
+use minikafka_storage::{Millis, StorageError};
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinHandle, JoinSet},
@@ -22,6 +25,7 @@ use tokio::{
 
 use crate::{
     append_clock::{AppendClock, millis},
+    eviction::{self, Limits},
     partition::PartitionCore,
 };
 
@@ -34,29 +38,109 @@ const RETRY: Duration = Duration::from_secs(2);
 /// out the disk's other work.
 const EVICTIONS_MAX: usize = 8;
 
-/// Where partitions announce that they have something to evict one day.
+/// Why a partition is looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It has messages, which grow too old one day.
+    Age,
+    /// It takes up too much.
+    Size,
+}
+
+/// A partition that has something to evict, now or one day.
+type Announcement = (Why, Weak<PartitionCore>);
+
+/// Where partitions announce that they have something to evict.
 #[derive(Clone, Debug)]
-pub(crate) struct RetentionQueue(mpsc::UnboundedSender<Weak<PartitionCore>>);
+pub(crate) struct RetentionQueue {
+    sender: mpsc::UnboundedSender<Announcement>,
+    limits: Limits,
+}
 
 impl RetentionQueue {
-    /// Bounded by the number of partitions: each is with the task, here or in its heap, at most once, because
-    /// only the task disarms.
-    pub(crate) fn new() -> (RetentionQueue, mpsc::UnboundedReceiver<Weak<PartitionCore>>) {
+    /// Bounded by the number of partitions: each is with the task, here or in its heap, at most once for each
+    /// reason, because only the task disarms.
+    pub(crate) fn new(limits: Limits) -> (RetentionQueue, mpsc::UnboundedReceiver<Announcement>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (RetentionQueue(sender), receiver)
+        (RetentionQueue { sender, limits }, receiver)
     }
 
-    pub(crate) fn push(&self, partition: &Arc<PartitionCore>) {
-        // Without a task nothing is ever evicted.
-        let _ = self.0.send(Arc::downgrade(partition));
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+}
+
+/// What a partition has told the retention task.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    queue: RetentionQueue,
+    /// Whether the task knows that there is something to evict one day.
+    age_armed: AtomicBool,
+    /// Whether the task knows that there is too much.
+    size_armed: AtomicBool,
+    /// Bytes above which there may be too much.
+    pub(crate) look_above_bytes: AtomicU64,
+}
+
+impl Watch {
+    pub(crate) fn new(queue: RetentionQueue) -> Watch {
+        let look_above_bytes = queue.limits.bytes_max.unwrap_or(u64::MAX).into();
+        Watch { queue, age_armed: false.into(), size_armed: false.into(), look_above_bytes }
+    }
+
+    fn armed(&self, why: Why) -> &AtomicBool {
+        match why {
+            Why::Age => &self.age_armed,
+            Why::Size => &self.size_armed,
+        }
+    }
+}
+
+impl PartitionCore {
+    /// Has retention look after this partition where there is need to, unless it does already.
+    pub(crate) fn arm_retention(self: &Arc<Self>) {
+        self.arm(Why::Age);
+        self.arm(Why::Size);
+    }
+
+    fn arm(self: &Arc<Self>, why: Why) {
+        let armed = self.watch.armed(why);
+        // Looked at first, because by age it almost always is.
+        if armed.load(Ordering::Acquire) || !self.has_to_evict(why) {
+            return;
+        }
+        if !armed.swap(true, Ordering::AcqRel) {
+            // Without a task nothing is ever evicted.
+            let _ = self.watch.queue.sender.send((why, Arc::downgrade(self)));
+        }
+    }
+
+    /// Whether there is something to evict, now or one day.
+    fn has_to_evict(&self, why: Why) -> bool {
+        let Limits { age_max, bytes_max } = self.watch.queue.limits;
+        match why {
+            Why::Age => age_max.is_some() && self.log.bounds().start < self.high_watermark(),
+            Why::Size => {
+                let look_above_bytes = self.watch.look_above_bytes.load(Ordering::Acquire);
+                bytes_max.is_some() && self.log.bounds().size_bytes > look_above_bytes
+            }
+        }
+    }
+
+    /// Retention is done with this partition, until there is something to evict again. Only the retention task
+    /// may say so: nobody else knows whether it has the partition still.
+    fn disarm(self: &Arc<Self>, why: Why) {
+        self.watch.armed(why).store(false, Ordering::Release);
+        // Something may have been committed since it was looked at.
+        self.arm(why);
     }
 }
 
 /// The task. Ends when it is told to, or the broker is gone.
 pub(crate) struct Retention {
-    pub(crate) age_max: Duration,
+    pub(crate) limits: Limits,
     pub(crate) clock: Arc<AppendClock>,
-    pub(crate) armed: mpsc::UnboundedReceiver<Weak<PartitionCore>>,
+    pub(crate) armed: mpsc::UnboundedReceiver<Announcement>,
 }
 
 /// The task, once it runs.
@@ -80,6 +164,7 @@ impl RunningRetention {
 /// A partition and the append time at which something of it is due.
 struct Due {
     at: Millis,
+    why: Why,
     partition: Weak<PartitionCore>,
     attempt: Attempt,
 }
@@ -104,16 +189,16 @@ impl Retention {
             while running.len() < EVICTIONS_MAX
                 && let Some(next) = self.pop(&mut due)
             {
-                running.spawn(evict_in_time(next, self.clock.clone(), self.age_max));
+                running.spawn(evict_in_time(next, self.clock.clone(), self.limits));
             }
             // With none to spare, the next is due when one of them has ended.
             let sleep =
                 due.peek().filter(|_| running.len() < EVICTIONS_MAX).map(|next| self.until(next.0.at));
             tokio::select! {
                 _ = stopped.changed() => break,
-                Some(partition) = self.armed.recv() => {
+                Some((why, partition)) = self.armed.recv() => {
                     // What is oldest in it is yet to be found out.
-                    due.push(Reverse(Due { at: Millis::MIN, partition, attempt: Attempt::First }));
+                    due.push(Reverse(Due { at: Millis::MIN, why, partition, attempt: Attempt::First }));
                 }
                 Some(ended) = running.join_next() => due.extend(ended.ok().flatten().map(Reverse)),
                 () = tokio::time::sleep(sleep.unwrap_or(SLEEP_MAX)), if sleep.is_some() => {}
@@ -134,26 +219,21 @@ impl Retention {
     }
 }
 
-/// Evicts what is too old now, and says when to come again.
-async fn evict_in_time(due: Due, clock: Arc<AppendClock>, age_max: Duration) -> Option<Due> {
-    let Due { partition, attempt, .. } = due;
+/// Evicts what has to go now, and says when to come again.
+async fn evict_in_time(due: Due, clock: Arc<AppendClock>, limits: Limits) -> Option<Due> {
+    let Due { why, partition, attempt, .. } = due;
     let core = partition.upgrade()?;
     let name = core.id.clone();
     let now = clock.now();
-    let half_tick = millis((age_max / 10).min(TICK_MAX) / 2).max(1);
-    let age_max = millis(age_max);
     let outcome = tokio::task::spawn_blocking(move || {
-        let oldest = evict(&core, now.saturating_sub(age_max))?;
-        if oldest.is_none() {
-            core.disarm_retention();
+        let next = look(&core, why, now, limits)?;
+        if next.is_none() {
+            core.disarm(why);
         }
-        Ok(oldest)
+        Ok(next)
     });
     let error: Box<dyn Error + Send + Sync> = match outcome.await {
-        Ok(Ok(Some(oldest))) => {
-            let at = oldest.saturating_add(age_max).max(now).saturating_add(half_tick);
-            return Some(Due { at, partition, attempt: Attempt::First });
-        }
+        Ok(Ok(Some(at))) => return Some(Due { at, why, partition, attempt: Attempt::First }),
         Ok(Ok(None) | Err(StorageError::NotFound { .. } | StorageError::Closed)) => return None,
         Ok(Err(error)) => error.into(),
         Err(join) => join.into(),
@@ -162,22 +242,24 @@ async fn evict_in_time(due: Due, clock: Arc<AppendClock>, age_max: Duration) -> 
         Attempt::First => tracing::error!(partition = %name, %error, "eviction failed, trying again"),
         Attempt::Again => tracing::debug!(partition = %name, %error, "eviction failed again"),
     }
-    Some(Due { at: now.saturating_add(millis(RETRY)), partition, attempt: Attempt::Again })
+    Some(Due { at: now.saturating_add(millis(RETRY)), why, partition, attempt: Attempt::Again })
 }
 
-/// Evicts what was appended at `cutoff` or before. Returns the append time of the oldest message left.
-pub(crate) fn evict(core: &Arc<PartitionCore>, cutoff: Millis) -> Result<Option<Millis>, StorageError> {
-    let high_watermark = core.high_watermark();
-    let oldest = core.log.seek(Seek::AppendedAfter(cutoff))?.filter(|place| place.offset < high_watermark);
-    let to = oldest.map_or(high_watermark, |place| place.offset);
-    let start = core.log.bounds().start;
-    // Even if nothing is too old: an earlier trim may have work left, after a full disk.
-    core.log.trim(to)?;
-    if to > start {
-        let evicted = to.since(start);
-        tracing::debug!(partition = %core.id, evicted, start = %Offset::number(to), "evicted");
+/// Evicts for one reason. Returns when something is due again, if that is known.
+fn look(core: &PartitionCore, why: Why, now: Millis, limits: Limits) -> Result<Option<Millis>, StorageError> {
+    match (why, limits) {
+        (Why::Age, Limits { age_max: Some(age_max), .. }) => {
+            let half_tick = millis((age_max / 10).min(TICK_MAX) / 2).max(1);
+            let age_max = millis(age_max);
+            let oldest = eviction::by_age(core, now.saturating_sub(age_max))?;
+            Ok(oldest.map(|oldest| oldest.saturating_add(age_max).max(now).saturating_add(half_tick)))
+        }
+        (Why::Size, Limits { bytes_max: Some(bytes_max), .. }) => {
+            eviction::by_size(core, bytes_max).map(|()| None)
+        }
+        // Without the limit nobody announces it.
+        _ => Ok(None),
     }
-    Ok(oldest.map(|place| place.time))
 }
 
 impl PartialEq for Due {

@@ -63,6 +63,12 @@ impl Builder {
         self
     }
 
+    /// Evicts the oldest messages of a partition when it takes up more bytes than this, segment by segment.
+    pub fn retention_bytes(mut self, bytes: u64) -> Builder {
+        self.broker.retention_bytes = Some(bytes);
+        self
+    }
+
     /// Keeps topics as a configuration says.
     pub fn broker(self, broker: BrokerConfig) -> Builder {
         Builder { broker, ..self }
@@ -111,15 +117,15 @@ impl Builder {
     async fn open(self) -> Result<Broker, ServerError> {
         let storage = match self.storage {
             StorageChoice::Opened(storage) => storage,
-            StorageChoice::ToOpen(config) => open_storage(config).await?,
+            StorageChoice::ToOpen(config) => open_storage(config, self.broker.clone()).await?,
         };
         Ok(Broker::open(storage, self.broker).await?)
     }
 }
 
 /// Opening recovers, so it may take the disk a while.
-async fn open_storage(config: StorageConfig) -> Result<Arc<dyn Storage>, ServerError> {
-    match tokio::task::spawn_blocking(move || config.open()).await {
+async fn open_storage(config: StorageConfig, broker: BrokerConfig) -> Result<Arc<dyn Storage>, ServerError> {
+    match tokio::task::spawn_blocking(move || config.open(&broker)).await {
         Ok(opened) => Ok(opened?),
         Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
         Err(_) => Err(Error::Stopping.into()),

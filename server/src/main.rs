@@ -99,10 +99,12 @@ fn announce(server: &Server, config: &Config) {
             tracing::info!("storage: files in {}", root.display());
         }
     }
-    let BrokerConfig { retention, message_bytes_max, .. } = config.broker;
+    let BrokerConfig { retention, retention_bytes, message_bytes_max, .. } = config.broker;
     let kept = retention.map_or("for ever".to_owned(), |age| format!("for {}", format_duration(age)));
+    let size = retention_bytes
+        .map_or_else(String::new, |bytes| format!(", at most {} in each partition", format_byte_size(bytes)));
     let largest = format_byte_size(message_bytes_max as u64);
-    tracing::info!("retention: messages are kept {kept}; messages of up to {largest}");
+    tracing::info!("retention: messages are kept {kept}{size}; messages of up to {largest}");
     tracing::info!("acknowledged means: {}", meaning(server.broker().durability()));
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod clock;
 mod faults;
 mod fetch;
 mod produce;
@@ -9,4 +10,5 @@ mod restart;
 mod retention;
 mod rig;
 mod setup;
+mod size_retention;
 mod topics;

@@ -47,7 +47,8 @@ Formats:
 
 Without -until-end or -count it goes on until Ctrl-C: it waits for a topic that
 is not there yet, comes back when the server does, and goes on at the oldest
-message when others were evicted before they were read. It says so on stderr.
+message when others were evicted before they were read. Messages that the disk
+of the server has lost are skipped. It says so on stderr.
 
 Exit codes: 0 done, or ended by Ctrl-C with no end to reach; 1 failed; 2 wrong
 usage; 130 ended by Ctrl-C before -until-end or -count was reached.";

@@ -8,7 +8,7 @@ use minikafka_client_consume::{ConsumeError, Consumer, Message, Position};
 use super::{
     goal::{End, Goal},
     output::Output,
-    subscription::{Subscription, say_skipped},
+    subscription::{Subscription, say_lost, say_skipped},
 };
 
 /// How long a wait for messages is when there is no end to reach: after so much time without a server, that is said.
@@ -121,8 +121,9 @@ impl Reading {
             ConsumeError::OutOfRange { start, end, message } => {
                 self.go_on_in_range(consumer, start..end, &message)?;
             }
-            ConsumeError::Damaged { next: Some(next), .. } => {
-                bail!("{error}; to go on behind it: -from {next}");
+            ConsumeError::Damaged { from, next: Some(next), .. } => {
+                say_lost(from, next);
+                consumer.seek(Position::Number(next));
             }
             error => return Err(error.into()),
         }

@@ -27,20 +27,27 @@ impl Subscription {
     /// Begins at the wanted place. Without an end to reach, it waits for a server and for a topic that are not there
     /// yet.
     pub(super) async fn begin(&self, end: End) -> anyhow::Result<Consumer> {
-        match self.subscribe(self.from.position(), MissingTopic::Fail, end).await {
-            Ok(consumer) => Ok(consumer),
-            Err(ConsumeError::NotFound { .. }) if end == End::None => {
-                eprintln!("consume: topic \"{}\" is not there yet; waiting for it", self.topic);
-                self.wait_for_topic(self.from.position_in_a_new_topic()).await
-            }
-            Err(ConsumeError::OutOfRange { start, message, .. }) => match self.from {
-                Start::Number(number) if number < start => {
-                    say_skipped(number, start);
-                    Ok(self.subscribe(Position::Earliest, MissingTopic::Fail, end).await?)
+        let mut from = self.from.position();
+        loop {
+            from = match self.subscribe(from, MissingTopic::Fail, end).await {
+                Ok(consumer) => return Ok(consumer),
+                Err(ConsumeError::NotFound { .. }) if end == End::None => {
+                    eprintln!("consume: topic \"{}\" is not there yet; waiting for it", self.topic);
+                    return self.wait_for_topic(self.from.position_in_a_new_topic()).await;
                 }
-                _ => bail!("{message}"),
-            },
-            Err(error) => Err(error.into()),
+                Err(ConsumeError::OutOfRange { start, message, .. }) => match from {
+                    Position::Number(number) if number < start => {
+                        say_skipped(number, start);
+                        Position::Earliest
+                    }
+                    _ => bail!("{message}"),
+                },
+                Err(ConsumeError::Damaged { from, next: Some(next), .. }) => {
+                    say_lost(from, next);
+                    Position::Number(next)
+                }
+                Err(error) => return Err(error.into()),
+            };
         }
     }
 
@@ -71,6 +78,15 @@ impl Subscription {
             }
         }
     }
+}
+
+/// Says that the server's disk has lost messages.
+pub(super) fn say_lost(from: u64, to: u64) {
+    let what = match to.saturating_sub(from) {
+        0 | 1 => format!("message {from} is"),
+        _ => format!("messages {from} to {} are", to - 1),
+    };
+    eprintln!("consume: {what} lost to damage of the server's disk; going on at {to}");
 }
 
 /// Says that messages were evicted before they were read.

@@ -27,6 +27,8 @@ struct Description<'a> {
     id: &'a str,
     /// Null: for ever.
     retention_ms: Option<u64>,
+    /// Null: no limit.
+    retention_bytes: Option<u64>,
     durability: &'a str,
     partitions: Vec<Partition>,
 }
@@ -39,6 +41,7 @@ struct Partition {
     durable_number: u64,
     leader_epoch: u64,
     size_bytes: u64,
+    damaged_messages: u64,
 }
 
 /// The names, one a line; or an array.
@@ -69,10 +72,13 @@ fn described(topic: &DescribeTopicResponse) -> String {
         Some(age) => format_duration(Duration::from_millis(age)).to_string(),
         None => "for ever".to_owned(),
     };
+    let at_most = topic
+        .retention_bytes
+        .map_or_else(String::new, |bytes| format!(", at most {} in each partition", Size(bytes)));
     let mut lines = vec![
         format!("topic       {}", topic.name),
         format!("id          {}", topic.id),
-        format!("retention   {retention}"),
+        format!("retention   {retention}{at_most}"),
         format!("durability  {}", meaning(topic.durability())),
     ];
     for partition in &topic.partitions {
@@ -83,7 +89,11 @@ fn described(topic: &DescribeTopicResponse) -> String {
             count => format!("{}, {start} to {}", Count(count, "message"), end - 1),
         };
         let size = Size(partition.size_bytes);
-        lines.push(format!("partition {} {messages}; {size} stored", partition.partition));
+        let lost = match partition.damaged_messages {
+            0 => String::new(),
+            lost => format!("; {} lost to damage of the disk", Count(lost, "message")),
+        };
+        lines.push(format!("partition {} {messages}; {size} stored{lost}", partition.partition));
     }
     lines.join("\n") + "\n"
 }
@@ -134,11 +144,13 @@ impl<'a> From<&'a DescribeTopicResponse> for Description<'a> {
             durable_number: partition.durable_number,
             leader_epoch: partition.leader_epoch,
             size_bytes: partition.size_bytes,
+            damaged_messages: partition.damaged_messages,
         });
         Description {
             name: &topic.name,
             id: &topic.id,
             retention_ms: topic.retention_ms,
+            retention_bytes: topic.retention_bytes,
             durability: name(topic.durability()),
             partitions: partitions.collect(),
         }

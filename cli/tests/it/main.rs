@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod consume;
+mod damage;
 mod dying_server;
 mod killed_server;
 mod outages;

@@ -53,6 +53,19 @@ impl TestServer {
         }
     }
 
+    /// Flips a bit of `text` where it lies in the files of a storage on disk.
+    pub(crate) fn damage(&self, text: &str) {
+        let Storage::Filesystem(root) = &self.storage else { panic!("memory has no files") };
+        let log = std::fs::read_dir(root.path().join("logs")).unwrap().next().unwrap().unwrap().path();
+        for file in std::fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()) {
+            let mut bytes = std::fs::read(&file).unwrap();
+            if let Some(at) = bytes.windows(text.len()).position(|found| found == text.as_bytes()) {
+                bytes[at] ^= 1;
+                std::fs::write(&file, bytes).unwrap();
+            }
+        }
+    }
+
     /// Starts it where it was before, with other options.
     pub(crate) fn start_as(&mut self, builder: Builder) {
         let server = self.runtime.block_on(builder.start(self.host())).unwrap();

@@ -52,6 +52,8 @@ const MESSAGE_BYTES_MIN: u64 = 1024;
 const MESSAGE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Smallest limit of the memory storage: a few segments of messages.
 const MEMORY_BYTES_MIN: u64 = 1024 * 1024;
+/// Smallest size to which a partition can be limited: the smallest segment.
+const RETENTION_BYTES_MIN: u64 = storage::SEGMENT_BYTES_MIN;
 /// Most partitions that can be allowed: each costs memory and, with traffic, an open file.
 const PARTITIONS_LIMIT_MAX: u64 = 1_000_000;
 
@@ -86,6 +88,7 @@ impl Config {
             .map_or(default.message_bytes_max, |bytes| bytes as usize);
         let broker = BrokerConfig {
             retention: retention(source)?.or(default.retention),
+            retention_bytes: retention_bytes(source)?,
             auto_create: auto_create(source)?,
             partitions_max: partitions_max(source)?.unwrap_or(default.partitions_max),
             message_bytes_max,
@@ -108,6 +111,12 @@ fn retention(source: &Source) -> Result<Option<Duration>, ConfigError> {
     source.get("retentiontime", |s| &s.retentiontime).parse(|text| match parse_duration(text)? {
         Duration::ZERO => Err("messages would be gone at once: choose more than zero".into()),
         retention => Ok::<_, source::Rule>(retention),
+    })
+}
+
+fn retention_bytes(source: &Source) -> Result<Option<u64>, ConfigError> {
+    source.get("retention_bytes", |s| &s.retention_bytes).parse(|text| {
+        in_range(parse_byte_size(text)?, RETENTION_BYTES_MIN..=i64::MAX as u64, format_byte_size)
     })
 }
 

@@ -33,6 +33,10 @@ pub struct Settings {
     /// Age at which messages are evicted, more than zero [default: 168h]
     #[arg(long, value_name = "DURATION", alias = "retention-time", allow_hyphen_values = true)]
     pub retentiontime: Option<String>,
+    /// Size above which the oldest messages of a partition are evicted, segment by segment, whatever their age
+    /// [default: no limit]
+    #[arg(long, value_name = "SIZE")]
+    pub retention_bytes: Option<String>,
     /// Where to store messages: filesystem or memory [default: filesystem]
     #[arg(long, value_name = "KIND")]
     pub storage: Option<String>,

@@ -1,7 +1,8 @@
 //! [`StorageConfig`], where messages are stored.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use minikafka_broker::BrokerConfig;
 use minikafka_flags::parse_duration;
 use minikafka_storage::{
     Storage, StorageError,
@@ -36,13 +37,21 @@ pub enum StorageConfig {
 }
 
 const ROOT_DEFAULT: &str = "./minikafka-data";
+/// Files give space back segment by segment: with so many of them, what is evicted and still takes up space is a
+/// small part of what is kept.
+const SEGMENTS_KEPT: u32 = 4;
+/// Shortest time that a segment is written to, unless it is full: each costs a file and a few syncs.
+const SEGMENT_AGE_MIN: Duration = Duration::from_secs(1);
+/// Smallest segment, unless a message is larger.
+pub(super) const SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
 
 impl StorageConfig {
-    /// Opens the storage: recovers what is there and locks the directory. Blocks on the disk.
+    /// Opens the storage for a broker: recovers what is there and locks the directory. How long and how much the
+    /// broker keeps decides how files are cut. Blocks on the disk.
     ///
     /// # Errors
     /// When the directory is foreign, locked, damaged or cannot be written.
-    pub fn open(&self) -> Result<Arc<dyn Storage>, StorageError> {
+    pub fn open(&self, broker: &BrokerConfig) -> Result<Arc<dyn Storage>, StorageError> {
         match self {
             StorageConfig::Memory { limit_bytes } => Ok(Arc::new(MemoryStorage::new(*limit_bytes))),
             StorageConfig::Filesystem { root, .. } if root.is_file() => Err(StorageError::Io {
@@ -51,12 +60,23 @@ impl StorageConfig {
                 source: Arc::new(io::ErrorKind::NotADirectory.into()),
             }),
             StorageConfig::Filesystem { root, sync } => {
-                let default = Options::default();
-                let open_files = default.open_files.min(segments_max());
-                let options = Options { sync: *sync, open_files, ..default };
-                Ok(Arc::new(FileStorage::open(root, options)?))
+                Ok(Arc::new(FileStorage::open(root, options(*sync, broker))?))
             }
         }
+    }
+}
+
+fn options(sync: SyncPolicy, broker: &BrokerConfig) -> Options {
+    let default = Options::default();
+    let part_of = |bytes: u64| (bytes / u64::from(SEGMENTS_KEPT)).max(SEGMENT_BYTES_MIN);
+    Options {
+        sync,
+        open_files: default.open_files.min(segments_max()),
+        segment_age: broker.retention.map(|age| (age / SEGMENTS_KEPT).max(SEGMENT_AGE_MIN)),
+        segment_bytes: broker
+            .retention_bytes
+            .map_or(default.segment_bytes, |bytes| part_of(bytes).min(default.segment_bytes)),
+        ..default
     }
 }
 

@@ -24,6 +24,7 @@ fn no_setting_is_needed() {
     let config = load(&[("PATH", "/bin")], &[]).unwrap();
     assert_eq!(config.host.to_string(), "127.0.0.1:9999");
     assert_eq!(config.broker.retention, Some(Duration::from_secs(168 * 3600)));
+    assert_eq!(config.broker.retention_bytes, None);
     let root = PathBuf::from("./minikafka-data");
     assert_eq!(config.storage, StorageConfig::Filesystem { root, sync: SyncPolicy::Always });
     assert_eq!((config.broker.partitions_max, config.broker.message_bytes_max), (10_000, 3 << 20));
@@ -38,6 +39,7 @@ fn variables_set_everything() {
         &[
             ("MINIKAFKA_HOST", ":1234"),
             ("MINIKAFKA_RETENTIONTIME", "1h30m"),
+            ("MINIKAFKA_RETENTION_BYTES", "10GiB"),
             ("MINIKAFKA_ROOT_DIR", "/data"),
             ("MINIKAFKA_STORAGE", "filesystem"),
             ("MINIKAFKA_SYNC", "every:100ms"),
@@ -52,6 +54,7 @@ fn variables_set_everything() {
     .unwrap();
     assert_eq!(config.host.to_string(), ":1234");
     assert_eq!(config.broker.retention, Some(Duration::from_secs(5400)));
+    assert_eq!(config.broker.retention_bytes, Some(10 << 30));
     let sync = SyncPolicy::Every(Duration::from_millis(100));
     assert_eq!(config.storage, StorageConfig::Filesystem { root: "/data".into(), sync });
     assert_eq!((config.broker.partitions_max, config.broker.message_bytes_max), (7, 32 << 20));
@@ -101,6 +104,9 @@ fn errors_name_the_setting_the_value_and_the_rule() {
         ("RETENTIONTIME", "0", "more than zero"),
         ("RETENTIONTIME", "0s", "more than zero"),
         ("RETENTIONTIME", "-5s", "negative"),
+        ("RETENTION_BYTES", "0", "1MiB"),
+        ("RETENTION_BYTES", "-1", "MiB"),
+        ("RETENTION_BYTES", "1GB", "MiB"),
         ("STORAGE", "tape", "filesystem or memory"),
         ("SYNC", "sometimes", "every:100ms"),
         ("SYNC", "every:0s", "more than zero"),

@@ -79,6 +79,11 @@ async fn read(broker: &Broker, partition: &Partition, reply: &mut Reply) -> Resu
                 reply.next = start;
                 continue;
             }
+            // The original's clients know no way around: what is lost is skipped, as if evicted.
+            Err(Error::Damaged { next: Some(next), .. }) if reply.next < next => {
+                reply.next = next;
+                continue;
+            }
             // Beyond the end there is nothing.
             Err(Error::OutOfRange { .. }) => return Ok(()),
             Err(error) => return Err(refuse(broker)(error)),

@@ -63,6 +63,7 @@ impl Refusal {
             Error::Stopping => (Code::Unavailable, "STOPPING"),
             Error::Aborted => (Code::Unavailable, "ABORTED"),
             Error::Damaged { .. } => (Code::DataLoss, "DAMAGED"),
+            Error::Poisoned { .. } | Error::OutcomeUnknown { .. } => (Code::Internal, "STORAGE_FAILED"),
             // The error can grow: what has no row yet is the server's fault, not the caller's.
             _ => (Code::Internal, "STORAGE_FAILED"),
         };
@@ -70,7 +71,12 @@ impl Refusal {
             Error::OutOfRange { start, high_watermark, .. } => {
                 vec![("start", start.number().to_string()), ("end", high_watermark.number().to_string())]
             }
-            Error::Damaged { from, .. } => vec![("from", from.number().to_string())],
+            Error::Damaged { from, next, .. } => {
+                // Ranges are half-open, so the end of what is lost is where to go on.
+                let behind = next.iter().flat_map(|next| ["to", "next"].map(|key| (key, next.number())));
+                let numbers = [("from", from.number())].into_iter().chain(behind);
+                numbers.map(|(key, number)| (key, number.to_string())).collect()
+            }
             _ => Vec::new(),
         };
         let retry_after = match error {
@@ -191,6 +197,16 @@ mod tests {
         Refusal::of(error, Durability::Synced)
     }
 
+    fn damaged(next: Option<u64>) -> Error {
+        Error::Damaged {
+            topic: "t".into(),
+            partition: 0,
+            from: Offset::new(4),
+            next: next.map(Offset::new),
+            reason: "crc".into(),
+        }
+    }
+
     #[test]
     fn every_error_has_its_code_and_reason() {
         let out_of_range = Error::OutOfRange {
@@ -200,8 +216,6 @@ mod tests {
             start: Offset::new(2),
             high_watermark: Offset::new(5),
         };
-        let damaged =
-            Error::Damaged { topic: "t".into(), partition: 0, from: Offset::new(4), reason: "crc".into() };
         for (error, code, reason) in [
             (Error::InvalidRequest("x".into()), Code::InvalidArgument, "INVALID_REQUEST"),
             (Error::MessageTooLarge { size: 2, max: 1 }, Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
@@ -214,7 +228,7 @@ mod tests {
             (Error::Full("x".into()), Code::ResourceExhausted, "DISK_FULL"),
             (Error::Stopping, Code::Unavailable, "STOPPING"),
             (Error::Aborted, Code::Unavailable, "ABORTED"),
-            (damaged, Code::DataLoss, "DAMAGED"),
+            (damaged(None), Code::DataLoss, "DAMAGED"),
         ] {
             let retryable = error.is_retryable();
             let refusal = of(&error);
@@ -243,6 +257,24 @@ mod tests {
         assert_eq!(request_error.code, Code::OutOfRange as i32);
         assert_eq!(request_error.message, status.message());
         assert_eq!(request_error.metadata, info.metadata);
+    }
+
+    #[test]
+    fn damage_names_what_is_lost_and_where_to_go_on() {
+        for (next, lost, metadata) in [
+            (
+                Some(8),
+                "messages 5 to 8 (reading goes on at 9)",
+                vec![("from", "5"), ("to", "9"), ("next", "9")],
+            ),
+            (Some(5), "message 5 (reading goes on at 6)", vec![("from", "5"), ("to", "6"), ("next", "6")]),
+            (None, "messages from 5 on", vec![("from", "5")]),
+        ] {
+            let Refusal { message, metadata: found, .. } = of(&damaged(next));
+            let found: Vec<_> = found.iter().map(|(key, number)| (*key, number.as_str())).collect();
+            let expected = format!("topic \"t\" partition 0 has lost {lost} to damage of the disk: crc");
+            assert_eq!((message, found), (expected, metadata));
+        }
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub(super) fn describe(
         id: topic.summary.id.to_string(),
         partitions: partitions.map(|(number, bounds)| partition(number as u32, bounds)).collect(),
         retention_ms: topic.retention.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        retention_bytes: topic.retention_bytes,
         durability: durability(broker.durability()).into(),
     })
 }
@@ -76,6 +77,7 @@ fn partition(number: u32, bounds: &PartitionBounds) -> PartitionDescription {
         // Without a cluster there is one leader, for good.
         leader_epoch: 0,
         size_bytes: bounds.size_bytes,
+        damaged_messages: bounds.damaged,
     }
 }
 

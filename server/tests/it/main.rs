@@ -6,11 +6,16 @@
 mod bad_input;
 mod binary;
 mod compression;
+mod damage;
 mod disk;
+mod disk_trouble;
+mod moody_disk;
+mod names;
 mod original;
 mod poll;
 mod produce;
 mod produce_stream;
+mod space;
 mod stop;
 mod subscribe;
 mod support;

@@ -80,6 +80,10 @@ impl Fixture {
 pub(crate) struct Hands(Arc<AtomicU64>);
 
 impl Hands {
+    pub(crate) fn pass(&self, time: Duration) {
+        self.0.fetch_add(time.as_millis() as u64, Ordering::Relaxed);
+    }
+
     /// Lets everything that is there grow too old, and waits until it is evicted.
     pub(crate) async fn outlive(&self, fixture: &Fixture) {
         let age = fixture.server.broker().config().retention.expect("messages grow old");

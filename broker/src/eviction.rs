@@ -1,0 +1,86 @@
+//! What is evicted from a partition: what is too old, and what is too much.
+//!
+//! By age, to the message. By size, in the steps in which storage gives space back: whole segments of a log in
+//! files, entries of one in memory; what is being written to stays, however large.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use minikafka_record::Offset;
+use minikafka_storage::{Millis, Place, Seek, StorageError};
+
+use crate::{append_clock::millis, partition::PartitionCore};
+
+/// Part of the size limit that is freed beyond what has to be, one in so many, and by which a log that cannot
+/// shrink grows until the next look. So there is a look once in so many bytes, not with each message.
+const SIZE_STEP_PART: u64 = 64;
+
+/// What a partition may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) age_max: Option<Duration>,
+    pub(crate) bytes_max: Option<u64>,
+}
+
+impl Limits {
+    /// Append time at or before which messages are too old, if any can be.
+    pub(crate) fn cutoff(&self, now: Millis) -> Option<Millis> {
+        self.age_max.map(|age_max| now.saturating_sub(millis(age_max)))
+    }
+
+    /// Evicts all that these limits do not allow at this time.
+    pub(crate) fn enforce(&self, core: &PartitionCore, now: Millis) -> Result<(), StorageError> {
+        if let Some(cutoff) = self.cutoff(now) {
+            by_age(core, cutoff)?;
+        }
+        self.bytes_max.map_or(Ok(()), |bytes_max| by_size(core, bytes_max))
+    }
+}
+
+/// Evicts what was appended at `cutoff` or before. Returns the append time of the oldest message left.
+pub(crate) fn by_age(core: &PartitionCore, cutoff: Millis) -> Result<Option<Millis>, StorageError> {
+    let high_watermark = core.high_watermark();
+    let after = |time| {
+        let place = core.log.seek(Seek::AppendedAfter(time))?;
+        Ok::<_, StorageError>(place.filter(|place| place.offset < high_watermark))
+    };
+    let mut oldest = after(cutoff)?;
+    let bounds = core.log.bounds();
+    if bounds.damaged > 0 {
+        // What is lost has no age that could be read. It goes with the message before it; where there is none,
+        // with the one behind it, or with the last one there ever was.
+        let last = bounds.last_append_time.unwrap_or(cutoff);
+        let first = after(Millis::MIN)?;
+        let is_young = oldest.is_some() || last > cutoff;
+        if is_young && first.map(|place| place.offset) == oldest.map(|place| place.offset) {
+            let time = oldest.map_or(last, |place| place.time);
+            oldest = Some(Place { offset: bounds.start, time });
+        }
+    }
+    trim(core, oldest.map_or(high_watermark, |place| place.offset))?;
+    Ok(oldest.map(|place| place.time))
+}
+
+/// Evicts the oldest messages when the log takes up more than `bytes_max`, until it does not, and says from
+/// which size on it is worth looking again.
+pub(crate) fn by_size(core: &PartitionCore, bytes_max: u64) -> Result<(), StorageError> {
+    let step = bytes_max / SIZE_STEP_PART;
+    if core.log.bounds().size_bytes > bytes_max
+        && let Some(newest) = core.log.seek(Seek::Newest(bytes_max - step))?
+    {
+        trim(core, newest.offset.min(core.high_watermark()))?;
+    }
+    let left = core.log.bounds().size_bytes.saturating_add(step);
+    core.watch.look_above_bytes.store(left.max(bytes_max), Ordering::Release);
+    Ok(())
+}
+
+fn trim(core: &PartitionCore, to: Offset) -> Result<(), StorageError> {
+    let start = core.log.bounds().start;
+    // Even if nothing is to go: an earlier trim may have work left, after a full disk.
+    core.log.trim(to)?;
+    if to > start {
+        let evicted = to.since(start);
+        tracing::debug!(partition = %core.id, evicted, start = %Offset::number(to), "evicted");
+    }
+    Ok(())
+}
