@@ -43,6 +43,7 @@ mod frame;
 mod handles;
 mod index;
 mod indexes;
+pub mod inspect;
 mod journal;
 mod log;
 mod manifest;

@@ -18,6 +18,7 @@ mod acks;
 mod check;
 mod explore;
 mod failing;
+mod inspected;
 mod ledger;
 mod planted;
 mod points;
