@@ -5,6 +5,7 @@
 //! | `produce` | sends the lines of its input, or of a file, as messages | [`produce`] |
 //! | `consume` | prints the messages of a topic | [`consume`] |
 //! | `minikafka` | lists, describes, creates and deletes topics | [`topic`] |
+//! | | looks into the data directory of a server that does not run | [`storage`] |
 //!
 //! All of them: data on stdout, talk on stderr. They exit with 0 when they did what they were told, 1 when they
 //! could not, 2 when they were told nonsense, 130 when Ctrl-C cut them short. Flags take one dash or two.
@@ -15,7 +16,9 @@ mod count;
 mod exit;
 mod host;
 mod interrupt;
+mod output;
 pub mod produce;
+pub mod storage;
 pub mod topic;
 
 pub use command_line::read;

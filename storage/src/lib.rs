@@ -21,6 +21,9 @@
 //! segments, checksums everything and makes many logs durable with few syncs. Both pass one contract suite,
 //! `tests/it/contract.rs`. To write a third, implement the two traits and run the suite.
 //!
+//! Whoever wants to know what a directory holds, and whether it is whole, without starting a server on it, looks
+//! into it with [`filesystem::inspect`].
+//!
 //! What this crate is not: it knows no topics' settings, no clocks, no sockets and no async runtime.
 
 mod entry;

@@ -1,4 +1,5 @@
-//! `minikafka`: the topics of a server; see [`minikafka_cli::topic`].
+//! `minikafka`: the topics of a server, and the data directory of one that does not run; see
+//! [`minikafka_cli::topic`] and [`minikafka_cli::storage`].
 
 use std::process::ExitCode;
 
@@ -9,10 +10,11 @@ Examples:
   minikafka topic list
   minikafka topic describe orders --host 10.0.0.7:9999
   minikafka topic describe orders --output json
+  minikafka storage verify ./minikafka-data
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
-/// Looks after the topics of a MiniKafka server.
+/// Looks after the topics of a MiniKafka server, and after its files.
 #[derive(Debug, Parser)]
 #[command(name = "minikafka", version, after_help = EXAMPLES)]
 struct Args {
@@ -24,6 +26,8 @@ struct Args {
 enum Command {
     /// Lists, describes, creates and deletes topics
     Topic(minikafka_cli::topic::Args),
+    /// Looks into the data directory of a server that does not run
+    Storage(minikafka_cli::storage::Args),
 }
 
 #[tokio::main]
@@ -31,5 +35,8 @@ async fn main() -> ExitCode {
     let args: Args = minikafka_cli::read();
     match args.command {
         Command::Topic(topic) => minikafka_cli::run("minikafka", minikafka_cli::topic::run(topic)).await,
+        Command::Storage(storage) => {
+            minikafka_cli::run("minikafka", async { minikafka_cli::storage::run(&storage) }).await
+        }
     }
 }

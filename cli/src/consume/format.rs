@@ -9,7 +9,7 @@ use serde::Serialize;
 
 /// How a message looks. Each ends with a newline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// The value as it is; nothing for null
     Value,
     /// A JSON object
@@ -20,7 +20,7 @@ pub(super) enum Format {
 
 impl Format {
     /// Writes a message. The bytes of keys and values are written as they are, but for JSON.
-    pub(super) fn write(self, out: &mut impl Write, message: &Message) -> io::Result<()> {
+    pub(crate) fn write(self, out: &mut impl Write, message: &Message) -> io::Result<()> {
         let value = message.value.as_deref().unwrap_or_default();
         match self {
             Format::Value => out.write_all(value)?,

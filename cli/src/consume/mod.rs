@@ -21,7 +21,7 @@ use crate::{
     host::Host,
     interrupt::{Interrupt, Patience},
 };
-use format::Format;
+pub(crate) use format::Format;
 use goal::Goal;
 use output::Output;
 use reading::Reading;

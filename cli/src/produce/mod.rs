@@ -28,6 +28,7 @@ use crate::{
 };
 use input::Input;
 use pipeline::End;
+pub(crate) use progress::bar;
 use summary::Summary;
 
 const EXAMPLES: &str = "\
@@ -98,7 +99,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.file.is_none() && std::io::stdin().is_terminal() {
         return interactive::run(producer, input, &args.topic, &mut interrupt).await;
     }
-    let bar = progress::bar(input.bytes());
+    let bar = bar(input.bytes());
     let sent = pipeline::run(producer, input, &bar, &mut interrupt).await;
     bar.finish_and_clear();
     let (summary, end) = sent?;

@@ -8,7 +8,7 @@ const TEMPLATE: &str =
     "{decimal_bytes} of {decimal_total_bytes} [{wide_bar}] {decimal_bytes_per_sec}, {eta} left";
 
 /// A bar on stderr for so many bytes; a hidden one when nobody sees it or the end is not known.
-pub(super) fn bar(bytes: Option<u64>) -> ProgressBar {
+pub(crate) fn bar(bytes: Option<u64>) -> ProgressBar {
     match bytes {
         Some(bytes) if stderr().is_terminal() => {
             let style = ProgressStyle::with_template(TEMPLATE).expect("the template is valid");

@@ -5,9 +5,9 @@ mod print;
 
 use std::process::ExitCode;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 
-use crate::host::Host;
+use crate::{host::Host, output::Output};
 use admin::Admin;
 
 const EXAMPLES: &str = "\
@@ -84,15 +84,6 @@ struct Target {
     /// How to print: text or json
     #[arg(long, value_enum, default_value_t = Output::Text, hide_possible_values = true, global = true)]
     output: Output,
-}
-
-/// How to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people
-    Text,
-    /// For programs
-    Json,
 }
 
 /// Does what it is told.

@@ -11,5 +11,6 @@ mod outages;
 mod produce;
 mod program;
 mod server;
+mod storage;
 mod topic;
 mod usage;

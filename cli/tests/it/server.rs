@@ -77,6 +77,14 @@ impl TestServer {
         self.runtime.block_on(self.server.take().unwrap().stop()).unwrap();
     }
 
+    /// Its data directory.
+    pub(crate) fn root(&self) -> &std::path::Path {
+        match &self.storage {
+            Storage::Memory => panic!("memory has no directory"),
+            Storage::Filesystem(root) => root.path(),
+        }
+    }
+
     pub(crate) fn host(&self) -> &str {
         self.address.host()
     }

@@ -19,6 +19,11 @@ fn nonsense_exits_with_2() {
         (MINIKAFKA, &["topic"]),
         (MINIKAFKA, &["topic", "create"]),
         (MINIKAFKA, &["topic", "rename", "a", "b"]),
+        (MINIKAFKA, &["storage"]),
+        (MINIKAFKA, &["storage", "verify"]),
+        (MINIKAFKA, &["storage", "repair", "."]),
+        (MINIKAFKA, &["storage", "dump", ".", "-from", "0"]),
+        (MINIKAFKA, &["storage", "verify", ".", "-output", "xml"]),
     ] {
         let ended = run(program, args, b"");
         assert_eq!((ended.code, ended.text().as_str()), (2, ""), "{args:?}");

@@ -17,6 +17,7 @@
 //! the salt of the journal, 8 random bytes.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -33,15 +34,16 @@ use super::{
 };
 use crate::{LogId, StorageError};
 
-const MARKER: &str = "minikafka";
+/// The file that says what the directory is.
+pub(super) const MARKER: &str = "minikafka";
 const MARKER_MAGIC: [u8; 4] = *b"MKDD";
 /// Where the second envelope of the marker begins.
 const MARKER_COPY: usize = 512;
 /// The format of the directory as a whole: which files there are.
 const FORMAT: u32 = 2;
-const LOCK: &str = "lock";
-const LOGS: &str = "logs";
-const JOURNAL: &str = "journal";
+pub(super) const LOCK: &str = "lock";
+pub(super) const LOGS: &str = "logs";
+pub(super) const JOURNAL: &str = "journal";
 /// The system takes a moment to let go of the lock of a server that was killed.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -83,6 +85,19 @@ impl Directory {
         Ok(directory)
     }
 
+    /// Opens `root` as it is: nothing in it is created, removed or written, unless `disk` creates the lock file.
+    ///
+    /// # Errors
+    /// When it is no data directory, a server uses it, or its format is unknown.
+    pub(super) fn open_as_it_is(disk: &dyn Disk, root: &Path) -> Result<Directory, StorageError> {
+        let marker = root.join(MARKER);
+        let Some(salt) = load_marker(disk, root, &marker)? else {
+            return Err(StorageError::io("reading", marker, io::ErrorKind::NotFound.into()));
+        };
+        let lock = lock(disk, root)?;
+        Ok(Directory { root: root.to_owned(), salt, _lock: lock })
+    }
+
     pub(super) fn journal_dir(&self) -> PathBuf {
         self.root.join(JOURNAL)
     }
@@ -114,9 +129,9 @@ impl Directory {
 /// must be empty.
 fn load_marker(disk: &dyn Disk, root: &Path, marker: &Path) -> Result<Option<Salt>, StorageError> {
     if let Some(file) = durable::read_file(disk, marker)? {
-        let second = file.slice(MARKER_COPY.min(file.len())..);
-        let salt = parse_marker(marker, file).or_else(|first| {
-            let salt = parse_marker(marker, second).map_err(|_| first)?;
+        let [first, second] = parse_copies(marker, file);
+        let salt = first.or_else(|first| {
+            let salt = second.map_err(|_| first)?;
             tracing::error!(?marker, "half of this file is damaged, the other half serves");
             Ok(salt)
         });
@@ -134,6 +149,12 @@ fn load_marker(disk: &dyn Disk, root: &Path, marker: &Path) -> Result<Option<Sal
         }
     }
     Ok(None)
+}
+
+/// What each of the two envelopes of the marker says.
+pub(super) fn parse_copies(marker: &Path, file: Bytes) -> [Result<Salt, StorageError>; 2] {
+    let second = file.slice(MARKER_COPY.min(file.len())..);
+    [file, second].map(|copy| parse_marker(marker, copy))
 }
 
 fn parse_marker(marker: &Path, file: Bytes) -> Result<Salt, StorageError> {

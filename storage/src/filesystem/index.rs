@@ -91,7 +91,7 @@ impl IndexPoint {
     }
 
     /// What a frame behind that of `entry` would begin with, if that begins here.
-    fn after(&self, entry: &Entry) -> IndexPoint {
+    pub(super) fn after(&self, entry: &Entry) -> IndexPoint {
         IndexPoint {
             position: self.position + frame_len(entry),
             index: entry.index + 1,
@@ -149,6 +149,11 @@ impl SegmentIndex {
     /// What a next frame would begin with: everything here is before it.
     pub(super) fn end(&self) -> &IndexPoint {
         &self.end
+    }
+
+    /// The places that it knows, in order.
+    pub(super) fn points(&self) -> &[IndexPoint] {
+        &self.points
     }
 
     /// Where to begin looking.

@@ -43,7 +43,8 @@ use crate::{Index, LogId, Millis, Removed, StorageError, TopicId, log_id::random
 const MAGIC: [u8; 4] = *b"MKLM";
 const FORMAT: u32 = 2;
 const FIXED_LEN: usize = 8 + 16 + 4 + 8 * 8 + 16 + 4;
-const SLOT_LEN: usize = 4096;
+/// Bytes of a slot.
+pub(super) const SLOT_LEN: usize = 4096;
 /// Longest topic name that fits into a slot.
 const NAME_LEN_MAX: usize = SLOT_LEN - FIXED_LEN - sealed::HEADER_LEN;
 
@@ -53,6 +54,9 @@ pub(super) const MANIFEST: &str = "manifest";
 /// How often a manifest was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sequence(u64);
+
+/// What a slot says.
+pub(super) type Slot = Result<(Manifest, Sequence), StorageError>;
 
 /// Who a log is and where it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,19 +94,19 @@ impl Manifest {
 
     /// Reads the manifest of the log in `dir`, and how often it was written; `None` when there is none.
     pub(super) fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<(Manifest, Sequence)>, StorageError> {
+        Manifest::load_slots(disk, dir)?.map(newest).transpose()
+    }
+
+    /// As [`load`](Manifest::load), both slots.
+    pub(super) fn load_slots(disk: &dyn Disk, dir: &Path) -> Result<Option<[Slot; 2]>, StorageError> {
         let path = dir.join(MANIFEST);
         let Some(file) = durable::read_file(disk, &path)? else { return Ok(None) };
         let slots = [file.slice(..file.len().min(SLOT_LEN)), file.slice(file.len().min(SLOT_LEN)..)];
-        let [first, second] = slots.map(|slot| {
+        let slots = slots.map(|slot| {
             let body = sealed::unseal(&path, slot, MAGIC, FORMAT)?;
             Manifest::decode(body).ok_or_else(|| StorageError::damaged(&path, 0, "its fields do not fit"))
         });
-        match (first, second) {
-            (Ok(first), Ok(second)) if second.1.0 > first.1.0 => Ok(Some(second)),
-            (Ok(first), _) => Ok(Some(first)),
-            (Err(_), Ok(second)) => Ok(Some(second)),
-            (Err(error), Err(_)) => Err(error),
-        }
+        Ok(Some(slots))
     }
 
     /// Creates the manifest of a new log in `dir`, with both slots; the file is durable on return, its name
@@ -225,5 +229,15 @@ impl Manifest {
             key,
         };
         Some((manifest, sequence))
+    }
+}
+
+/// The slot that counts.
+pub(super) fn newest(slots: [Slot; 2]) -> Slot {
+    match slots {
+        [Ok(first), Ok(second)] if second.1.0 > first.1.0 => Ok(second),
+        [Ok(first), _] => Ok(first),
+        [Err(_), Ok(second)] => Ok(second),
+        [Err(error), Err(_)] => Err(error),
     }
 }

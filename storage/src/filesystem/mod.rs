@@ -33,6 +33,8 @@
 //! they are, what was in them is lost and reported, and the log goes on behind them. One case cannot be told
 //! apart: when the very last group commit is damaged and nothing later says that it was durable.
 //!
+//! [`inspect`] comes to the same decisions without changing a byte, for the operator of a server that is stopped.
+//!
 //! [journal]: self#the-journal
 
 mod directory;
@@ -43,6 +45,7 @@ mod frame;
 mod handles;
 mod index;
 mod indexes;
+pub mod inspect;
 mod journal;
 mod log;
 mod manifest;

@@ -20,6 +20,8 @@ use std::{
 use minikafka_record::Offset;
 
 use self::opened::Opened;
+pub(super) use self::opened::TORN_SUFFIX;
+pub(super) use self::segments::{Found, list};
 use super::{
     Shared,
     directory::Directory,

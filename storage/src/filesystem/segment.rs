@@ -39,12 +39,12 @@ use crate::{Entry, Epoch, Index, Millis, StorageError};
 /// Bytes before the first frame.
 pub(super) const SEGMENT_HEADER_LEN: u64 = 64;
 /// Suffix of a segment file that is kept because it is damaged.
-const DAMAGED_SUFFIX: &str = ".damaged";
+pub(super) const DAMAGED_SUFFIX: &str = ".damaged";
 const MAGIC: [u8; 4] = *b"MKSG";
 const FORMAT: u32 = 1;
 const CHECKSUM: usize = 8;
-const SUFFIX: &str = "log";
-const INDEX_SUFFIX: &str = "index";
+pub(super) const SUFFIX: &str = "log";
+pub(super) const INDEX_SUFFIX: &str = "index";
 /// Growth of the last segment after which its index is stored again, beside an eighth of its bytes: opening
 /// after a crash reads at most about so much of it.
 const CHECKPOINT_BYTES: u64 = 1024 * 1024;

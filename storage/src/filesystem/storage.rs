@@ -30,8 +30,10 @@ use super::{
 };
 use crate::{Durability, Log, LogId, Storage, StorageError};
 
-const BLOB_MAGIC: [u8; 4] = *b"MKBL";
-const BLOB_FORMAT: u32 = 1;
+pub(super) const BLOB_MAGIC: [u8; 4] = *b"MKBL";
+pub(super) const BLOB_FORMAT: u32 = 1;
+/// What the name of a blob's file begins with.
+pub(super) const BLOB_PREFIX: &str = "blob-";
 /// Part of the headroom that a file of the journal may take up at most: all of them are to fit into it.
 const JOURNAL_PART: u64 = 4;
 
@@ -91,7 +93,7 @@ impl FileStorage {
     }
 
     fn blob_path(&self, id: &LogId, name: &str) -> PathBuf {
-        self.directory.log_dir(id).join(format!("blob-{name}"))
+        self.directory.log_dir(id).join(format!("{BLOB_PREFIX}{name}"))
     }
 
     /// Lets the flusher finish what it has, and waits for it and for the writer.

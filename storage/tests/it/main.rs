@@ -8,5 +8,6 @@ mod crash;
 mod fake_disk;
 mod faults;
 mod filesystem;
+mod inspect;
 mod oracle;
 mod original;

@@ -41,8 +41,8 @@ use std::{
 
 use self::record::RecordBuilder;
 pub(super) use self::{
-    record::{Mark, PAGE_LEN},
-    replay::Replay,
+    record::{Mark, PAGE_LEN, RecordBody, RecordHeader},
+    replay::{Replay, find_records, read_body},
 };
 use super::{
     disk::{Disk, DiskFile, OpenMode},
@@ -63,7 +63,7 @@ const RECORD_BYTES: usize = 4 * 1024 * 1024;
 const GROWTH_BYTES: u64 = 64 * 1024;
 /// A buffer that has grown beyond this is given back.
 const BUFFER_KEPT: usize = 1024 * 1024;
-const SUFFIX: &str = "journal";
+pub(super) const SUFFIX: &str = "journal";
 
 /// Which log, in a record: random bytes that its manifest names. A log that is removed and made again gets others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

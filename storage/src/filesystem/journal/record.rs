@@ -111,9 +111,9 @@ fn header_checksum(header: &[u8]) -> u32 {
 
 /// The header of a record.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RecordHeader {
-    pub(super) sequence: u64,
-    pub(super) len: usize,
+pub(in crate::filesystem) struct RecordHeader {
+    pub(in crate::filesystem) sequence: u64,
+    pub(in crate::filesystem) len: usize,
     body: u32,
     marks: u32,
 }
@@ -129,7 +129,7 @@ impl RecordHeader {
     }
 
     /// Reads what follows the header; `None` when it is not what was written.
-    pub(super) fn decode(&self, mut body: Bytes, salt: Salt) -> Option<RecordBody> {
+    pub(in crate::filesystem) fn decode(&self, mut body: Bytes, salt: Salt) -> Option<RecordBody> {
         if crc32c(&body) != self.body || body.len() / MARK_LEN < self.marks as usize {
             return None;
         }
@@ -154,9 +154,9 @@ impl RecordHeader {
 }
 
 /// What is in a record.
-pub(super) struct RecordBody {
-    pub(super) marks: Vec<Mark>,
-    pub(super) sections: Vec<(LogKey, Vec<Entry>)>,
+pub(in crate::filesystem) struct RecordBody {
+    pub(in crate::filesystem) marks: Vec<Mark>,
+    pub(in crate::filesystem) sections: Vec<(LogKey, Vec<Entry>)>,
 }
 
 fn take_key(body: &mut Bytes) -> LogKey {

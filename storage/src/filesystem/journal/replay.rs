@@ -83,7 +83,8 @@ impl Replay {
         let mut last_round: (Vec<Mark>, Vec<&Found>) = Default::default();
         for found in &self.records {
             let JournalFile { file, path, .. } = &self.files[found.file];
-            let body = read_body(file, found).map_err(|error| StorageError::io("reading", path, error))?;
+            let body = read_body(&**file, found.position, &found.header)
+                .map_err(|error| StorageError::io("reading", path, error))?;
             match found.header.decode(body.freeze(), self.salt) {
                 Some(RecordBody { marks, sections }) => {
                     visit(found.header.sequence, &marks, sections)?;
@@ -124,14 +125,19 @@ impl Replay {
     }
 }
 
-fn read_body(file: &Arc<dyn DiskFile>, found: &Found) -> io::Result<BytesMut> {
-    let mut body = BytesMut::zeroed(found.header.len - HEADER_LEN);
-    durable::read_exact_at(&**file, &mut body, found.position + HEADER_LEN as u64)?;
+/// Reads what follows the header of the record at a position.
+pub(in crate::filesystem) fn read_body(
+    file: &dyn DiskFile,
+    position: u64,
+    header: &RecordHeader,
+) -> io::Result<BytesMut> {
+    let mut body = BytesMut::zeroed(header.len - HEADER_LEN);
+    durable::read_exact_at(file, &mut body, position + HEADER_LEN as u64)?;
     Ok(body)
 }
 
 /// Looks for a record on each page that is not inside another one.
-fn find_records(
+pub(in crate::filesystem) fn find_records(
     file: &dyn DiskFile,
     len: u64,
     salt: Salt,

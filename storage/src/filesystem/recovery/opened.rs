@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Suffix of the file that keeps what was cut off behind the last whole frame.
-const TORN_SUFFIX: &str = ".torn";
+pub(in crate::filesystem) const TORN_SUFFIX: &str = ".torn";
 
 /// A log whose own files have been read, and that is being told what the journal holds of it.
 pub(super) struct Opened {

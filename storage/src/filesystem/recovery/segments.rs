@@ -9,7 +9,7 @@ use crate::{
     Index, StorageError,
     filesystem::{
         Shared,
-        disk::OpenMode,
+        disk::{Disk, OpenMode},
         durable,
         index::{IndexPoint, SegmentIndex},
         manifest::Manifest,
@@ -19,18 +19,18 @@ use crate::{
 };
 
 /// A segment file that was found, and its header as far as it can be read.
-struct Found {
-    path: PathBuf,
-    base_index: Index,
-    len: u64,
-    header: Result<SegmentHeader, String>,
+pub(in crate::filesystem) struct Found {
+    pub(in crate::filesystem) path: PathBuf,
+    pub(in crate::filesystem) base_index: Index,
+    pub(in crate::filesystem) len: u64,
+    pub(in crate::filesystem) header: Result<SegmentHeader, String>,
 }
 
 impl Found {
-    fn read(shared: &Shared, path: PathBuf, base_index: Index) -> Result<Found, StorageError> {
+    fn read(disk: &dyn Disk, path: PathBuf, base_index: Index) -> Result<Found, StorageError> {
         let error = |error| durable::io_or_full("reading", &path, error);
         // Closed again: a log may have more segments than a process may have open files.
-        let file = shared.disk.open(&path, OpenMode::Existing).map_err(error)?;
+        let file = disk.open(&path, OpenMode::Existing).map_err(error)?;
         let len = file.len().map_err(error)?;
         let mut bytes = [0; SEGMENT_HEADER_LEN as usize];
         let header = match durable::read_exact_at(&*file, &mut bytes, 0) {
@@ -53,12 +53,12 @@ impl Found {
     }
 
     /// Left over from before a reset.
-    fn is_void(&self, manifest: &Manifest) -> bool {
+    pub(in crate::filesystem) fn is_void(&self, manifest: &Manifest) -> bool {
         self.header.as_ref().is_ok_and(|header| header.generation < manifest.generation)
     }
 
     /// Newer than the manifest, which is then not the last one that was written.
-    fn is_ahead(&self, manifest: &Manifest) -> bool {
+    pub(in crate::filesystem) fn is_ahead(&self, manifest: &Manifest) -> bool {
         self.header.as_ref().is_ok_and(|header| header.generation > manifest.generation)
     }
 }
@@ -77,7 +77,7 @@ pub(super) struct Segments {
 /// unread; what cannot be a segment any more is set aside. The last segment is read as far as its checkpoint
 /// says, no further.
 pub(super) fn find(dir: &Path, manifest: &Manifest, shared: &Shared) -> Result<Segments, StorageError> {
-    let mut found = list(dir, shared)?;
+    let mut found = list(dir, &*shared.disk)?;
     if let Some(ahead) = found.iter().find(|found| found.is_ahead(manifest)) {
         return Err(StorageError::damaged(&ahead.path, 0, "the manifest is older than this segment"));
     }
@@ -116,11 +116,12 @@ pub(super) fn find(dir: &Path, manifest: &Manifest, shared: &Shared) -> Result<S
     Ok(Segments { segments, checkpoint, last_len })
 }
 
-fn list(dir: &Path, shared: &Shared) -> Result<Vec<Found>, StorageError> {
+/// The segment files in a directory, in order.
+pub(in crate::filesystem) fn list(dir: &Path, disk: &dyn Disk) -> Result<Vec<Found>, StorageError> {
     let mut found = Vec::new();
-    for path in shared.disk.list(dir).map_err(|error| StorageError::io("reading", dir, error))? {
+    for path in disk.list(dir).map_err(|error| StorageError::io("reading", dir, error))? {
         if let Some(base_index) = Segment::base_index_of(&path) {
-            found.push(Found::read(shared, path, base_index)?);
+            found.push(Found::read(disk, path, base_index)?);
         }
     }
     found.sort_by_key(|found| found.base_index);

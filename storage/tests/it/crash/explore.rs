@@ -6,6 +6,7 @@ use minikafka_storage::filesystem::{Options, SyncPolicy};
 
 use super::{
     check::check,
+    inspected,
     ledger::{Ledger, Trust},
     run::{Clock, Run, open},
     script::{Step, text},
@@ -119,6 +120,7 @@ pub(super) fn check_image(
     trust: Trust,
     exploration: &Exploration,
 ) -> Result<(), String> {
+    inspected::verify(image)?;
     let disk = FakeDisk::with(image);
     disk.lie((exploration.lies)());
     let recovered = reopen(&disk, ledger, trust, &exploration.options)?;

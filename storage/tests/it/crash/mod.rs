@@ -20,6 +20,7 @@ mod explore;
 mod failing;
 mod flips;
 mod golden;
+mod inspected;
 mod ledger;
 mod planted;
 mod points;

@@ -12,6 +12,7 @@ use minikafka_storage::{
 use super::{
     check::check,
     explore::trust_after_loss,
+    inspected,
     ledger::{Content, Ledger, Trust, World},
     run::{Clock, Run, open},
     script::{random, text},
@@ -79,6 +80,7 @@ fn history(seed: u64) -> Result<u64, String> {
         let trust = history.live()?;
         let trust = history.crash_while_opening(trust);
         let disk = FakeDisk::with(&history.image);
+        inspected::verify(&history.image)?;
         let recovered = {
             let storage = open(&disk, &history.options).map_err(|error| format!("opening: {error}"))?;
             check(&storage, &history.ledger, trust)
