@@ -7,6 +7,7 @@ mod bad_input;
 mod binary;
 mod compression;
 mod disk;
+mod kills;
 mod original;
 mod poll;
 mod produce;
