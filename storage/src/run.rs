@@ -224,6 +224,11 @@ impl BatchCollector {
         BatchCollector { from, upper, bytes_left: bytes_max, batches: Vec::new() }
     }
 
+    /// Room for more.
+    pub(crate) fn bytes_left(&self) -> usize {
+        self.bytes_left
+    }
+
     /// Whether the last batch taken is the last one of this entry.
     pub(crate) fn has_all_of(&self, entry: &Entry) -> bool {
         self.batches.last().is_some_and(|last| last.end_offset() >= entry.end_offset())

@@ -328,7 +328,15 @@ impl Part {
         let written = self.log.write_out(&files, self.taken.upto, rolling);
         drop(files);
         match written {
-            Ok(file) if self.log.state().written.index >= self.taken.upto.index => Some(Ok(direct(file))),
+            Ok(file) if self.log.state().written.index >= self.taken.upto.index => {
+                match file.map_or_else(|| self.written_early(), |file| Ok(Some(file))) {
+                    Ok(file) => Some(Ok(direct(file))),
+                    Err(error) => {
+                        self.log.poison(&error);
+                        Some(Err(()))
+                    }
+                }
+            }
             // A part of it is in the segment, unsynced; the journal takes all of it.
             Ok(_) => None,
             Err(WriteError::Refused(error)) => {
@@ -342,11 +350,24 @@ impl Part {
         }
     }
 
+    /// The file that the part is in, if it was written before the round and is not synced.
+    fn written_early(&self) -> Result<Option<Unsynced>, StorageError> {
+        let state = self.log.state();
+        match state.segments.last().filter(|_| state.synced.index < self.taken.upto.index) {
+            Some(last) => {
+                let file = last.file(&self.log.shared)?;
+                Ok(Some(Unsynced { key: last.key, file, path: last.path.clone() }))
+            }
+            None => Ok(None),
+        }
+    }
+
     /// Takes the part back: nothing of it is kept. Says that it is not to be written.
     fn refuse(&self, why: &StorageError) -> bool {
         let files = self.log.lock_files();
-        let floor = self.log.floor(&self.log.state());
-        // A part of it may be in a segment already.
+        // What came before it has completed. A part of it may be in a segment already, or even in two, the first
+        // of them synced.
+        let floor = self.taken.from;
         match self.log.cut_back(&files, floor) {
             Ok(()) => {
                 let due = self.log.state().roll_back(floor);

@@ -36,6 +36,9 @@ pub(super) struct FileLog {
     this: Weak<FileLog>,
 }
 
+/// When so much waits for the flusher, it is written while the flusher still syncs what came before.
+const EARLY_BYTES: u64 = 1024 * 1024;
+
 /// Held by whoever changes segment files.
 pub(super) type Files<'a> = MutexGuard<'a, ()>;
 
@@ -130,11 +133,17 @@ impl FileLog {
     /// There is no flusher any more: takes no more appends, and those that nobody has begun to write fail.
     /// What is written may still complete.
     pub(super) fn refuse_pending(&self, why: &StorageError) {
-        let due = {
+        let files = self.lock_files();
+        let taken = {
             let mut state = self.state();
             state.closed.get_or_insert_with(|| why.clone());
-            state.refuse_pending()
+            state.taken
         };
+        // Some of it may have been written early.
+        if let Err(error) = self.cut_back(&files, taken) {
+            self.poison(&error);
+        }
+        let due = self.state().refuse_pending();
         due.fail(why);
     }
 
@@ -237,12 +246,17 @@ impl FileLog {
 
 impl Log for FileLog {
     fn append(&self, entries: Vec<Entry>, on_durable: Completion) {
-        let (outcome, first) = {
+        let (outcome, first, is_much) = {
             let mut state = self.state();
+            let before = state.pending_bytes;
             let outcome = state.append(entries, on_durable);
             let first = outcome.is_ok() && !std::mem::replace(&mut state.queued, true);
-            (outcome, first)
+            let is_much = before / EARLY_BYTES < state.pending_bytes / EARLY_BYTES;
+            (outcome, first, is_much && self.shared.options.sync == SyncPolicy::Always)
         };
+        if is_much {
+            self.shared.writer.push_early(self.this());
+        }
         match outcome {
             Ok(()) if first => {
                 if let Err(log) = self.shared.queue.push(self.this()) {

@@ -156,7 +156,14 @@ impl Manifest {
         sequence: &mut Sequence,
     ) -> Result<(), StorageError> {
         self.store(disk, dir, sequence)?;
-        self.store(disk, dir, sequence)
+        match self.store(disk, dir, sequence) {
+            // It counts already: an error that says that nothing was changed would be wrong.
+            Err(StorageError::Full(what)) => {
+                tracing::warn!(?dir, what, "the manifest is stored once only");
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     fn slot(&self, sequence: Sequence) -> Vec<u8> {

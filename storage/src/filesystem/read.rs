@@ -108,6 +108,8 @@ impl FileLog {
             let scanned = self.scan(&extent, chunk_len, |seen| match seen {
                 Seen::Entry(entry) if entry.end_offset() <= from => Step::Next,
                 Seen::Entry(entry) => match collector.take(&entry) {
+                    // The next one is likely as large: read now and refused, it would be read again.
+                    true if collector.bytes_left() < entry.payload.len() => Step::Stop,
                     true => Step::Next,
                     // Readers of what is left of it, and of what lies above, come back for this entry.
                     false if collector.has_all_of(&entry) => Step::Stop,
@@ -124,7 +126,10 @@ impl FileLog {
                 (Scanned::Gone, _) => {}
                 (_, Some(lost)) if collector.batches.is_empty() => return Err(lost),
                 (Scanned::At(point), _) => {
-                    point.into_iter().for_each(|point| self.cursors.put(key, point));
+                    if let Some(point) = point {
+                        self.cursors.put(key, point);
+                        extent.will_read(&self.shared, point.position, chunk_len);
+                    }
                     return Ok(collector.batches);
                 }
             }

@@ -308,6 +308,15 @@ impl Extent {
         Ok(index)
     }
 
+    /// Has the system read ahead from a position on, while what came before it is on its way to the reader.
+    pub(super) fn will_read(&self, shared: &Shared, position: u64, len: usize) {
+        if position < self.end.position
+            && let Ok(file) = shared.handles.get(self.key, &self.path)
+        {
+            file.will_read(position, len as u64);
+        }
+    }
+
     pub(super) fn error(&self, error: ScanError) -> StorageError {
         scan_error(&self.path, error)
     }

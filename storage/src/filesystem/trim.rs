@@ -155,7 +155,7 @@ impl FileLog {
                 return Ok(());
             }
             state.check_index(from)?;
-            if from >= state.taken.index {
+            if from >= state.taken.index && from >= state.written.index {
                 let due = state.forget(from);
                 drop(state);
                 due.fail(&StorageError::Truncated);
@@ -247,11 +247,11 @@ impl FileLog {
         }
         let keep =
             state.segments.iter().take_while(|segment| segment.header.base_index < floor.index).count();
-        let (synced, taken, end) = (state.synced, state.taken, state.end);
+        let (synced, durable, taken, end) = (state.synced, state.durable, state.taken, state.end);
         self.truncate_files(&mut state, keep, floor.index)?;
-        (state.taken, state.end) = (taken, end);
-        (state.written, state.durable) = (floor, floor);
-        state.synced = if synced.index < floor.index { synced } else { floor };
+        let earlier = |known: Next| if known.index < floor.index { known } else { floor };
+        (state.taken, state.end, state.written) = (taken, end, floor);
+        (state.synced, state.durable) = (earlier(synced), earlier(durable));
         self.cursors.clear();
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! The writer: the thread that writes journaled entries to segments, behind the flusher's back.
 //!
-//! It has three occasions, and sleeps otherwise:
+//! It has these occasions, and sleeps otherwise:
 //!
+//! - much waits for the flusher, which is busy with a sync: it is written to its segment in the meantime, and
+//!   the flusher's next round syncs it;
 //! - much is durable in the journal and only in memory otherwise: it is written to the segments, unsynced;
 //! - a log's last segment is full: it is sealed and the next one begun, so that the flusher need not;
 //! - a file of the journal is full: everything in it is written and synced, log by log, and the file is free
@@ -75,6 +77,8 @@ struct Work {
     logs: Vec<Arc<FileLog>>,
     /// Those of them that have much to write.
     heavy: Vec<Arc<FileLog>>,
+    /// Those for which much waits, although nothing of it is durable yet.
+    early: Vec<Arc<FileLog>>,
     /// Files to be emptied, oldest first.
     full: VecDeque<JournalFile>,
     /// Files to be written over.
@@ -103,6 +107,12 @@ impl WriterQueue {
         if is_much {
             self.ready.notify_one();
         }
+    }
+
+    /// Much waits for the flusher: the writer can begin to write it.
+    pub(super) fn push_early(&self, log: Arc<FileLog>) {
+        self.lock().early.push(log);
+        self.ready.notify_one();
     }
 
     /// A log wants to be looked after now.
@@ -175,13 +185,16 @@ impl WriterQueue {
             if work.closed {
                 return None;
             }
+            if !work.early.is_empty() {
+                return Some(Turn { early: std::mem::take(&mut work.early), ..Turn::default() });
+            }
             let is_held_up = retry_at.is_some_and(|at| Instant::now() < at);
             let is_much = self.behind_bytes.load(Ordering::Relaxed) >= BEHIND_BYTES;
             if !is_held_up && (!work.full.is_empty() || work.urgent || is_much || retry_at.is_some()) {
                 work.urgent = false;
                 work.heavy.clear();
                 let logs = std::mem::take(&mut work.logs);
-                return Some(Turn { logs, heavy: Vec::new(), full: work.full.pop_front() });
+                return Some(Turn { logs, full: work.full.pop_front(), ..Turn::default() });
             }
             if !is_held_up && !work.heavy.is_empty() {
                 return Some(Turn { heavy: std::mem::take(&mut work.heavy), ..Turn::default() });
@@ -208,12 +221,17 @@ struct Turn {
     logs: Vec<Arc<FileLog>>,
     /// These stay listed.
     heavy: Vec<Arc<FileLog>>,
+    early: Vec<Arc<FileLog>>,
     full: Option<JournalFile>,
 }
 
 fn run(queue: &WriterQueue) {
     let mut retry_at = None;
-    while let Some(Turn { logs, heavy, full }) = queue.wait(retry_at) {
+    while let Some(Turn { logs, heavy, early, full }) = queue.wait(retry_at) {
+        if !early.is_empty() {
+            early.iter().for_each(|log| log.write_early());
+            continue;
+        }
         let mut again = Vec::new();
         for log in logs {
             log.state().behind = false;
@@ -307,6 +325,23 @@ impl FileLog {
             self.store_index(&index.1, &index.0);
         }
         Ok(())
+    }
+
+    /// Writes what no round has taken yet, as far as the segment has room. What comes of it is the flusher's to
+    /// find out.
+    fn write_early(&self) {
+        let files = self.lock_files();
+        let upto = {
+            let state = self.state();
+            if state.closed.is_some() {
+                return;
+            }
+            state.end
+        };
+        match self.write_out(&files, upto, Rolling::Not) {
+            Ok(_) | Err(WriteError::Refused(_)) => {}
+            Err(WriteError::Failed(error)) => self.poison(&error),
+        }
     }
 
     /// Makes everything before `upto` durable in segments.

@@ -350,12 +350,14 @@ impl Opened {
     fn write_tail(&mut self, tail: &mut Run, shared: &Shared) -> Result<(), StorageError> {
         let entries = std::mem::take(tail).entries(0..Index::MAX, usize::MAX);
         let Some(first) = entries.first() else { return Ok(()) };
-        if self.segments.is_empty() {
+        // The one that was written to may have been set aside.
+        if self.segments.last().is_none_or(Segment::is_sealed) {
+            let before = self.segments.last().map(|last| last.end().epoch_before);
             let header = SegmentHeader {
                 generation: self.manifest.generation,
                 base_index: first.index,
                 base_offset: first.base_offset,
-                epoch_before: self.manifest.removed.epoch,
+                epoch_before: before.unwrap_or(self.manifest.removed.epoch),
                 salt: Salt::random()?,
             };
             self.segments.push(Segment::create(&self.dir, header, shared)?);

@@ -60,7 +60,7 @@ fn every_answer_comes_after_the_sync() {
                 entry.index
             );
             let found = log.entries(entry.index..entry.index + 1, 1).unwrap();
-            assert_eq!(found, [entry.clone()], "{topic}: {options:?}");
+            assert_eq!(found, std::slice::from_ref(entry), "{topic}: {options:?}");
             checked += 1;
         }
     }

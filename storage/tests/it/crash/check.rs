@@ -216,7 +216,7 @@ fn check_blobs(
             "blob {name} is there, entries that came before it are not: {next_index} of {}",
             blob.after
         );
-        blobs.insert(name.clone(), vec![blob.clone()]);
+        blobs.insert(name.clone(), vec![Blob { after: blob.after.min(next_index), ..blob.clone() }]);
     }
     Ok(blobs)
 }

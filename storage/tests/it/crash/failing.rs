@@ -87,7 +87,7 @@ fn fail_at(steps: &[Step], fault: Fault, options: &Options) -> Result<bool, Stri
     let disk = FakeDisk::new();
     disk.fail(fault);
     let Lived { disk, ledger, happened } = live(disk, steps, fault, options)?;
-    let context = |what: &str, error: String| format!("{what}: {error}\nthe changes:\n{}", disk.trace(60));
+    let context = |what: &str, error: String| format!("{what}: {error}\nthe changes:\n{}", disk.trace(200));
     ensure!(
         disk.retried_syncs().is_empty(),
         "{}",
@@ -102,13 +102,27 @@ fn fail_at(steps: &[Step], fault: Fault, options: &Options) -> Result<bool, Stri
             .map_err(|error| context(what, error))?;
     }
     // The server is started again, the machine is not: what a failed sync has forgotten can still be read. What
-    // is served then must be there for good.
-    let served =
+    // is served then must be there for good; but a change of a log as a whole that has failed stays in doubt.
+    let mut served =
         reopen(&disk, &ledger, Trust::Answers, options).map_err(|error| context("restarted", error))?;
+    served.logs.extend(ledger.logs.into_iter().filter(|(_, worlds)| is_in_doubt(worlds)));
     let lost = disk.image_after(&PowerLoss::NothingUnsynced);
     reopen(&FakeDisk::with(&lost), &served, Trust::Answers, options)
         .map_err(|error| context("restarted, then power lost", error))?;
     Ok(happened)
+}
+
+/// Whether a trim, a truncation, a reset, a creation, a removal or a blob is in doubt.
+fn is_in_doubt(worlds: &[World]) -> bool {
+    match worlds {
+        [World::Present(content)] => {
+            content.starts.0 != content.starts.1
+                || content.ceiling.is_some()
+                || content.blobs.values().any(|blobs| blobs.len() > 1)
+        }
+        [World::Absent] => false,
+        _ => true,
+    }
 }
 
 /// Takes all steps that can be taken, whatever fails.

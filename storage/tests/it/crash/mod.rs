@@ -9,7 +9,7 @@
 //! - `points`: every crash point of small histories; `random`: long ones, crash upon crash.
 //! - `failing`: operations that fail, and a disk that fills up; `slow`: syncs that take their time.
 //! - `acks`: what is durable at the moment of an answer.
-//! - `torn`: writes cut at every byte; `flips`: flipped bits.
+//! - `torn`: writes cut at every byte; `flips`: flipped bits; `golden`: what earlier versions wrote.
 //! - `planted`: bugs that the suites must find. A checker that finds nothing proves nothing.
 //!
 //! Numbered rows are those of the table of faults that must not hurt.
@@ -18,6 +18,8 @@ mod acks;
 mod check;
 mod explore;
 mod failing;
+mod flips;
+mod golden;
 mod ledger;
 mod planted;
 mod points;

@@ -13,7 +13,7 @@ fn explore_all(name: &str, script: &str, all: &[Options]) {
     let steps = parse(script);
     let mut figures = Figures::default();
     for options in all {
-        let exploration = Exploration { options: options.clone(), lies: || Lies::None, losses: 3, seed: 0 };
+        let exploration = Exploration { options: options.clone(), lies: || Lies::None, losses: 2, seed: 0 };
         match explore(&steps, &exploration) {
             Ok(found) => figures += found,
             Err(error) => panic!("{name}: {error}"),

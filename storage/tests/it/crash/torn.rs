@@ -15,13 +15,11 @@ use crate::fake_disk::FakeDisk;
 fn writes_torn_at_every_byte_before_each_sync_lose_nothing_that_was_answered() {
     let steps = parse(
         "
-        append a 1x20
         append a 2x30
         append b 1x10
         send a 1x600
         send a 2x20
         wait
-        append a 1x20
     ",
     );
     let mut images = 0;

@@ -105,6 +105,11 @@ impl FileState {
         self.unsynced.push(Change { sequence, what: What::SetLen(len) });
     }
 
+    pub(super) fn empty(&mut self, sequence: u64) {
+        self.set_len(sequence, 0);
+        self.forgetful = false;
+    }
+
     /// Everything up to `sequence` is on the platter.
     pub(super) fn sync(&mut self, sequence: u64) {
         let count = self.unsynced.partition_point(|change| change.sequence <= sequence);

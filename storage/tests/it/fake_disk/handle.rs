@@ -42,6 +42,8 @@ impl DiskFile for FakeFile {
                 (len, if full { Err(Errno::Enospc.error()) } else { Ok(len) })
             }
             Verdict::Fail(error) if state.stopped => return Err(error),
+            // A full disk says so before anything is written; any other error may come at any time.
+            Verdict::Fail(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error),
             Verdict::Fail(error) => (state.some_part(bytes.len()), Err(error)),
             Verdict::Stop => (state.some_part(bytes.len()), Err(Errno::Eio.error())),
         };

@@ -245,8 +245,7 @@ impl Disk for FakeDisk {
             }
             (Some(node), OpenMode::Create) => {
                 let mut state = self.begin(Class::Change, "empty", path)?;
-                let sequence = state.next_sequence();
-                state.file_mut(node).set_len(sequence, 0);
+                state.empty(node);
                 Ok(self.handle(state, node, path))
             }
             (None, OpenMode::Create) => {

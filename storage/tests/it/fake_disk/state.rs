@@ -294,6 +294,13 @@ impl State {
         capacity.saturating_sub(used)
     }
 
+    /// Empties a file: nothing that a failed sync has lost is in it any more.
+    pub(super) fn empty(&mut self, node: NodeId) {
+        let sequence = self.next_sequence();
+        self.file_mut(node).empty(sequence);
+        self.failed_syncs.remove(&node);
+    }
+
     /// A sync of a file has failed.
     pub(super) fn forget_unsynced(&mut self, node: NodeId) {
         let mut rng = self.rng.fork();
