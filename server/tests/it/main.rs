@@ -9,6 +9,7 @@ mod compression;
 mod damage;
 mod disk;
 mod disk_trouble;
+mod kills;
 mod moody_disk;
 mod names;
 mod original;
