@@ -48,6 +48,24 @@ fn describes_for_people_and_for_programs() {
 }
 
 #[test]
+fn describes_how_much_is_kept() {
+    let mut server = TestServer::memory();
+    let describe =
+        |server: &TestServer, args: &[&str]| topic(server, &[&["describe", "t"], args].concat()).text();
+    let json = |server: &TestServer| {
+        serde_json::from_str::<serde_json::Value>(&describe(server, &["-output", "json"])).unwrap()
+    };
+    server.produce("t", "1\n");
+    assert!(describe(&server, &[]).contains("retention   168h\n"));
+    assert!(json(&server)["retention_bytes"].is_null());
+    server.stop();
+    server.start_as(server.builder().retention_bytes(5_000_000));
+    server.produce("t", "1\n");
+    assert!(describe(&server, &[]).contains("retention   168h, at most 5.0 MB in each partition\n"));
+    assert_eq!(json(&server)["retention_bytes"], 5_000_000);
+}
+
+#[test]
 fn no_server_is_a_failure() {
     let address = FreeAddress::new();
     let address = address.host();

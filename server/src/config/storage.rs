@@ -1,6 +1,11 @@
 //! [`StorageConfig`], where messages are stored.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use minikafka_broker::BrokerConfig;
 use minikafka_flags::parse_duration;
@@ -54,11 +59,14 @@ impl StorageConfig {
     pub fn open(&self, broker: &BrokerConfig) -> Result<Arc<dyn Storage>, StorageError> {
         match self {
             StorageConfig::Memory { limit_bytes } => Ok(Arc::new(MemoryStorage::new(*limit_bytes))),
-            StorageConfig::Filesystem { root, .. } if root.is_file() => Err(StorageError::Io {
-                action: "opening data directory",
-                path: root.clone(),
-                source: Arc::new(io::ErrorKind::NotADirectory.into()),
-            }),
+            // The directory, or one of those that it is to be created in, is a file.
+            StorageConfig::Filesystem { root, .. } if root.ancestors().any(Path::is_file) => {
+                Err(StorageError::Io {
+                    action: "opening data directory",
+                    path: root.clone(),
+                    source: Arc::new(io::ErrorKind::NotADirectory.into()),
+                })
+            }
             StorageConfig::Filesystem { root, sync } => {
                 Ok(Arc::new(FileStorage::open(root, options(*sync, broker))?))
             }

@@ -91,13 +91,14 @@ fn text(path: &Path) -> &str {
 async fn it_says_what_it_serves_and_stops_on_both_signals() {
     for signal in [Signal::TERM, Signal::INT] {
         let directory = tempfile::tempdir().unwrap();
-        let running = Running::start(&["-root-dir", text(directory.path()), "-retentiontime", "1h30m"]);
+        let kept = ["-retentiontime", "1h30m", "-retention-bytes", "10GiB"];
+        let running = Running::start(&[&["-root-dir", text(directory.path())], &kept[..]].concat());
         let lines = running.lines.concat();
         for part in [
             "127.0.0.1:",
             "messages of up to 3MiB",
             text(directory.path()),
-            "1h30m",
+            "1h30m, at most 10GiB in each partition",
             "on disk, synced",
             env!("CARGO_PKG_VERSION"),
         ] {
