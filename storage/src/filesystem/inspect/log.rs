@@ -212,15 +212,23 @@ impl LogCheck {
         });
         let mut found = (0, 0);
         for entry in std::mem::take(&mut self.journal) {
-            if (entry.index, entry.base) != (self.next.index, self.next.offset) {
+            // The log may begin inside an entry.
+            let begins_inside = entry.index == self.next.index && entry.base <= self.manifest.start;
+            if (entry.index, entry.base) != (self.next.index, self.next.offset) && !begins_inside {
                 self.lose(place.clone(), self.next.offset..entry.base);
             }
             self.next = entry.next;
             found = (found.0 + 1, found.1 + entry.next.offset.since(entry.base));
         }
         let (offset, index) = self.durable;
-        if self.next.offset < offset || self.next.index < index {
+        if self.next.offset < offset {
             self.lose(place, self.next.offset..offset);
+        } else if self.next.index < index && offset <= self.manifest.start {
+            // Everything that was durable is evicted; a trim may have gone ahead of a sync.
+            let what = "the last entries are missing, with no message that is not evicted";
+            self.note(Place { what: what.to_owned(), ..place });
+        } else if self.next.index < index {
+            self.damage(place);
         }
         found
     }
