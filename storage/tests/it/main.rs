@@ -5,6 +5,7 @@
 mod backend;
 mod contract;
 mod crash;
+mod cut_files;
 mod fake_disk;
 mod faults;
 mod filesystem;

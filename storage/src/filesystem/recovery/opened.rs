@@ -80,11 +80,24 @@ impl Opened {
         };
         if let Some(checkpoint) = checkpoint {
             opened.mark(checkpoint.index, checkpoint.offset);
+            if checkpoint.position > last_len {
+                opened.forget_index(shared)?;
+            }
         }
         opened.read_last(last_len, shared)?;
         opened.check_chain()?;
         opened.end = opened.find_end();
         Ok(opened)
+    }
+
+    /// The index speaks of more than the segment holds. What is appended there now would be taken for what it speaks
+    /// of: the manifest remembers that something was there, and the index goes.
+    fn forget_index(&mut self, shared: &Shared) -> Result<(), StorageError> {
+        (self.manifest.durable, self.manifest.durable_index) = self.durable;
+        self.manifest.store(&*shared.disk, &self.dir, &mut self.sequence)?;
+        let Some(last) = self.segments.last() else { return Ok(()) };
+        durable::remove_file(&*shared.disk, &last.index_path())?;
+        durable::sync_dir(&*shared.disk, &self.dir)
     }
 
     /// Everything up to here was durable once.
