@@ -1,7 +1,8 @@
 //! [`Segment`], one file of a log.
 //!
-//! A segment file is a header of 64 bytes and frames. Its name is the index of its first entry, so that names
-//! sort as the log does.
+//! A segment file is a header, the same header again, and frames: without its header nothing in it could be
+//! read, so one of them may be spoiled. Its name is the index of its first entry, so that names sort as the log
+//! does.
 //!
 //! | at | type | header field |
 //! |---|---|---|
@@ -36,12 +37,13 @@ use super::{
 };
 use crate::{Entry, Epoch, Index, Millis, StorageError};
 
-/// Bytes before the first frame.
-pub(super) const SEGMENT_HEADER_LEN: u64 = 64;
+/// Bytes before the first frame: the header, twice.
+pub(super) const SEGMENT_HEADER_LEN: u64 = 2 * HEADER_LEN as u64;
+const HEADER_LEN: usize = 64;
 /// Suffix of a segment file that is kept because it is damaged.
 pub(super) const DAMAGED_SUFFIX: &str = ".damaged";
 const MAGIC: [u8; 4] = *b"MKSG";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const CHECKSUM: usize = 8;
 pub(super) const SUFFIX: &str = "log";
 pub(super) const INDEX_SUFFIX: &str = "index";
@@ -361,7 +363,7 @@ pub(super) fn scan_error(path: &Path, error: ScanError) -> StorageError {
 
 impl SegmentHeader {
     fn encode(&self) -> [u8; SEGMENT_HEADER_LEN as usize] {
-        let mut header = [0; SEGMENT_HEADER_LEN as usize];
+        let mut header = [0; HEADER_LEN];
         let mut out = &mut header[..];
         out.put_slice(&MAGIC);
         out.put_u32(FORMAT);
@@ -373,14 +375,23 @@ impl SegmentHeader {
         out.put_slice(&self.salt.0);
         let checksum = checksum(&header);
         header[CHECKSUM..CHECKSUM + 4].copy_from_slice(&checksum.to_be_bytes());
-        header
+        let mut twice = [0; SEGMENT_HEADER_LEN as usize];
+        twice[..HEADER_LEN].copy_from_slice(&header);
+        twice[HEADER_LEN..].copy_from_slice(&header);
+        twice
     }
 
-    /// Reads the header of a segment file.
+    /// Reads the header of a segment file, from either of its copies.
     ///
     /// # Errors
     /// What does not fit.
     pub(super) fn parse(bytes: &[u8; SEGMENT_HEADER_LEN as usize]) -> Result<SegmentHeader, String> {
+        let (copies, _) = bytes.as_chunks::<HEADER_LEN>();
+        SegmentHeader::parse_copy(&copies[0])
+            .or_else(|first| SegmentHeader::parse_copy(&copies[1]).map_err(|_| first))
+    }
+
+    fn parse_copy(bytes: &[u8; HEADER_LEN]) -> Result<SegmentHeader, String> {
         let mut rest = &bytes[..];
         if rest.get_u32().to_be_bytes() != MAGIC {
             return Err("it does not begin as a segment does".to_owned());
@@ -401,7 +412,7 @@ impl SegmentHeader {
     }
 }
 
-fn checksum(header: &[u8; SEGMENT_HEADER_LEN as usize]) -> u32 {
+fn checksum(header: &[u8; HEADER_LEN]) -> u32 {
     let mut checksum = Checksum::new();
     checksum.update(&header[..CHECKSUM]);
     checksum.update(&header[CHECKSUM + 4..]);

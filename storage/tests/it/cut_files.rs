@@ -17,7 +17,7 @@ use crate::backend::{append_message, id};
 
 const MESSAGE: &[u8] = b"some message";
 /// Bytes before the first frame of a segment.
-const SEGMENT_HEADER_LEN: usize = 64;
+const SEGMENT_HEADER_LEN: usize = 128;
 /// A record of the journal begins on a page of its own.
 const PAGE_LEN: usize = 4096;
 

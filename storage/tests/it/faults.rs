@@ -128,7 +128,7 @@ fn the_newest_append_time_is_that_of_any_segment() {
     // As after a crash between the creation of a segment and its first frame.
     let last = segments(backend.path()).pop().unwrap();
     let content = fs::read(&last).unwrap();
-    fs::write(&last, &content[..64]).unwrap();
+    fs::write(&last, &content[..128]).unwrap();
     backend.crash();
     let newest = backend.log("t").bounds().last_append_time.unwrap();
     assert!((30..40).contains(&newest), "{newest}");
@@ -280,7 +280,7 @@ fn without_sync_what_was_trimmed_may_be_lost_and_the_log_goes_on() {
         drop(log);
         let_go(&mut backend);
         // As after power loss: the frame never reached the disk, and neither did the removal of the file.
-        fs::write(&path, &content[..64]).unwrap();
+        fs::write(&path, &content[..128]).unwrap();
         backend.crash();
         assert_eq!(append_message(&*backend.log("t"), 2, b"d"), to + 1, "numbers are not given again");
     }

@@ -70,8 +70,8 @@ fn damage_below_a_durable_mark_is_reported_and_never_cut() {
     let path = files(backend.path(), "log").remove(0);
     backend.storage = Arc::new(minikafka_storage::memory::MemoryStorage::new(0));
     let content = fs::read(&path).unwrap();
-    let frame_len = (content.len() - 64) / 3;
-    for at in 64..64 + frame_len {
+    let frame_len = (content.len() - 128) / 3;
+    for at in 128..128 + frame_len {
         let mut damaged = content.clone();
         damaged[at] ^= 0x10;
         fs::write(&path, &damaged).unwrap();
@@ -102,7 +102,7 @@ fn a_damaged_segment_is_set_aside_when_its_messages_are_evicted() {
     backend.close_and_open();
     let path = files(backend.path(), "log").remove(0);
     let mut content = fs::read(&path).unwrap();
-    content[64 + 64 + 70] ^= 1;
+    content[128 + 64 + 70] ^= 1;
     fs::write(&path, &content).unwrap();
     let log = backend.log("t");
     log.read(Offset::ZERO, Offset::new(20), 1).unwrap_err();
@@ -126,7 +126,7 @@ fn a_damaged_batch_in_a_sealed_segment_is_never_served() {
     backend.close_and_open();
     let path = files(backend.path(), "log").remove(0);
     let mut content = fs::read(&path).unwrap();
-    content[64 + 64 + 70] ^= 1;
+    content[128 + 64 + 70] ^= 1;
     fs::write(&path, content).unwrap();
     let log = backend.log("t");
     let outcome = log.read(Offset::ZERO, Offset::new(20), 1);

@@ -158,7 +158,7 @@ fn what_only_the_journal_has_is_counted() {
     let left = Left::killed(filled(journal_only(), 5));
     // As if the machine had gone down before the writer came.
     let segment = left.file(".log", 0);
-    let header = fs::read(&segment).unwrap()[..64].to_vec();
+    let header = fs::read(&segment).unwrap()[..128].to_vec();
     fs::write(&segment, header).unwrap();
     let totals = assert_whole(left.root());
     assert_eq!((totals.frames, totals.journaled_entries, totals.records), (0, 5, 5));
@@ -185,12 +185,12 @@ fn a_flip_in_any_byte_of_a_frame_is_found_with_its_number() {
     let path = left.file(".log", 1);
     let whole = fs::read(&path).unwrap();
     let first = base_offset(&path);
-    let len = (whole.len() - 64) / (base_offset(&left.file(".log", 2)) - first) as usize;
-    for at in 64 + len..64 + 2 * len {
+    let len = (whole.len() - 128) / (base_offset(&left.file(".log", 2)) - first) as usize;
+    for at in 128 + len..128 + 2 * len {
         flip(&path, at);
         let found = damage(left.root());
         assert_eq!(found.lost, offsets(first + 1..first + 2), "byte {at}");
-        assert_eq!((found.position, &found.path), (Some((64 + len) as u64), &path));
+        assert_eq!((found.position, &found.path), (Some((128 + len) as u64), &path));
         assert_eq!(found.log, Some(id("t")));
         fs::write(&path, &whole).unwrap();
     }
@@ -203,7 +203,7 @@ fn a_damaged_header_or_a_missing_file_costs_the_segment() {
     let paths = left.files(".log");
     let lost = offsets(base_offset(&paths[1])..base_offset(&paths[2]));
     let whole = fs::read(&paths[1]).unwrap();
-    flip(&paths[1], 20);
+    (0..2).for_each(|copy| flip(&paths[1], 64 * copy + 20));
     let found = damage(left.root());
     assert_eq!((found.position, &found.lost), (Some(0), &lost));
     fs::remove_file(&paths[1]).unwrap();
@@ -214,7 +214,7 @@ fn a_damaged_header_or_a_missing_file_costs_the_segment() {
     // The last one, of which the index says how far it went.
     let last = paths.last().unwrap();
     let from = base_offset(last);
-    flip(last, 20);
+    (0..2).for_each(|copy| flip(last, 64 * copy + 20));
     assert_eq!(damage(left.root()).lost, offsets(from..20));
 }
 
@@ -235,7 +235,7 @@ fn a_torn_tail_is_a_note_and_a_cut_below_a_mark_is_damage() {
     // The manifest and the index say that three were durable.
     let found = damage(left.root());
     assert_eq!((&found.path, found.lost), (&path, offsets(2..3)));
-    assert_eq!(found.position, Some((64 + (whole.len() - 64) / 3 * 2) as u64));
+    assert_eq!(found.position, Some((128 + (whole.len() - 128) / 3 * 2) as u64));
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn an_index_that_is_whole_and_wrong_is_damage() {
     content[points + 12..points + 16].copy_from_slice(&checksum.finish().to_be_bytes());
     fs::write(&index, content).unwrap();
     let found = damage(left.root());
-    assert!(found.path == index && found.what.contains("byte 65"), "{found:?}");
+    assert!(found.path == index && found.what.contains("byte 129"), "{found:?}");
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn evicted_damage_is_a_note() {
     let backend = filled(segments_only(), 20);
     backend.log("t").trim(Offset::new(2)).unwrap();
     let left = Left::stopped(backend);
-    flip(&left.file(".log", 0), 64 + 70);
+    flip(&left.file(".log", 0), 128 + 70);
     let (totals, findings) = verify(left.root());
     assert!(totals.is_whole() && findings[0].what.contains("evicted"), "{findings:#?}");
 }
@@ -349,7 +349,7 @@ fn a_directory_that_is_not_ours_or_in_use_is_refused() {
 fn entries_come_from_segments_and_from_the_journal() {
     let left = Left::killed(filled(journal_only(), 5));
     let segment = left.file(".log", 0);
-    let header = fs::read(&segment).unwrap()[..64].to_vec();
+    let header = fs::read(&segment).unwrap()[..128].to_vec();
     fs::write(&segment, header).unwrap();
     let inspection = Inspection::open(left.root()).unwrap();
     assert_eq!(inspection.logs().unwrap(), [id("t")]);
@@ -362,12 +362,12 @@ fn entries_come_from_segments_and_from_the_journal() {
     assert_eq!(sequences.collect::<Vec<_>>(), [3, 4, 5]);
 
     let left = Left::stopped(filled(segments_only(), 20));
-    flip(&left.file(".log", 0), 64 + 70);
+    flip(&left.file(".log", 0), 128 + 70);
     let inspection = Inspection::open(left.root()).unwrap();
     let (whole, bad): (Vec<_>, Vec<_>) =
         inspection.entries(&id("t"), Offset::ZERO).unwrap().partition(Result::is_ok);
     assert_eq!((whole.len(), bad.len()), (19, 1));
-    assert!(matches!(bad[0], Err(StorageError::Damaged { position: 64, .. })), "{bad:?}");
+    assert!(matches!(bad[0], Err(StorageError::Damaged { position: 128, .. })), "{bad:?}");
     let last = whole.last().unwrap().as_ref().unwrap();
     assert_eq!((last.entry.kind, last.entry.base_offset), (EntryKind::Data, Offset::new(19)));
     assert!(inspection.entries(&id("nobody"), Offset::ZERO).is_err());
