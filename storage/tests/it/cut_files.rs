@@ -8,7 +8,7 @@ use std::{
 
 use minikafka_record::Offset;
 use minikafka_storage::{
-    Log, Storage, StorageError,
+    Log, Removed, Storage, StorageError,
     filesystem::{FileStorage, Options},
 };
 use tempfile::TempDir;
@@ -151,4 +151,32 @@ fn what_the_journal_says_of_another_log_tells_damage_from_a_torn_end() {
     let log = storage.open(&id("a")).unwrap();
     assert_eq!(log.bounds().damaged, 1);
     assert_eq!(append_message(&*log, 2, MESSAGE), 2, "no number is given again");
+}
+
+#[test]
+fn a_spoiled_slot_of_the_manifest_undoes_no_reset_and_no_truncation() {
+    type TakeAway = fn(&dyn Log);
+    let take_away: [(TakeAway, u64); 2] = [
+        (|log| log.reset(Removed { next_index: 100, epoch: 1 }, Offset::new(100)).unwrap(), 100),
+        (|log| log.truncate(1).unwrap(), 1),
+    ];
+    for (take_away, end) in take_away {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FileStorage::open(root.path(), Options::default()).unwrap();
+        let log = storage.open(&id("t")).unwrap();
+        (0..3).for_each(|time| _ = append_message(&*log, time, MESSAGE));
+        take_away(&*log);
+        let slot_len = PAGE_LEN;
+        for slot in 0..2 {
+            let image = copy(root.path());
+            let dir = fs::read_dir(image.path().join("logs")).unwrap().next().expect("a log").unwrap();
+            let mut manifest = fs::read(dir.path().join("manifest")).unwrap();
+            manifest[slot * slot_len + 20] ^= 1;
+            fs::write(dir.path().join("manifest"), manifest).unwrap();
+            let storage = FileStorage::open(image.path(), Options::default()).unwrap();
+            let log = storage.open(&id("t")).unwrap();
+            assert_eq!((log.bounds().end, log.bounds().damaged), (Offset::new(end), 0), "slot {slot}");
+            assert_eq!(append_message(&*log, 9, MESSAGE), end + 1, "slot {slot}");
+        }
+    }
 }
