@@ -56,13 +56,6 @@ impl Payload {
 impl Logs {
     /// Opens the storage, with the logs of as many partitions; they are created when they are not there.
     pub(crate) fn open(dir: &Path, options: Options, partitions: usize) -> anyhow::Result<Logs> {
-        let mut options = options;
-        if let Ok(d) = std::env::var("MK_DIRECT") {
-            options.direct_bytes = d.parse()?;
-        }
-        if let Ok(d) = std::env::var("MK_JOURNAL") {
-            options.journal_bytes = d.parse()?;
-        }
         let storage = FileStorage::open(dir, options)?;
         let mut logs = Vec::with_capacity(partitions);
         for partition in 0..partitions {

@@ -15,7 +15,7 @@ use crate::{
 /// Bytes of an append, and how its size is called.
 const SIZES: [(usize, &str); 3] = [(16 << 10, "16 KiB"), (256 << 10, "256 KiB"), (1 << 20, "1 MiB")];
 /// Bytes of appends that are under way at any time.
-const IN_FLIGHT_BYTES: usize = 64 << 20;
+const IN_FLIGHT_BYTES: usize = 32 << 20;
 /// Bytes after which the plain loops sync; the best one is the limit.
 const SYNC_BYTES: [usize; 3] = [1 << 20, 4 << 20, 16 << 20];
 /// Time without syncs: after a GiB or two the system itself begins to write, and slows everybody down.
@@ -25,7 +25,7 @@ const RECORD_LEN: usize = 1024;
 
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     section(
-        "large: appends to one log, 16 MiB in flight, against the best of plain loops with a sync each 1, 4, 16 MiB",
+        "large: appends to one log, 32 MiB in flight, against the best of plain loops with a sync each 1, 4, 16 MiB",
     );
     for (bytes, size) in SIZES {
         let payload = Payload::batch(bytes, RECORD_LEN);

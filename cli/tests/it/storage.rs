@@ -59,14 +59,14 @@ fn damage_is_told_in_numbers() {
     let server = stopped();
     let path = segment(server.root());
     let mut content = fs::read(&path).unwrap();
-    content[64 + 70] ^= 1;
+    content[128 + 70] ^= 1;
     fs::write(&path, content).unwrap();
     let ended = storage("verify", server.root(), &[]);
     assert_eq!((ended.code, ended.stderr.as_str()), (1, ""));
     let text = ended.text();
     for part in [
         "damage: topic \"t\" partition 0: logs/t-0.",
-        ".log at byte 64: ",
+        ".log at byte 128: ",
         "; message 1 is lost, reading goes on at 2\n",
         ": 1 damage, 1 message lost\n",
     ] {
@@ -82,7 +82,7 @@ fn damage_is_told_in_numbers() {
     // The rest is shown.
     let ended = storage("dump", server.root(), &["-topic", "t", "-records"]);
     assert_eq!(ended.code, 1);
-    assert!(ended.stderr.contains("is damaged at byte 64"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("is damaged at byte 128"), "{}", ended.stderr);
     assert!(ended.text().ends_with(" key null value \"three\"\n"), "{}", ended.text());
 }
 
