@@ -38,6 +38,9 @@ const BEHIND_BYTES: i64 = 4 * 1024 * 1024;
 const LOG_BEHIND_BYTES: u64 = 512 * 1024;
 /// At so many, nothing more is journaled until the writer has caught up: bounds the memory.
 const BEHIND_BYTES_MAX: i64 = 4 * BEHIND_BYTES;
+/// How much the writer lets others go first: somebody waits for the flusher and for the doors, and nobody for
+/// the writer until it is very far behind.
+const NICENESS: i32 = 10;
 /// After a full disk: space is to be used soon after it has returned.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -212,7 +215,11 @@ impl WriterQueue {
 
 /// Starts the thread.
 pub(super) fn spawn(queue: Arc<WriterQueue>) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("writer".to_owned()).spawn(move || run(&queue))
+    std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+        // On Linux this is the thread's own. Where it is refused, the writer is as important as the others.
+        let _ = rustix::process::nice(NICENESS);
+        run(&queue);
+    })
 }
 
 /// What the writer does at a time.
