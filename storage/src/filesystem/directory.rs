@@ -72,7 +72,8 @@ impl Directory {
         // Looked at before anything is written: a foreign directory stays as it is.
         let salt = load_marker(disk, root, &marker)?;
         let lock = lock(disk, root)?;
-        let salt = match salt {
+        // Another server may have made it while this one waited for the lock.
+        let salt = match salt.map_or_else(|| load_marker(disk, root, &marker), |salt| Ok(Some(salt)))? {
             Some(salt) => salt,
             None => {
                 let salt = Salt::random()?;

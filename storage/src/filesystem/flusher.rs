@@ -21,7 +21,7 @@ use std::{
 };
 
 use super::{
-    Shared, SyncPolicy, durable,
+    Shared, SyncPolicy,
     handles::SegmentKey,
     journal::{Journal, Part, Written},
     log::FileLog,
@@ -108,6 +108,8 @@ struct Lagging {
     log: Arc<FileLog>,
     file: Unsynced,
     upto: Next,
+    /// How often the log had been cut then.
+    cuts: u64,
 }
 
 /// The thread's own things.
@@ -215,7 +217,7 @@ impl Flusher {
         let Direct { log, taken, file } = part;
         let is_written = file.is_some();
         if let Some(Unsynced { file, path, .. }) = file
-            && let Err(error) = durable::sync(&*file, &path)
+            && let Err(error) = log.sync_segment(&*file, &path)
         {
             log.poison(&error);
             return;
@@ -280,7 +282,8 @@ impl Flusher {
             if let Some(file) = file
                 && self.shared.options.sync != SyncPolicy::Never
             {
-                self.lagging.insert(file.key, Lagging { log, file, upto: taken.upto });
+                let cuts = log.state().cuts;
+                self.lagging.insert(file.key, Lagging { log, file, upto: taken.upto, cuts });
             }
         }
         if self.lagging.len() > UNSYNCED_FILES_MAX {
@@ -299,9 +302,14 @@ impl Flusher {
 
     fn sync_lagging(&mut self) {
         self.synced_at = Instant::now();
-        for (_, Lagging { log, file, upto }) in std::mem::take(&mut self.lagging) {
-            match durable::sync(&*file.file, &file.path) {
-                Ok(()) => log.state().synced(upto),
+        for (_, Lagging { log, file, upto, cuts }) in std::mem::take(&mut self.lagging) {
+            match log.sync_segment(&*file.file, &file.path) {
+                Ok(()) => {
+                    let mut state = log.state();
+                    if state.cuts == cuts {
+                        state.synced(upto);
+                    }
+                }
                 Err(error) => log.poison(&error),
             }
         }
@@ -347,13 +355,9 @@ impl Part {
 
     /// The file that the part is in, if it was written before the round and is not synced.
     fn written_early(&self) -> Result<Option<Unsynced>, StorageError> {
-        let state = self.log.state();
-        match state.segments.last().filter(|_| state.synced.index < self.taken.upto.index) {
-            Some(last) => {
-                let file = last.file(&self.log.shared)?;
-                Ok(Some(Unsynced { key: last.key, file, path: last.path.clone() }))
-            }
-            None => Ok(None),
+        match self.log.state().synced.index < self.taken.upto.index {
+            true => self.log.last_file(),
+            false => Ok(None),
         }
     }
 

@@ -3,20 +3,22 @@
 use std::{
     fmt,
     ops::Range,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
 };
 
 use minikafka_record::{Offset, RecordBatch};
 
 use super::{
-    Shared, SyncPolicy, durable,
+    Shared, SyncPolicy,
+    disk::DiskFile,
+    durable,
     journal::LogKey,
     manifest::Sequence,
     read::Cursors,
     segment::Segment,
     state::{Due, State},
-    write::{Rolling, WriteError},
+    write::{Rolling, Unsynced, WriteError},
 };
 use crate::{Bounds, Completion, Entry, Index, Log, Place, Removed, Seek, StorageError, run::Next};
 
@@ -33,6 +35,8 @@ pub(super) struct FileLog {
     files: Mutex<()>,
     manifest: Mutex<Sequence>,
     state: Mutex<State>,
+    /// Held over each sync of a segment, and why one failed.
+    failed_sync: Mutex<Option<StorageError>>,
     this: Weak<FileLog>,
 }
 
@@ -59,6 +63,7 @@ impl FileLog {
             files: Mutex::new(()),
             manifest: Mutex::new(sequence),
             state: Mutex::new(state),
+            failed_sync: Mutex::new(None),
             this: this.clone(),
         })
     }
@@ -121,7 +126,9 @@ impl FileLog {
         tracing::error!(log = ?self.dir, %error, "log takes no more appends until the server is started again");
         let due = {
             let mut state = self.state();
-            state.closed.get_or_insert(StorageError::Poisoned(error.to_string()));
+            if state.closed.as_ref().is_none_or(|why| matches!(why, StorageError::Closed)) {
+                state.closed = Some(StorageError::Poisoned(error.to_string()));
+            }
             let floor = self.floor(&state);
             // What is only in the journal stays there, and in memory.
             self.shared.writer.wrote(std::mem::take(&mut state.behind_bytes));
@@ -166,19 +173,38 @@ impl FileLog {
                 error
             }
         })?;
-        let (last, upto) = {
+        let upto = {
             let state = self.state();
             if state.synced.index >= state.written.index {
                 return Ok(());
             }
-            let open = |segment: &Segment| Ok((segment.file(&self.shared)?, segment.path.clone()));
-            (state.segments.last().map(open).transpose()?, state.written)
+            state.written
         };
-        if let Some((file, path)) = last {
-            durable::sync(&*file, &path).inspect_err(|error| self.poison(error))?;
+        if let Some(Unsynced { file, path, .. }) = self.last_file()? {
+            self.sync_segment(&*file, &path).inspect_err(|error| self.poison(error))?;
         }
         self.state().synced(upto);
         Ok(())
+    }
+
+    /// The last segment's file.
+    pub(super) fn last_file(&self) -> Result<Option<Unsynced>, StorageError> {
+        let last = self.state().segments.last().map(|last| (last.key, last.path.clone()));
+        let Some((key, path)) = last else { return Ok(None) };
+        // Without the lock of the state: the disk may be slow.
+        let file = self.shared.handles.get(key, &path);
+        let file = file.map_err(|error| durable::io_or_full("opening", &path, error))?;
+        Ok(Some(Unsynced { key, file, path }))
+    }
+
+    /// Syncs a segment. The system tells of a failure only once, to whoever asks first; so when two threads
+    /// sync one after the other, the second learns of it here.
+    pub(super) fn sync_segment(&self, file: &dyn DiskFile, path: &Path) -> Result<(), StorageError> {
+        let mut failed = self.failed_sync.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = &*failed {
+            return Err(error.clone());
+        }
+        durable::sync(file, path).inspect_err(|error| *failed = Some(error.clone()))
     }
 
     /// Stores the index of the last segment, if that has grown enough and all of it is durable: a checkpoint.
@@ -197,7 +223,7 @@ impl FileLog {
     }
 
     /// Stores an index. A cache: without it the next opening reads more of the segment.
-    pub(super) fn store_index(&self, path: &std::path::Path, content: &[u8]) {
+    pub(super) fn store_index(&self, path: &Path, content: &[u8]) {
         if let Err(error) = durable::replace_cache(&*self.shared.disk, path, content) {
             tracing::debug!(?path, %error, "index not stored, the next opening reads the segment instead");
         }
@@ -213,14 +239,16 @@ impl FileLog {
                 Some(StorageError::Closed) | None => state.closed = Some(StorageError::Closed),
                 Some(poisoned) => return Err(poisoned.clone()),
             }
-            if std::mem::replace(&mut state.ended, true) {
+            if state.ended {
                 return Ok(());
             }
         }
         // Nobody writes these any more.
         self.refuse_pending(&StorageError::Closed);
         self.sync()?;
-        self.mark_clean_stop()
+        self.mark_clean_stop()?;
+        self.state().ended = true;
+        Ok(())
     }
 
     fn mark_clean_stop(&self) -> Result<(), StorageError> {

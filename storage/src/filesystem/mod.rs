@@ -64,7 +64,7 @@ mod writer;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -132,6 +132,8 @@ struct Shared {
     writer: Arc<WriterQueue>,
     /// Sequence of the next record of the journal.
     journal_sequence: Arc<AtomicU64>,
+    /// Whether the journal files that were found are kept as they are, for logs that could not be opened.
+    journal_kept: AtomicBool,
     rounds: Mutex<()>,
 }
 

@@ -80,7 +80,11 @@ pub(super) fn recover(
         replay.note(&log);
         logs.push((id, log));
     }
-    shared.writer.adopt(replay.into_files());
+    // A log that is left alone may have entries that are only here.
+    match shared.journal_kept.load(Ordering::Acquire) {
+        true => shared.writer.keep(replay.into_files()),
+        false => shared.writer.adopt(replay.into_files()),
+    }
     Ok(logs)
 }
 
@@ -117,6 +121,7 @@ fn open(dir: &Path, shared: &Arc<Shared>) -> Result<Option<Opened>, StorageError
         Ok(Some((manifest, sequence))) => match Opened::open(dir, manifest, sequence, shared) {
             Err(error @ StorageError::Damaged { .. }) => {
                 tracing::error!(?dir, %error, "the log cannot be opened, it is left alone");
+                shared.journal_kept.store(true, Ordering::Release);
                 Ok(None)
             }
             opened => opened.map(Some),
@@ -127,6 +132,7 @@ fn open(dir: &Path, shared: &Arc<Shared>) -> Result<Option<Opened>, StorageError
         }
         Err(error @ StorageError::Damaged { .. }) => {
             tracing::error!(?dir, %error, "nobody knows whose log this is, it is left alone");
+            shared.journal_kept.store(true, Ordering::Release);
             Ok(None)
         }
         Err(error) => Err(error),

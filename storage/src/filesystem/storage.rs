@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     thread::JoinHandle,
@@ -74,6 +74,7 @@ impl FileStorage {
             queue: FlushQueue::default(),
             writer: Arc::new(WriterQueue::default()),
             journal_sequence: Arc::new(AtomicU64::new(replay.next_sequence())),
+            journal_kept: AtomicBool::new(false),
             rounds: Mutex::new(()),
             options,
             disk,
@@ -199,7 +200,11 @@ impl Storage for FileStorage {
         for log in logs {
             outcome = outcome.and(log.close_clean());
         }
-        outcome.and_then(|()| self.remove_journal())
+        outcome?;
+        match self.shared.journal_kept.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => self.remove_journal(),
+        }
     }
 
     fn durability(&self) -> Durability {

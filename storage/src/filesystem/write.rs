@@ -197,7 +197,7 @@ impl FileLog {
     /// Makes a full segment durable, whatever the policy: only the last segment of a log can have a torn
     /// tail.
     fn seal(&self, _files: &Files<'_>, full: &Target) -> Result<(), StorageError> {
-        durable::sync(&*full.file, &full.path)?;
+        self.sync_segment(&*full.file, &full.path)?;
         let sealed = {
             let mut state = self.state();
             let written = state.written;
@@ -215,8 +215,9 @@ impl FileLog {
 
 /// Takes a part of a run off the file again, so that a full disk leaves nothing half written.
 fn take_back(target: &Target, error: io::Error) -> WriteError {
-    if let Err(error) = target.file.set_len(target.position) {
-        return WriteError::Failed(StorageError::io("cutting", &target.path, error));
+    // Durably: what was refused must not come back.
+    if let Err(error) = cut(&*target.file, &target.path, target.position) {
+        return WriteError::Failed(error);
     }
     match durable::io_or_full("writing", &target.path, error) {
         full @ StorageError::Full(_) => WriteError::Refused(full),

@@ -23,11 +23,11 @@ use std::{
 };
 
 use super::{
-    SyncPolicy, durable,
+    SyncPolicy,
     journal::JournalFile,
     log::FileLog,
     state::State,
-    write::{Rolling, WriteError},
+    write::{Rolling, Unsynced, WriteError},
 };
 use crate::StorageError;
 
@@ -114,7 +114,12 @@ impl WriterQueue {
 
     /// Much waits for the flusher: the writer can begin to write it.
     pub(super) fn push_early(&self, log: Arc<FileLog>) {
-        self.lock().early.push(log);
+        let mut work = self.lock();
+        if work.closed {
+            return;
+        }
+        work.early.push(log);
+        drop(work);
         self.ready.notify_one();
     }
 
@@ -149,6 +154,13 @@ impl WriterQueue {
         work.files += files.len();
         work.file_numbers = files.iter().map(|file| file.number + 1).max().unwrap_or(0);
         work.full.extend(files);
+    }
+
+    /// Keeps files that were there when the storage was opened, for those who cannot read them yet.
+    pub(super) fn keep(&self, files: Vec<JournalFile>) {
+        let mut work = self.lock();
+        work.file_numbers = files.iter().map(|file| file.number + 1).max().unwrap_or(0);
+        work.pinned.extend(files);
     }
 
     pub(super) fn take_free(&self) -> Option<JournalFile> {
@@ -219,6 +231,8 @@ pub(super) fn spawn(queue: Arc<WriterQueue>) -> io::Result<JoinHandle<()>> {
         // On Linux this is the thread's own. Where it is refused, the writer is as important as the others.
         let _ = rustix::process::nice(NICENESS);
         run(&queue);
+        // Logs keep the queue; it must not keep them.
+        *queue.lock() = Work { closed: true, ..Work::default() };
     })
 }
 
@@ -311,16 +325,16 @@ impl FileLog {
     /// With a policy that does not sync before it completes: a checkpoint of what has grown, so that not
     /// everything is left for the moment when the segment is full. Appends go on meanwhile.
     fn sync_early(&self) -> Result<(), StorageError> {
-        let (file, path, index, upto, cuts) = {
+        let Some(Unsynced { key, file, path }) = self.last_file()? else { return Ok(()) };
+        let (index, upto, cuts) = {
             let mut state = self.state();
             let (upto, cuts) = (state.written, state.cuts);
-            let Some(last) = state.segments.last_mut() else { return Ok(()) };
+            let Some(last) = state.segments.last_mut().filter(|last| last.key == key) else { return Ok(()) };
             let (header, index_path) = (last.header, last.index_path());
-            let (file, path) = (last.file(&self.shared)?, last.path.clone());
             let Some(index) = last.due_index() else { return Ok(()) };
-            (file, path, (index.encode(&header), index_path), upto, cuts)
+            ((index.encode(&header), index_path), upto, cuts)
         };
-        durable::sync(&*file, &path).inspect_err(|error| self.poison(error))?;
+        self.sync_segment(&*file, &path).inspect_err(|error| self.poison(error))?;
         let is_whole = {
             let mut state = self.state();
             if state.cuts == cuts {

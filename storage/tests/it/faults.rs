@@ -285,3 +285,25 @@ fn without_sync_what_was_trimmed_may_be_lost_and_the_log_goes_on() {
         assert_eq!(append_message(&*backend.log("t"), 2, b"d"), to + 1, "numbers are not given again");
     }
 }
+
+#[test]
+fn a_log_that_is_left_alone_finds_its_journal_when_it_is_mended() {
+    let mut backend = Backend::filesystem(Options { direct_bytes: u64::MAX, ..Options::default() });
+    let other = backend.log("other");
+    fill(&backend);
+    append_message(&*other, 1, b"x");
+    drop(other);
+    let_go(&mut backend);
+    let mut dirs = fs::read_dir(backend.path().join("logs")).unwrap().map(|entry| entry.unwrap().path());
+    let path = dirs.find(|path| path.display().to_string().contains("/t-")).unwrap().join("manifest");
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, b"spoiled").unwrap();
+    backend.crash();
+    append_message(&*backend.log("other"), 2, b"y");
+    backend.storage.close().unwrap();
+    let_go(&mut backend);
+    fs::write(&path, good).unwrap();
+    backend.crash();
+    assert_eq!(read_values(&*backend.log("t"), Offset::ZERO, 1).len(), 40);
+    assert_eq!(read_values(&*backend.log("other"), Offset::ZERO, 1), ["x", "y"]);
+}

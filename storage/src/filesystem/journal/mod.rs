@@ -226,7 +226,7 @@ impl Journal {
         self.is_dirty = true;
         if end > active.len {
             active.len = end;
-            grow(active, self.file_bytes);
+            self.failed |= !grow(active, self.file_bytes);
         }
         Ok(true)
     }
@@ -282,19 +282,26 @@ impl Journal {
             offset: part.taken.upto.offset,
         };
         self.marks.clear();
-        self.marks.extend(parts.iter().map(mark));
+        // Of a log that failed meanwhile nothing was written.
+        let is_kept = |part: &&Part| part.log.state().end.index >= part.taken.upto.index;
+        self.marks.extend(parts.iter().filter(is_kept).map(mark));
         Ok(())
     }
 }
 
-/// Fills the file with zeros some way ahead of its records. A help only: a full disk may refuse it.
-fn grow(active: &mut JournalFile, file_bytes: u64) {
+/// Fills the file with zeros some way ahead of its records: a help only, which a full disk may refuse. Says
+/// whether the disk is sound.
+fn grow(active: &mut JournalFile, file_bytes: u64) -> bool {
     let len = (active.len + GROWTH_BYTES).min(file_bytes) / PAGE_LEN * PAGE_LEN;
     if len <= active.len {
-        return;
+        return true;
     }
     let zeros = vec![0; (len - active.len) as usize];
-    if durable::write_all_at(&*active.file, &mut [IoSlice::new(&zeros)], active.len).is_ok() {
-        active.len = len;
+    match durable::write_all_at(&*active.file, &mut [IoSlice::new(&zeros)], active.len) {
+        Ok(_) => {
+            active.len = len;
+            true
+        }
+        Err(error) => matches!(durable::io_or_full("growing", &active.path, error), StorageError::Full(_)),
     }
 }

@@ -80,7 +80,7 @@ impl Replay {
         &self,
         mut visit: impl FnMut(u64, &[Mark], Vec<(LogKey, Vec<Entry>)>) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
-        let mut last_round: (Vec<Mark>, Vec<&Found>) = Default::default();
+        let mut last_round = Vec::new();
         for found in &self.records {
             let JournalFile { file, path, .. } = &self.files[found.file];
             let body = read_body(&**file, found.position, &found.header)
@@ -88,11 +88,11 @@ impl Replay {
             match found.header.decode(body.freeze(), self.salt) {
                 Some(RecordBody { marks, sections }) => {
                     visit(found.header.sequence, &marks, sections)?;
-                    // All records of a round have the marks of the one before.
-                    if last_round.0 != marks {
-                        last_round = (marks, Vec::new());
+                    // The first record of a round says what the one before made durable.
+                    if !marks.is_empty() {
+                        last_round.clear();
                     }
-                    last_round.1.push(found);
+                    last_round.push(found);
                 }
                 None => tracing::warn!(
                     ?path,
@@ -102,7 +102,7 @@ impl Replay {
                 ),
             }
         }
-        for found in last_round.1 {
+        for found in last_round {
             let JournalFile { file, path, .. } = &self.files[found.file];
             durable::rewrite(&**file, path, found.position..found.position + found.header.len as u64)?;
         }
