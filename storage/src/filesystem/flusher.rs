@@ -355,10 +355,8 @@ impl Part {
 
     /// The file that the part is in, if it was written before the round and is not synced.
     fn written_early(&self) -> Result<Option<Unsynced>, StorageError> {
-        match self.log.state().synced.index < self.taken.upto.index {
-            true => self.log.last_file(),
-            false => Ok(None),
-        }
+        let is_synced = self.log.state().synced.index >= self.taken.upto.index;
+        if is_synced { Ok(None) } else { self.log.last_file() }
     }
 
     /// Takes the part back: nothing of it is kept. Says that it is not to be written.

@@ -40,9 +40,6 @@ pub(super) struct FileLog {
     this: Weak<FileLog>,
 }
 
-/// When so much waits for the flusher, it is written while the flusher still syncs what came before.
-const EARLY_BYTES: u64 = 1024 * 1024;
-
 /// Held by whoever changes segment files.
 pub(super) type Files<'a> = MutexGuard<'a, ()>;
 
@@ -279,7 +276,8 @@ impl Log for FileLog {
             let before = state.pending_bytes;
             let outcome = state.append(entries, on_durable);
             let first = outcome.is_ok() && !std::mem::replace(&mut state.queued, true);
-            let is_much = before / EARLY_BYTES < state.pending_bytes / EARLY_BYTES;
+            let early_bytes = self.shared.options.early_bytes.max(1);
+            let is_much = before / early_bytes < state.pending_bytes / early_bytes;
             (outcome, first, is_much && self.shared.options.sync == SyncPolicy::Always)
         };
         if is_much {

@@ -106,6 +106,9 @@ pub struct Options {
     /// What waits of one log goes to the journal together with that of others while it has fewer bytes than
     /// this, and straight to the log's segment otherwise.
     pub direct_bytes: u64,
+    /// Each time that so many bytes more wait of one log, they are written while the flusher is still busy with
+    /// what came before; it syncs them in its next round.
+    pub early_bytes: u64,
 }
 
 impl Default for Options {
@@ -118,6 +121,7 @@ impl Default for Options {
             open_files: 512,
             journal_bytes: 64 * 1024 * 1024,
             direct_bytes: 64 * 1024,
+            early_bytes: 1024 * 1024,
         }
     }
 }

@@ -110,7 +110,7 @@ proptest! {
         direct_bytes in prop_oneof![Just(0), Just(u64::MAX), 0..500u64],
     ) {
         let mut oracle = Backend::memory();
-        let mut backend = Backend::filesystem(Options { sync, segment_bytes, tail_bytes, open_files: 2, journal_bytes: 32 * 1024, direct_bytes, ..Options::default() });
+        let mut backend = Backend::filesystem(Options { sync, segment_bytes, tail_bytes, open_files: 2, journal_bytes: 32 * 1024, direct_bytes, early_bytes: 400, ..Options::default() });
         let (mut clock, mut epoch) = (0, 0);
         for step in &steps {
             if let Step::Append { wait_ms, epoch: newer, .. } = step {

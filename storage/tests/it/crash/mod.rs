@@ -52,7 +52,7 @@ fn variants(sync: SyncPolicy) -> Vec<Options> {
     match sync {
         SyncPolicy::Always => vec![
             Options { direct_bytes: u64::MAX, ..tiny.clone() },
-            Options { direct_bytes: 0, ..tiny.clone() },
+            Options { direct_bytes: 0, early_bytes: 100, ..tiny.clone() },
             Options { journal_bytes: 0, ..tiny.clone() },
             tiny,
         ],
