@@ -63,7 +63,7 @@ pub(super) struct Segment {
     index: Option<SegmentIndex>,
     /// Where the stored index ends.
     stored: u64,
-    /// Whether something in it is known to be damaged: then the file is never removed.
+    /// Whether something in it is known to be damaged: then eviction renames the file. Not kept over a restart.
     pub(super) damaged: bool,
 }
 
