@@ -51,8 +51,7 @@ async fn readers_that_eviction_overtakes_go_on_at_the_new_start() {
     // Readers find nothing in memory: each read goes to a file that may be on its way out.
     let options = Options { segment_bytes: 16 << 10, tail_bytes: 0, ..Options::default() };
     let storage = Arc::new(FileStorage::open(root.path(), options).unwrap());
-    let config =
-        BrokerConfig { retention: None, retention_bytes: Some(64 << 10), ..BrokerConfig::default() };
+    let config = BrokerConfig { retention: None, retention_bytes: Some(64 << 10), ..BrokerConfig::default() };
     let broker = Broker::open(storage, config).await.unwrap();
     let padding = "x".repeat(1000);
     produce(&broker, "t", &format!("0 {padding}")).await.unwrap();
