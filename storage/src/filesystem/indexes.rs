@@ -37,6 +37,12 @@ impl Indexes {
         }
         // Without the lock: the disk may be slow.
         let index = Arc::new(segment.load_index(shared, file)?);
+        // Of a segment that was cut meanwhile it would be found by those who come later.
+        segment.edition.while_current(|| self.insert(segment.key, index.clone()));
+        Ok(index)
+    }
+
+    fn insert(&self, key: SegmentKey, index: Arc<SegmentIndex>) {
         let mut loaded = self.lock();
         if loaded.indexes.len() >= LOADED_MAX {
             let oldest = loaded.indexes.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key);
@@ -44,8 +50,7 @@ impl Indexes {
         }
         loaded.uses += 1;
         let used = loaded.uses;
-        loaded.indexes.insert(segment.key, (index.clone(), used));
-        Ok(index)
+        loaded.indexes.insert(key, (index, used));
     }
 
     /// The segment is no more, or another.

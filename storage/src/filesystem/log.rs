@@ -184,6 +184,36 @@ impl FileLog {
         Ok(())
     }
 
+    /// Stores what is known to be damaged, if there is news. What cannot be stored is owed.
+    pub(super) fn store_damage(&self) -> Result<(), StorageError> {
+        // One at a time, and not into the directory of a log that has been removed.
+        let _manifest = self.lock_manifest();
+        let damage = {
+            let mut state = self.state();
+            state.check_there()?;
+            if !std::mem::replace(&mut state.owes_damage, false) {
+                return Ok(());
+            }
+            state.known_damage()
+        };
+        damage.store(&*self.shared.disk, &self.dir).inspect_err(|error| {
+            self.state().owes_damage = true;
+            tracing::warn!(log = ?self.dir, %error, "damage that was found is not remembered yet");
+        })
+    }
+
+    /// Has the writer store what is known to be damaged: whoever found it does not wait for that.
+    pub(super) fn remember_damage_soon(&self) {
+        let is_listed = {
+            let mut state = self.state();
+            if !state.owes_damage {
+                return;
+            }
+            std::mem::replace(&mut state.behind, true)
+        };
+        self.shared.writer.push_urgent((!is_listed).then(|| self.this()));
+    }
+
     /// The last segment's file.
     pub(super) fn last_file(&self) -> Result<Option<Unsynced>, StorageError> {
         let last = self.state().segments.last().map(|last| (last.key, last.path.clone()));
@@ -249,6 +279,8 @@ impl FileLog {
     }
 
     fn mark_clean_stop(&self) -> Result<(), StorageError> {
+        // A full disk must not keep the server from stopping; a damaged place is found again when it is read.
+        let _ = self.store_damage();
         let mut sequence = self.lock_manifest();
         let (manifest, index) = {
             let state = self.state();

@@ -33,13 +33,20 @@
 //! they are, what was in them is lost and reported, and the log goes on behind them. One case cannot be told
 //! apart: when the very last group commit is damaged and nothing later says that it was durable.
 //!
+//! What is found to be damaged, then or by a reader later, is remembered in a small file (`damage`). Bytes that the
+//! disk fails to read are not called damaged: who asks for them is told, what lies around them is served, and the
+//! log is left alone if it is opened just then ([`StorageError::Unreadable`](crate::StorageError::Unreadable)).
+//!
 //! [`inspect`] comes to the same decisions without changing a byte, for the operator of a server that is stopped.
 //!
 //! [journal]: self#the-journal
 
+mod cut;
+mod damage;
 mod directory;
 pub mod disk;
 mod durable;
+mod edition;
 mod flusher;
 mod frame;
 mod handles;

@@ -30,6 +30,7 @@ use super::{
     Shared,
     disk::{DiskFile, OpenMode},
     durable,
+    edition::Edition,
     frame::Salt,
     handles::SegmentKey,
     index::{IndexPoint, Lookup, SegmentIndex},
@@ -63,8 +64,10 @@ pub(super) struct Segment {
     index: Option<SegmentIndex>,
     /// Where the stored index ends.
     stored: u64,
-    /// Whether something in it is known to be damaged: then eviction renames the file. Not kept over a restart.
+    /// Whether something in it is known to be damaged: then eviction renames the file.
     pub(super) damaged: bool,
+    /// Changes when frames are taken away.
+    pub(super) edition: Edition,
 }
 
 /// What a segment says of itself.
@@ -106,14 +109,23 @@ impl Segment {
         index: SegmentIndex,
         shared: &Shared,
     ) -> Segment {
-        let (key, end) = (shared.handles.register(), *index.end());
-        Segment { key, path, header, end, index: Some(index), stored: end.position, damaged: false }
+        let end = *index.end();
+        Segment { index: Some(index), ..Segment::sealed(path, header, end, shared) }
     }
 
     /// A segment that is not written to any more.
     pub(super) fn sealed(path: PathBuf, header: SegmentHeader, end: IndexPoint, shared: &Shared) -> Segment {
         let key = shared.handles.register();
-        Segment { key, path, header, end, index: None, stored: end.position, damaged: false }
+        Segment {
+            key,
+            path,
+            header,
+            end,
+            index: None,
+            stored: end.position,
+            damaged: false,
+            edition: Edition::default(),
+        }
     }
 
     /// Where it begins.
@@ -204,6 +216,7 @@ impl Segment {
             path: self.path.clone(),
             header: self.header,
             end: self.end,
+            edition: self.edition.clone(),
             from: match &self.index {
                 Some(index) => From::Point(index.find(lookup)),
                 None => From::Lookup(lookup),
@@ -214,6 +227,7 @@ impl Segment {
     /// Removes the files. Readers that have them open go on. What is damaged is set aside instead: it is for
     /// the operator to remove.
     pub(super) fn remove(&self, shared: &Shared) -> Result<(), StorageError> {
+        self.edition.retire();
         shared.handles.forget(self.key);
         shared.indexes.forget(self.key);
         durable::remove_file(&*shared.disk, &self.index_path())?;
@@ -230,13 +244,24 @@ impl Segment {
     }
 }
 
-/// Gives a damaged segment file a name under which nobody looks for segments.
+/// Gives a damaged segment file a name under which nobody looks for segments, and that no other one has: after a
+/// truncation, two may have had the same.
 pub(super) fn set_aside(shared: &Shared, path: &Path) -> Result<(), StorageError> {
-    let aside = durable::with_suffix(path, DAMAGED_SUFFIX);
-    match shared.disk.rename(path, &aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StorageError::io("setting aside", path, error))
+    let failed = |error| StorageError::io("setting aside", path, error);
+    let mut aside = durable::with_suffix(path, DAMAGED_SUFFIX);
+    let mut number = 1;
+    loop {
+        match shared.disk.open(&aside, OpenMode::Existing) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(failed(error)),
+            Ok(_) => {
+                aside = durable::with_suffix(path, &format!(".{number}{DAMAGED_SUFFIX}"));
+                number += 1;
+            }
         }
+    }
+    match shared.disk.rename(path, &aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
         _ => Ok(()),
     }
 }
@@ -249,6 +274,7 @@ pub(super) struct Extent {
     header: SegmentHeader,
     /// Where it ends.
     pub(super) end: IndexPoint,
+    pub(super) edition: Edition,
     from: From,
 }
 
@@ -278,7 +304,12 @@ impl Extent {
         };
         let point = match self.from {
             From::Point(point) => point,
-            From::Lookup(lookup) => shared.indexes.get(shared, self, &file)?.find(lookup),
+            From::Lookup(lookup) => match shared.indexes.get(shared, self, &file) {
+                Ok(index) => index.find(lookup),
+                // All of it is gone through then: what lies behind can perhaps be read.
+                Err(StorageError::Unreadable { .. }) => IndexPoint::base(&self.header),
+                Err(error) => return Err(error),
+            },
         };
         let salt = self.header.salt;
         Ok(Some((point, FrameScan::new(file, salt, point.position, self.end.position, chunk_len))))
@@ -296,18 +327,26 @@ impl Extent {
             return Ok(index);
         }
         let mut index = SegmentIndex::new(&self.header);
-        let scan = FrameScan::new(
+        let mut scan = FrameScan::new(
             file.clone(),
             self.header.salt,
             SEGMENT_HEADER_LEN,
             self.end.position,
             READ_CHUNK_LEN,
         );
-        index_frames(&mut index, scan, shared.options.segment_bytes).map_err(|error| self.error(error))?;
+        index
+            .push_frames(&mut scan, Index::MAX, shared.options.segment_bytes)
+            .map_err(|error| self.error(error))?;
         index.skip_to(self.end.position);
-        // A cache: the next one who asks would rebuild it again.
-        let _ = durable::replace_cache(&*shared.disk, &path, &index.encode(&self.header));
+        self.store_index(shared, &index);
         Ok(index)
+    }
+
+    /// Stores an index of this edition of the segment. A cache: the next one who asks would rebuild it again.
+    fn store_index(&self, shared: &Shared, index: &SegmentIndex) {
+        let (path, content) = (self.path.with_extension(INDEX_SUFFIX), index.encode(&self.header));
+        let store = || _ = durable::replace_cache(&*shared.disk, &path, &content);
+        self.edition.while_current(store);
     }
 
     /// Has the system read ahead from a position on, while what came before it is on its way to the reader.
@@ -333,30 +372,10 @@ impl Extent {
 /// Read at a time when a whole segment is read.
 pub(super) const READ_CHUNK_LEN: usize = 1024 * 1024;
 
-/// Pushes all frames that can be read; what lies between is skipped.
-fn index_frames(index: &mut SegmentIndex, mut scan: FrameScan, segment_bytes: u64) -> Result<(), ScanError> {
-    loop {
-        match scan.next() {
-            Ok(Some(frame)) => {
-                index.skip_to(frame.position);
-                index.jump(frame.entry.index, frame.entry.base_offset);
-                index.push(&frame.entry, segment_bytes);
-            }
-            Ok(None) => return Ok(()),
-            Err(ScanError::Bad { .. }) => {
-                if !scan.skip_damage()? {
-                    return Ok(());
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 /// What a failed scan means in a place that was known to be whole.
 pub(super) fn scan_error(path: &Path, error: ScanError) -> StorageError {
     match error {
-        ScanError::Io(error) => StorageError::io("reading", path, error),
+        ScanError::Unreadable { position, source } => StorageError::unreadable(path, position, source),
         ScanError::Bad { position, what } => StorageError::damaged(path, position, what),
     }
 }
