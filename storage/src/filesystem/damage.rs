@@ -201,20 +201,21 @@ mod tests {
     fn what_is_lost_is_kept_whole_whatever_the_order() {
         let known = lost(&[10..20, 30..40]);
         for (more, expected) in [
-            (15..18, vec![10..20, 30..40]),
-            (15..25, vec![10..25, 30..40]),
-            (5..12, vec![5..20, 30..40]),
-            (20..30, vec![10..40]),
-            (15..35, vec![10..40]),
-            (0..50, vec![0..50]),
-            (0..3, vec![0..3, 10..20, 30..40]),
-            (50..60, vec![10..20, 30..40, 50..60]),
-            (22..25, vec![10..20, 22..25, 30..40]),
-            (7..7, vec![10..20, 30..40]),
+            (15..18, "10..20 30..40"),
+            (15..25, "10..25 30..40"),
+            (5..12, "5..20 30..40"),
+            (20..30, "10..40"),
+            (15..35, "10..40"),
+            (0..50, "0..50"),
+            (0..3, "0..3 10..20 30..40"),
+            (50..60, "10..20 30..40 50..60"),
+            (22..25, "10..20 22..25 30..40"),
+            (7..7, "10..20 30..40"),
         ] {
             let mut found = known.clone();
             let is_news = found.note(offsets(&more));
-            assert_eq!(found.ranges(), expected.iter().map(offsets).collect::<Vec<_>>(), "{more:?}");
+            let shown: Vec<_> = found.ranges().iter().map(|r| format!("{}..{}", r.start, r.end)).collect();
+            assert_eq!(shown.join(" "), expected, "{more:?}");
             assert_eq!(is_news, found != known, "{more:?}");
         }
     }

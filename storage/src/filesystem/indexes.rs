@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Shared, disk::DiskFile, handles::SegmentKey, index::SegmentIndex, segment::Extent};
+use super::{Shared, disk::DiskFile, extent::Extent, handles::SegmentKey, index::SegmentIndex};
 use crate::StorageError;
 
 /// Indexes in memory: of a full segment, one takes up about 25 KB.
@@ -56,6 +56,12 @@ impl Indexes {
     /// The segment is no more, or another.
     pub(super) fn forget(&self, key: SegmentKey) {
         self.lock().indexes.remove(&key);
+    }
+
+    /// Whether the index of a segment is in memory.
+    #[cfg(test)]
+    pub(super) fn holds(&self, key: SegmentKey) -> bool {
+        self.lock().indexes.contains_key(&key)
     }
 
     fn lock(&self) -> MutexGuard<'_, Loaded> {

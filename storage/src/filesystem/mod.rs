@@ -47,6 +47,7 @@ mod directory;
 pub mod disk;
 mod durable;
 mod edition;
+mod extent;
 mod flusher;
 mod frame;
 mod handles;
@@ -157,5 +158,26 @@ impl Shared {
     /// What the journal says of a log is void before this. Only while no round is under way.
     fn next_journal_sequence(&self) -> u64 {
         self.journal_sequence.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What logs share, without threads.
+    pub(super) fn shared() -> Shared {
+        let disk = Arc::new(disk::SystemDisk);
+        Shared {
+            handles: Handles::new(disk.clone(), 8),
+            indexes: Indexes::default(),
+            queue: FlushQueue::default(),
+            writer: Arc::new(WriterQueue::default()),
+            journal_sequence: Arc::new(AtomicU64::new(1)),
+            journal_kept: AtomicBool::new(false),
+            rounds: Mutex::new(()),
+            options: Options::default(),
+            disk,
+        }
     }
 }

@@ -17,11 +17,11 @@ use std::{
 use minikafka_record::{Offset, RecordBatch};
 
 use super::{
+    extent::Extent,
     handles::SegmentKey,
     index::{IndexPoint, Lookup},
     log::FileLog,
     scan::{Frame, FrameScan, ScanError, Skipped},
-    segment::Extent,
     state::State,
 };
 use crate::{

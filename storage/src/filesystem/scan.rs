@@ -145,7 +145,7 @@ impl FrameScan {
                     Unreadable::Ends => break,
                     // First what lies before the bytes that it is about.
                     Unreadable::IsPassed if len as u64 > UNREADABLE_LEN => {
-                        window_len = UNREADABLE_LEN as usize
+                        window_len = UNREADABLE_LEN as usize;
                     }
                     Unreadable::IsPassed => from = (from / UNREADABLE_LEN + 1) * UNREADABLE_LEN,
                 }

@@ -6,12 +6,13 @@ use minikafka_record::Offset;
 
 use super::{
     damage::{Damage, Lost},
+    extent::Extent,
     frame::frame_len,
     handles::SegmentKey,
     index::Lookup,
     journal::LogKey,
     manifest::Manifest,
-    segment::{Extent, Segment},
+    segment::Segment,
 };
 use crate::{
     Bounds, Completion, Entry, Index, LogId, Millis, Removed, StorageError,

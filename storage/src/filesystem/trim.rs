@@ -7,7 +7,7 @@ use super::{
     durable,
     index::Lookup,
     log::{FileLog, Files},
-    manifest::Sequence,
+    manifest::{Manifest, Sequence},
     read::{Seen, Step},
     segment::Segment,
     state::State,
@@ -218,14 +218,13 @@ impl FileLog {
             let damage = state.known_damage();
             damage.store(&*self.shared.disk, &self.dir).map_err(for_good)?;
         }
-        if state.truncating.take().is_none() {
+        if state.truncating.is_none() {
             return Ok(());
         }
-        let manifest = state.manifest();
-        manifest.store_truncated(&*self.shared.disk, &self.dir, sequence).map_err(|error| {
-            state.truncating = Some(state.end.index);
-            for_good(error)
-        })
+        let manifest = Manifest { truncating: None, ..state.manifest() };
+        manifest.store_truncated(&*self.shared.disk, &self.dir, sequence).map_err(for_good)?;
+        state.truncating = None;
+        Ok(())
     }
 
     /// Cuts the files before the entry with index `from`; so many segments stay.
@@ -299,6 +298,7 @@ impl FileLog {
         manifest.durable_index = removed.next_index;
         manifest.journal_from = self.shared.next_journal_sequence();
         manifest.last_append_time = None;
+        manifest.truncating = None;
         manifest.store_twice(&*self.shared.disk, &self.dir, &mut sequence).inspect_err(|error| {
             if !matches!(error, StorageError::Full(_)) {
                 self.poison(error);
