@@ -135,19 +135,21 @@ impl FrameScan {
         let mut from = self.position + 1;
         let mut unreadable = None;
         let mut buffer = vec![0; HUNT_CHUNK_LEN];
-        let mut window_len = HUNT_CHUNK_LEN;
         while from + FRAME_HEADER_LEN as u64 <= self.end {
-            let len = window_len.min((self.end - from) as usize);
-            let window = &mut buffer[..len];
+            let to = match unreadable {
+                None => from + HUNT_CHUNK_LEN as u64,
+                // Piece by piece, so that no more is passed over than has to be.
+                Some(_) => ((from + MAGIC_LEN - 1) / UNREADABLE_LEN + 1) * UNREADABLE_LEN,
+            };
+            let window = &mut buffer[..(to.min(self.end) - from) as usize];
+            let len = window.len();
             if let Err(source) = durable::read_exact_at(&*self.file, window, from) {
+                if unreadable.is_some() {
+                    from = to;
+                }
                 unreadable.get_or_insert(ScanError::Unreadable { position: from, source });
-                match policy {
-                    Unreadable::Ends => break,
-                    // First what lies before the bytes that it is about.
-                    Unreadable::IsPassed if len as u64 > UNREADABLE_LEN => {
-                        window_len = UNREADABLE_LEN as usize;
-                    }
-                    Unreadable::IsPassed => from = (from / UNREADABLE_LEN + 1) * UNREADABLE_LEN,
+                if policy == Unreadable::Ends {
+                    break;
                 }
                 continue;
             }

@@ -82,31 +82,45 @@ fn a_log_that_was_left_alone_can_be_removed() {
     assert_eq!(append_message(&*storage.open(&id("a")).unwrap(), 1, b"first"), 1);
 }
 
-/// Where the frame of each message begins in the first segment.
-fn frame(number: u64) -> u64 {
-    128 + number * (64 + 79)
+/// Bytes of a message that takes up some pages: a disk fails to read whole pages.
+const LARGE_LEN: usize = 10_000;
+const PAGE_LEN: u64 = 4096;
+
+/// A log of large messages in segments of some of them, and the bytes of each frame.
+fn large() -> (Image, u64) {
+    let disk = FakeDisk::new();
+    let storage = open(&disk, &large_options()).unwrap();
+    let log = storage.open(&id("a")).unwrap();
+    (0..COUNT).for_each(|time| _ = append_message(&*log, time as i64, &[7; LARGE_LEN]));
+    storage.close().unwrap();
+    let image = disk.live_image();
+    let first = image.file(&path_of(&image, "a", "00000000000000000000.log")).unwrap();
+    let frames = (first.len() - 128) / LARGE_LEN;
+    assert!(frames > 3, "{frames}");
+    let frame_len = (first.len() as u64 - 128) / frames as u64;
+    (image, frame_len)
+}
+
+fn large_options() -> Options {
+    Options { segment_bytes: 50_000, journal_bytes: 0, ..options() }
 }
 
 #[test]
 fn what_cannot_be_read_is_named_and_the_rest_is_served() {
-    let image = lived();
+    let (image, frame_len) = large();
+    let second = 128 + frame_len;
+    let page = (second / PAGE_LEN + 1) * PAGE_LEN;
+    assert!(page + PAGE_LEN < second + frame_len, "the page is a part of the second frame");
     for with_index in [true, false] {
-        let mut image = image.clone();
-        if !with_index {
-            let path = path_of(&image, "a", "00000000000000000000.index");
-            image.file_mut(&path).unwrap().clear();
-        }
         let disk = FakeDisk::with(&image);
-        let storage = open(&disk, &options()).unwrap();
+        let storage = open(&disk, &large_options()).unwrap();
         let log = storage.open(&id("a")).unwrap();
         if !with_index {
-            // Opening has made it again.
-            let path = path_of(&disk.live_image(), "a", "00000000000000000000.index");
-            disk.spoil(&path, 0..u64::MAX);
+            disk.spoil(&path_of(&image, "a", "00000000000000000000.index"), 0..u64::MAX);
         }
         let path = path_of(&image, "a", "00000000000000000000.log");
-        disk.spoil(&path, frame(1) + 70..frame(1) + 80);
-        check_around(&*log, &path);
+        disk.spoil(&path, page..page + PAGE_LEN);
+        check_around(&*log, &path, second);
         assert_eq!(append_message(&*log, 99, b"next"), COUNT + 1, "appends go on");
         disk.mend();
         assert_eq!(read_values(&*log, Offset::ZERO, 100).len() as u64, COUNT + 1, "nothing was lost");
@@ -114,13 +128,13 @@ fn what_cannot_be_read_is_named_and_the_rest_is_served() {
     }
 }
 
-fn check_around(log: &dyn Log, path: &Path) {
+fn check_around(log: &dyn Log, path: &Path, second: u64) {
     let (end, lost) = (log.bounds().end, Offset::new(1)..Offset::new(2));
     assert_eq!(log.read(Offset::ZERO, end, 1).unwrap().len(), 1);
     for _ in 0..2 {
         match log.read(lost.start, end, 1) {
             Err(StorageError::Unreadable { path: found, position, records, .. }) => {
-                assert_eq!((found, position, records), (path.to_owned(), frame(1), Some(lost.clone())));
+                assert_eq!((found, position, records), (path.to_owned(), second, Some(lost.clone())));
             }
             other => panic!("{other:?}"),
         }
