@@ -149,6 +149,17 @@ impl StorageError {
         }
     }
 
+    /// As those are told who wait for an append when the log fails: whatever was tried, nobody knows what the disk
+    /// holds.
+    pub(crate) fn in_doubt(&self) -> StorageError {
+        match self {
+            StorageError::Unreadable { path, source, .. } => {
+                StorageError::Io { action: "reading", path: path.clone(), source: source.clone() }
+            }
+            other => other.clone(),
+        }
+    }
+
     /// Whether the same call may succeed later without anybody's help to the storage.
     pub fn is_retryable(&self) -> bool {
         matches!(self, StorageError::Full(_) | StorageError::Truncated | StorageError::Discontinuous { .. })

@@ -120,6 +120,7 @@ impl FileLog {
     /// Takes no more appends until it is opened again: after a failed write or sync nobody knows what the
     /// disk holds. What has completed stays readable.
     pub(super) fn poison(&self, error: &StorageError) {
+        let error = &error.in_doubt();
         tracing::error!(log = ?self.dir, %error, "log takes no more appends until the server is started again");
         let due = {
             let mut state = self.state();

@@ -157,8 +157,8 @@ fn bytes_of_the_journal_that_are_no_record_are_kept_aside() {
     for (at, page, kept) in [
         (100, 0, "000.journal.0.1.damaged"),
         (20, 0, "000.journal.0.1.damaged"),
-        (PAGE_LEN + 100, 1, "000.journal.4096.2.torn"),
-        (PAGE_LEN + 20, 1, "000.journal.4096.2.torn"),
+        (PAGE_LEN + 100, 1, "000.journal.4096.2.damaged"),
+        (PAGE_LEN + 20, 1, "000.journal.4096.2.damaged"),
         (2 * PAGE_LEN + 100, 2, "000.journal.8192.3.torn"),
         (2 * PAGE_LEN + 20, 2, "000.journal.8192.3.torn"),
     ] {

@@ -210,8 +210,9 @@ fn a_full_disk_keeps_damage_from_being_remembered_and_nothing_else() {
     let disk = FakeDisk::with(&damaged());
     let storage = open(&disk, &options()).unwrap();
     let log = storage.open(&id("t")).unwrap();
-    let used = (1 << 40) - disk.free_bytes();
-    disk.set_capacity(used);
+    let image = disk.live_image();
+    let used: usize = image.files().map(|path| image.file(path).unwrap().len()).sum();
+    disk.set_capacity(used as u64);
     find_damage(&*log);
     log.read(LOST.plus(1), Offset::new(COUNT), 1).unwrap();
     assert_eq!(log.bounds().damaged, 1);
@@ -298,8 +299,10 @@ fn a_crash_in_a_truncation_leaves_no_damage_of_what_it_took() {
         disk.stop_after(point);
         let _ = log.truncate(4);
         let is_last = !disk.is_stopped();
-        for seed in 0..4 {
-            let (disk, storage, log) = opened(&disk.image_after(&PowerLoss::seeded(point * 4 + seed)));
+        let losses =
+            (0..4).map(|seed| PowerLoss::seeded(point * 4 + seed)).chain([PowerLoss::NothingUnsynced]);
+        for loss in losses {
+            let (disk, storage, log) = opened(&disk.image_after(&loss));
             let bounds = log.bounds();
             match bounds.next_index {
                 COUNT => before += u64::from(bounds.damaged == 2),

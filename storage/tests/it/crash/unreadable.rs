@@ -79,6 +79,7 @@ fn a_log_that_was_left_alone_can_be_removed() {
     storage.open(&id("a")).unwrap_err();
     storage.remove(&id("a")).unwrap();
     assert_eq!(storage.list().unwrap(), [id("b")]);
+    disk.mend();
     assert_eq!(append_message(&*storage.open(&id("a")).unwrap(), 1, b"first"), 1);
 }
 
