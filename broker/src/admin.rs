@@ -77,6 +77,7 @@ impl Broker {
         if self.0.topics.get(&topic).is_some() {
             return Err(Error::TopicExists(topic));
         }
+        self.0.topics.check_usable(&topic)?;
         let max = self.0.config.partitions_max;
         if self.0.topics.partition_count() >= max {
             return Err(Error::TooManyPartitions { max });
@@ -102,6 +103,7 @@ impl Broker {
     }
 
     async fn delete(self, mut turn: Turn, topic: String) -> Result<(), Error> {
+        self.0.topics.check_usable(&topic)?;
         let deleted = self.0.topics.remove(&topic);
         for partition in deleted.iter().flat_map(|deleted| &deleted.partitions) {
             partition.end(PartitionState::Deleted).await;

@@ -82,6 +82,7 @@ impl Broker {
             Some(topic) => topic.partition(partition),
             None => {
                 validate_topic_name(topic)?;
+                self.0.topics.check_usable(topic)?;
                 Err(Error::TopicNotFound(topic.to_owned()))
             }
         }

@@ -3,6 +3,9 @@
 //! One name is one topic. A crash, or a removal that failed, can leave several logs of one name behind, with
 //! different ids. Those that never held a message are removed; of several that did, nobody but the operator
 //! can say which is meant, so the broker does not start rather than hide messages.
+//!
+//! A topic with a log that cannot be opened is there and cannot be used: whoever asks for it is told why, and nobody
+//! makes another one of its name. The others work.
 
 use std::{
     collections::BTreeMap,
@@ -36,9 +39,9 @@ impl Broker {
     /// runtime. An eviction that fails is logged and tried again later.
     ///
     /// # Errors
-    /// When a log cannot be opened, or two topics with messages have the same name.
+    /// When the storage does not say which logs there are, or two topics with messages have the same name.
     pub async fn open(storage: Arc<dyn Storage>, config: BrokerConfig) -> Result<Broker, Error> {
-        let opened = {
+        let (opened, refused) = {
             let storage = storage.clone();
             blocking(move || open_logs(&*storage)).await?
         };
@@ -65,6 +68,10 @@ impl Broker {
             clock,
             retention,
         }));
+        for (name, why) in refused {
+            tracing::error!(topic = name, error = %why, "the topic cannot be used until the server is started again");
+            broker.0.topics.refuse(name, why);
+        }
         for (name, namesakes) in opened {
             broker.adopt(name, namesakes).await?;
         }
@@ -116,11 +123,19 @@ impl Broker {
     }
 }
 
-fn open_logs(storage: &dyn Storage) -> Result<BTreeMap<String, Namesakes>, StorageError> {
-    let mut opened: BTreeMap<String, Namesakes> = BTreeMap::new();
+/// The logs by topic, and the topics with a log that cannot be opened.
+type Found = (BTreeMap<String, Namesakes>, BTreeMap<String, StorageError>);
+
+fn open_logs(storage: &dyn Storage) -> Result<Found, StorageError> {
+    let (mut opened, mut refused) = Found::default();
     for id in storage.list()? {
-        let log = storage.open(&id)?;
-        opened.entry(id.topic).or_default().entry(id.topic_id).or_default().insert(id.partition, log);
+        match storage.open(&id) {
+            Ok(log) => {
+                opened.entry(id.topic).or_default().entry(id.topic_id).or_default().insert(id.partition, log);
+            }
+            Err(why) => _ = refused.insert(id.topic, why),
+        }
     }
-    Ok(opened)
+    opened.retain(|topic, _| !refused.contains_key(topic));
+    Ok((opened, refused))
 }

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use minikafka_storage::TopicId;
+use minikafka_storage::{StorageError, TopicId};
 use tokio::sync::watch;
 
 use crate::{Error, Partition, TopicSummary};
@@ -41,6 +41,8 @@ impl Topic {
 pub(crate) struct Topics {
     /// A std lock: it is held for a look-up, never across an await.
     by_name: RwLock<BTreeMap<String, Arc<Topic>>>,
+    /// Topics that are there and cannot be used until the next start, because a log of theirs could not be opened.
+    unusable: RwLock<BTreeMap<String, StorageError>>,
     /// How often a topic was created; those who wait for one watch it.
     created: watch::Sender<u64>,
 }
@@ -48,7 +50,7 @@ pub(crate) struct Topics {
 impl Topics {
     pub(crate) fn new(topics: impl IntoIterator<Item = Topic>) -> Topics {
         let by_name = topics.into_iter().map(|topic| (topic.name.clone(), Arc::new(topic))).collect();
-        Topics { by_name: RwLock::new(by_name), created: watch::Sender::new(0) }
+        Topics { by_name: RwLock::new(by_name), unusable: RwLock::default(), created: watch::Sender::new(0) }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
@@ -56,7 +58,24 @@ impl Topics {
     }
 
     pub(crate) fn require(&self, name: &str) -> Result<Arc<Topic>, Error> {
-        self.get(name).ok_or_else(|| Error::TopicNotFound(name.to_owned()))
+        let Some(topic) = self.get(name) else {
+            self.check_usable(name)?;
+            return Err(Error::TopicNotFound(name.to_owned()));
+        };
+        Ok(topic)
+    }
+
+    /// The topic is there and cannot be used, for this reason.
+    pub(crate) fn refuse(&self, name: String, why: StorageError) {
+        self.unusable.write().unwrap_or_else(PoisonError::into_inner).insert(name, why);
+    }
+
+    /// Whether a topic of this name may be looked for or made.
+    pub(crate) fn check_usable(&self, name: &str) -> Result<(), Error> {
+        match self.unusable.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            Some(why) => Err(Error::Storage(why.clone())),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn insert(&self, topic: Topic) -> Arc<Topic> {

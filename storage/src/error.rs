@@ -85,6 +85,20 @@ pub enum StorageError {
         /// The records that are lost by it: whoever reads goes on at its end. `None` when that is not known.
         lost: Option<Range<Offset>>,
     },
+    /// The disk failed to read these bytes. Nobody knows whether they are whole; perhaps it works another time. What
+    /// lies elsewhere can be read, and appends go on.
+    #[error("reading {path:?} at byte {position} failed: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        position: u64,
+        /// What the system said.
+        #[source]
+        source: Arc<io::Error>,
+        /// The records that cannot be read by it: what lies behind them can be. `None` when that is not known.
+        records: Option<Range<Offset>>,
+    },
     /// Another process uses the directory.
     #[error("data directory {0:?} is locked: another server uses it")]
     Locked(PathBuf),
@@ -112,18 +126,37 @@ impl StorageError {
         StorageError::Io { action, path: path.into(), source: Arc::new(source) }
     }
 
+    /// A failed read, with the records that cannot be read by it not known.
+    pub(crate) fn unreadable(path: impl Into<PathBuf>, position: u64, source: io::Error) -> StorageError {
+        StorageError::Unreadable { path: path.into(), position, source: Arc::new(source), records: None }
+    }
+
     /// Damage, with the records that are lost by it not known.
     pub(crate) fn damaged(path: impl Into<PathBuf>, position: u64, what: impl Into<String>) -> StorageError {
         StorageError::Damaged { path: path.into(), position, what: what.into(), lost: None }
     }
 
-    /// Damage, with the records that are lost by it.
+    /// Damage or a failed read, with the records that it is about.
     pub(crate) fn losing(self, offsets: Range<Offset>) -> StorageError {
         match self {
             StorageError::Damaged { path, position, what, .. } => {
                 StorageError::Damaged { path, position, what, lost: Some(offsets) }
             }
+            StorageError::Unreadable { path, position, source, .. } => {
+                StorageError::Unreadable { path, position, source, records: Some(offsets) }
+            }
             other => other,
+        }
+    }
+
+    /// As those are told who wait for an append when the log fails: whatever was tried, nobody knows what the disk
+    /// holds.
+    pub(crate) fn in_doubt(&self) -> StorageError {
+        match self {
+            StorageError::Unreadable { path, source, .. } => {
+                StorageError::Io { action: "reading", path: path.clone(), source: source.clone() }
+            }
+            other => other.clone(),
         }
     }
 

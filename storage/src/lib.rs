@@ -52,7 +52,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// When the log cannot be created or recovered; nothing is left half made.
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError>;
 
-    /// The logs there are, in no particular order.
+    /// The logs there are, in no particular order; among them those that cannot be opened, if it is known whose they
+    /// are: opening one says why.
     ///
     /// # Errors
     /// When the place cannot be read.
@@ -119,7 +120,8 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// block on the disk. Every byte read from a disk is verified first.
     ///
     /// # Errors
-    /// When `from` is out of range, or the data is damaged.
+    /// When `from` is out of range, the data is damaged, or the disk fails to read it: then what lies elsewhere can
+    /// be read.
     fn read(&self, from: Offset, upper: Offset, bytes_max: usize) -> Result<Vec<RecordBatch>, StorageError>;
 
     /// The entries of a range of indexes: at least one if there is one, and no more once `bytes_max` is

@@ -56,3 +56,29 @@ async fn a_failed_deletion_says_so_and_is_finished_before_the_name_is_used_again
     broker.delete_topic("t").await.unwrap();
     assert!(matches!(broker.delete_topic("t").await, Err(Error::TopicNotFound(_))));
 }
+
+#[tokio::test]
+async fn a_topic_whose_log_cannot_be_opened_is_refused_and_the_others_work() {
+    let (storage, rig) = Rig::new();
+    let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
+    produce(&broker, "bad", "old").await.unwrap();
+    produce(&broker, "good", "old").await.unwrap();
+    drop(broker);
+    rig.fail("open bad");
+    let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
+    produce(&broker, "good", "new").await.unwrap();
+    for error in [
+        produce(&broker, "bad", "new").await.unwrap_err(),
+        broker.partition("bad", None).unwrap_err(),
+        broker.describe_topic("bad").unwrap_err(),
+        broker.create_topic("bad", 1).await.unwrap_err(),
+        broker.delete_topic("bad").await.unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Storage(_)), "{error}");
+    }
+    drop(broker);
+    rig.mend("open bad");
+    let broker = Broker::open(storage, BrokerConfig::default()).await.unwrap();
+    let produced = produce(&broker, "bad", "new").await.unwrap();
+    assert_eq!(produced.base_offset, Offset::new(1), "nobody has made another one in its place");
+}

@@ -139,6 +139,7 @@ impl FileLog {
     /// Takes no more appends until it is opened again: after a failed write or sync nobody knows what the
     /// disk holds. What has completed stays readable.
     pub(super) fn poison(&self, error: &StorageError) {
+        let error = &error.in_doubt();
         tracing::error!(log = ?self.dir, %error, "log takes no more appends until the server is started again");
         let due = {
             let mut state = self.state();
@@ -201,6 +202,36 @@ impl FileLog {
         }
         self.state().synced(upto);
         Ok(())
+    }
+
+    /// Stores what is known to be damaged, if there is news. What cannot be stored is owed.
+    pub(super) fn store_damage(&self) -> Result<(), StorageError> {
+        // One at a time, and not into the directory of a log that has been removed.
+        let _manifest = self.lock_manifest();
+        let damage = {
+            let mut state = self.state();
+            state.check_there()?;
+            if !std::mem::replace(&mut state.owes_damage, false) {
+                return Ok(());
+            }
+            state.known_damage()
+        };
+        damage.store(&*self.shared.disk, &self.dir).inspect_err(|error| {
+            self.state().owes_damage = true;
+            tracing::warn!(log = ?self.dir, %error, "damage that was found is not remembered yet");
+        })
+    }
+
+    /// Has the writer store what is known to be damaged: whoever found it does not wait for that.
+    pub(super) fn remember_damage_soon(&self) {
+        let is_listed = {
+            let mut state = self.state();
+            if !state.owes_damage {
+                return;
+            }
+            std::mem::replace(&mut state.behind, true)
+        };
+        self.shared.writer.push_urgent((!is_listed).then(|| self.this()));
     }
 
     /// The last segment's file.
@@ -268,6 +299,8 @@ impl FileLog {
     }
 
     fn mark_clean_stop(&self) -> Result<(), StorageError> {
+        // A full disk must not keep the server from stopping; a damaged place is found again when it is read.
+        let _ = self.store_damage();
         let mut sequence = self.lock_manifest();
         let (manifest, index) = {
             let state = self.state();

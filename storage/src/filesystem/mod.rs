@@ -33,13 +33,21 @@
 //! they are, what was in them is lost and reported, and the log goes on behind them. One case cannot be told
 //! apart: when the very last group commit is damaged and nothing later says that it was durable.
 //!
+//! What is found to be damaged, then or by a reader later, is remembered in a small file (`damage`). Bytes that the
+//! disk fails to read are not called damaged: who asks for them is told, what lies around them is served, and the
+//! log is left alone if it is opened just then ([`StorageError::Unreadable`](crate::StorageError::Unreadable)).
+//!
 //! [`inspect`] comes to the same decisions without changing a byte, for the operator of a server that is stopped.
 //!
 //! [journal]: self#the-journal
 
+mod cut;
+mod damage;
 mod directory;
 pub mod disk;
 mod durable;
+mod edition;
+mod extent;
 mod flusher;
 mod frame;
 mod handles;
@@ -151,5 +159,26 @@ impl Shared {
     /// What the journal says of a log is void before this. Only while no round is under way.
     fn next_journal_sequence(&self) -> u64 {
         self.journal_sequence.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What logs share, without threads.
+    pub(super) fn shared() -> Shared {
+        let disk = Arc::new(disk::SystemDisk);
+        Shared {
+            handles: Handles::new(disk.clone(), 8),
+            indexes: Indexes::default(),
+            queue: FlushQueue::default(),
+            writer: Arc::new(WriterQueue::default()),
+            journal_sequence: Arc::new(AtomicU64::new(1)),
+            journal_kept: AtomicBool::new(false),
+            rounds: Mutex::new(()),
+            options: Options::default(),
+            disk,
+        }
     }
 }

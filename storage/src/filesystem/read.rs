@@ -5,7 +5,8 @@
 //! look it up in the index.
 //!
 //! Damage is read over: what cannot be read is lost, and the next whole frame goes on. Whoever asks for a
-//! record that is lost is told which ones are, and where to go on.
+//! record that is lost is told which ones are, and where to go on. Bytes that the disk fails to read are read over,
+//! too, but they are not called damaged: another time they may be there.
 
 use std::{
     collections::VecDeque,
@@ -16,11 +17,11 @@ use std::{
 use minikafka_record::{Offset, RecordBatch};
 
 use super::{
+    extent::Extent,
     handles::SegmentKey,
     index::{IndexPoint, Lookup},
     log::FileLog,
-    scan::{Frame, FrameScan, ScanError},
-    segment::Extent,
+    scan::{Frame, FrameScan, ScanError, Skipped},
     state::State,
 };
 use crate::{
@@ -64,7 +65,7 @@ impl Cursors {
 /// What a visitor of frames sees.
 pub(super) enum Seen {
     Entry(Entry),
-    /// Records that are lost, and why.
+    /// Records that are lost or cannot be read, and why.
     Lost(Range<Offset>, StorageError),
 }
 
@@ -210,22 +211,42 @@ impl FileLog {
             (extents, state.start, in_tail)
         };
         let mut found = None;
+        // Records before the next entry that cannot be read just now: they may be as young as that.
+        let mut unread: Option<Place> = None;
         for extent in extents {
             // What was trimmed meanwhile, or is lost, holds nothing that could be found.
             self.scan(&extent, SEEK_CHUNK_LEN, |seen| {
-                let Seen::Entry(entry) = seen else { return Step::Next };
+                let entry = match seen {
+                    Seen::Entry(entry) => entry,
+                    Seen::Lost(records, StorageError::Unreadable { .. }) => {
+                        let (offset, time) = (records.start.max(start), extent.end.append_time);
+                        unread.get_or_insert(Place { offset, time });
+                        return Step::Next;
+                    }
+                    Seen::Lost(..) => return Step::Next,
+                };
                 found = match seek {
                     Seek::RecordTimestamp(timestamp) => run::record_in_entry(&entry, timestamp, start),
                     Seek::AppendedAfter(time) => run::appended_in_entry(&entry, time, start),
                     Seek::Newest(_) => None,
                 };
+                if found.is_none() {
+                    unread = None;
+                }
                 if found.is_some() { Step::Stop } else { Step::Next }
             })?;
             if found.is_some() {
-                return Ok(found);
+                break;
             }
         }
-        Ok(in_tail)
+        let found = found.or(in_tail);
+        Ok(match (seek, unread) {
+            // What is evicted by its age is not to take with it what has none that could be read.
+            (Seek::AppendedAfter(_), Some(unread)) => {
+                Some(Place { time: found.map_or(unread.time, |found| found.time), ..unread })
+            }
+            _ => found,
+        })
     }
 
     /// Shows the frames of an extent to `visit`, verified, and what is lost between them, until it has seen
@@ -250,15 +271,14 @@ impl FileLog {
 
     /// A range of records turned out to be lost.
     fn note_lost(&self, key: SegmentKey, lost: &Range<Offset>, why: &StorageError) {
-        let is_news = {
-            let mut state = self.state();
-            if let Some(segment) = state.segments.iter_mut().find(|segment| segment.key == key) {
-                segment.damaged = true;
-            }
-            state.note_damage(lost.clone())
-        };
+        let (first, last) = (lost.start.number(), lost.end.get());
+        if let StorageError::Unreadable { .. } = why {
+            tracing::error!(log = ?self.dir, first, last, reason = %why, "messages cannot be read");
+            return;
+        }
+        let is_news = self.state().note_damage(key, lost.clone());
+        self.remember_damage_soon();
         if is_news {
-            let (first, last) = (lost.start.number(), lost.end.get());
             tracing::error!(log = ?self.dir, first, last, reason = %why, "messages are lost to damage of the disk");
         }
     }
@@ -284,17 +304,21 @@ impl Walk<'_> {
                     self.lose(self.extent.end.offset, why, &mut visit);
                     return Ok(());
                 }
-                Err(error @ ScanError::Bad { .. }) => {
+                Err(error) => {
                     self.is_whole = false;
+                    let Skipped { is_found, unreadable } = self.scan.skip_unreadable();
+                    // What cannot be read may be whole: nothing between is called damaged then.
+                    let error = match error {
+                        ScanError::Bad { .. } => unreadable.unwrap_or(error),
+                        ScanError::Unreadable { .. } => error,
+                    };
                     why = Some(self.extent.error(error));
-                    let goes_on = self.scan.skip_damage();
-                    if !goes_on.map_err(|error| self.extent.error(error.into()))? {
+                    if !is_found {
                         self.lose(self.extent.end.offset, why, &mut visit);
                         return Ok(());
                     }
                     continue;
                 }
-                Err(error) => return Err(self.extent.error(error)),
             };
             if self.lose(frame.entry.base_offset, why.take(), &mut visit) == Step::Stop {
                 return Ok(());

@@ -5,11 +5,14 @@ use std::{collections::VecDeque, ops::Range};
 use minikafka_record::Offset;
 
 use super::{
+    damage::{Damage, Lost},
+    extent::Extent,
     frame::frame_len,
+    handles::SegmentKey,
     index::Lookup,
     journal::LogKey,
     manifest::Manifest,
-    segment::{Extent, Segment},
+    segment::Segment,
 };
 use crate::{
     Bounds, Completion, Entry, Index, LogId, Millis, Removed, StorageError,
@@ -58,8 +61,12 @@ pub(super) struct State {
     pub(super) cuts: u64,
     /// Everything before this index has completed.
     pub(super) completed: Index,
-    /// Records that are known to be lost, in order, apart from each other.
-    pub(super) damage: Vec<Range<Offset>>,
+    /// Records that are known to be lost.
+    pub(super) damage: Lost,
+    /// Whether more is known to be damaged than its file says.
+    pub(super) owes_damage: bool,
+    /// Entries from this one on are being taken off the files.
+    pub(super) truncating: Option<Index>,
     /// Segments that were trimmed away; their files go once the manifest says so.
     pub(super) doomed: Vec<Segment>,
     /// Whether the manifest on disk is behind this.
@@ -291,21 +298,30 @@ impl State {
             size_bytes: self.pending_bytes
                 + self.behind_bytes
                 + self.segments.iter().map(|segment| segment.end().position).sum::<u64>(),
-            damaged: self.damage.iter().map(|lost| lost.end.since(lost.start.max(self.start))).sum(),
+            damaged: self.damage.count_from(self.start),
         }
     }
 
-    /// Records are known to be lost. Says whether that is news.
-    pub(super) fn note_damage(&mut self, lost: Range<Offset>) -> bool {
-        if lost.is_empty()
-            || self.damage.iter().any(|known| known.start <= lost.start && lost.end <= known.end)
-        {
-            return false;
+    /// Records of a segment are known to be lost. Says whether that is news.
+    pub(super) fn note_damage(&mut self, key: SegmentKey, lost: Range<Offset>) -> bool {
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.key == key) {
+            self.owes_damage |= !std::mem::replace(&mut segment.damaged, true);
         }
-        self.damage.retain(|known| known.end <= lost.start || lost.end <= known.start);
-        self.damage.push(lost);
-        self.damage.sort_by_key(|lost| lost.start);
-        true
+        let is_news = self.damage.note(lost);
+        self.owes_damage |= is_news;
+        is_news
+    }
+
+    /// What is known to be damaged, as it is stored.
+    pub(super) fn known_damage(&self) -> Damage {
+        let segments = self.segments.iter().chain(&self.doomed).filter(|segment| segment.damaged);
+        let name = |segment: &Segment| (segment.header.generation, segment.header.base_index);
+        Damage {
+            generation: self.generation,
+            lost: self.damage.clone(),
+            segments: segments.map(name).collect(),
+            is_unknown: false,
+        }
     }
 
     /// Moves the start up to `to`, behind the entries that this removes, all of which are written. Readers see
@@ -314,7 +330,7 @@ impl State {
         self.start = to;
         self.removed = removed;
         self.owes_manifest = true;
-        self.damage.retain(|lost| lost.end > to);
+        self.damage.forget_before(to);
         self.release(removed.next_index);
         let is_over = |segment: &&Segment| segment.end().index <= removed.next_index;
         let sealed = self.segments.len().saturating_sub(1);
@@ -388,7 +404,7 @@ impl State {
     /// For what should lie before this segment, or at the end of all.
     fn lost_before(&self, segment: Option<&Segment>, wanted: Offset) -> StorageError {
         let after = segment.map_or(self.written.offset, |segment| segment.base().offset);
-        let known = self.damage.iter().find(|lost| lost.contains(&wanted)).cloned();
+        let known = self.damage.around(wanted);
         let path = segment.map_or_else(|| self.id.to_string().into(), |segment| segment.path.clone());
         StorageError::damaged(path, 0, "what came before it is lost").losing(known.unwrap_or(wanted..after))
     }
@@ -422,6 +438,7 @@ impl State {
             durable_index: self.durable.index,
             journal_from: self.journal_from,
             key: self.key,
+            truncating: self.truncating,
         }
     }
 }

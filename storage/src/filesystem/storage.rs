@@ -22,9 +22,10 @@ use super::{
     flusher::{FlushQueue, Flusher},
     handles::Handles,
     indexes::Indexes,
-    journal::{Journal, PAGE_LEN, Replay},
+    journal::{Journal, PAGE_LEN, Replay, SUFFIX},
     log::FileLog,
-    recovery, sealed,
+    recovery::{self, LeftAlone, Recovered},
+    sealed,
     space::{Headroom, headroom_bytes},
     writer::{self, WriterQueue},
 };
@@ -42,6 +43,8 @@ pub struct FileStorage {
     directory: Directory,
     shared: Arc<Shared>,
     logs: Mutex<HashMap<LogId, Arc<FileLog>>>,
+    /// Logs that could not be opened, by directory.
+    left_alone: Mutex<HashMap<PathBuf, LeftAlone>>,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -56,7 +59,8 @@ impl FileStorage {
     /// # Errors
     /// When it holds something else, another server uses it, it cannot be read or written, or its format is
     /// unknown. Damage in a log is no error here: see [`Bounds::damaged`](crate::Bounds::damaged). A log whose
-    /// manifest is damaged is left alone and not opened.
+    /// manifest is damaged, or whose files the disk fails to read, is left alone: the others are opened, and
+    /// [`Storage::open`] says of this one why it was not.
     pub fn open(root: &Path, options: Options) -> Result<FileStorage, StorageError> {
         FileStorage::open_on(Arc::new(SystemDisk), root, options)
     }
@@ -79,18 +83,23 @@ impl FileStorage {
             options,
             disk,
         });
-        let logs = recovery::recover(&directory, replay, &shared)?;
+        let Recovered { logs, left_alone } = recovery::recover(&directory, replay, &shared)?;
         let threads = Threads::spawn(root, &directory, &shared)?;
         Ok(FileStorage {
             directory,
             shared,
             logs: Mutex::new(logs.into_iter().collect()),
+            left_alone: Mutex::new(left_alone),
             threads: Mutex::new(Some(threads)),
         })
     }
 
     fn logs(&self) -> MutexGuard<'_, HashMap<LogId, Arc<FileLog>>> {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn left_alone(&self) -> MutexGuard<'_, HashMap<PathBuf, LeftAlone>> {
+        self.left_alone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn blob_path(&self, id: &LogId, name: &str) -> PathBuf {
@@ -114,7 +123,9 @@ impl FileStorage {
         let dir = self.directory.journal_dir();
         let disk = &*self.shared.disk;
         let paths = disk.list(&dir).map_err(|error| StorageError::io("reading", &dir, error))?;
-        paths.iter().try_for_each(|path| durable::remove_file(disk, path))?;
+        // What was kept aside is for the operator to remove.
+        let mut files = paths.iter().filter(|path| path.extension().is_some_and(|found| found == SUFFIX));
+        files.try_for_each(|path| durable::remove_file(disk, path))?;
         // The next server begins its sequence anew, so these must not come back.
         durable::sync_dir(disk, &dir)
     }
@@ -148,9 +159,11 @@ impl Storage for FileStorage {
             return Ok(log.clone());
         }
         let dir = self.directory.log_dir(id);
+        if let Some(left) = self.left_alone().get(&dir) {
+            return Err(left.why.clone());
+        }
         if self.shared.disk.is_dir(&dir) {
-            let what = "the log was left alone when the storage was opened, because it is damaged";
-            return Err(StorageError::damaged(dir, 0, what));
+            return Err(StorageError::damaged(dir, 0, "it is not a log, although it has the name of one"));
         }
         let log = recovery::create(id, &dir, &self.shared)?;
         logs.insert(id.clone(), log.clone());
@@ -158,7 +171,9 @@ impl Storage for FileStorage {
     }
 
     fn list(&self) -> Result<Vec<LogId>, StorageError> {
-        Ok(self.logs().keys().cloned().collect())
+        let mut ids: Vec<LogId> = self.logs().keys().cloned().collect();
+        ids.extend(self.left_alone().values().filter_map(|left| left.id.clone()));
+        Ok(ids)
     }
 
     fn remove(&self, id: &LogId) -> Result<(), StorageError> {
@@ -166,7 +181,10 @@ impl Storage for FileStorage {
         if let Some(log) = log {
             log.abandon(&StorageError::NotFound { log: id.to_string() });
         }
-        durable::remove_dir(&*self.shared.disk, &self.directory.log_dir(id))
+        let dir = self.directory.log_dir(id);
+        durable::remove_dir(&*self.shared.disk, &dir)?;
+        self.left_alone().remove(&dir);
+        Ok(())
     }
 
     fn load_blob(&self, id: &LogId, name: &str) -> Result<Option<Bytes>, StorageError> {

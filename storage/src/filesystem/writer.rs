@@ -6,6 +6,7 @@
 //!   the flusher's next round syncs it;
 //! - much is durable in the journal and only in memory otherwise: it is written to the segments, and those of
 //!   them that have grown much are synced;
+//! - damage has been found in a log: that is stored, so that a restart knows of it;
 //! - a log's last segment is full: it is sealed and the next one begun, so that the flusher need not;
 //! - a file of the journal is full: everything in it is written and synced, log by log, and the file is free
 //!   again. That is a checkpoint. The flusher goes on with the next file meanwhile.
@@ -130,6 +131,9 @@ impl WriterQueue {
     /// A log wants to be looked after now.
     pub(super) fn push_urgent(&self, log: Option<Arc<FileLog>>) {
         let mut work = self.lock();
+        if work.closed {
+            return;
+        }
         work.logs.extend(log);
         work.urgent = true;
         drop(work);
@@ -260,7 +264,8 @@ fn run(queue: &WriterQueue) {
         let mut again = Vec::new();
         for log in logs {
             log.state().behind = false;
-            if let Err(StorageError::Full(_)) = log.write_behind() {
+            let outcomes = [log.store_damage(), log.write_behind()];
+            if outcomes.iter().any(|outcome| matches!(outcome, Err(StorageError::Full(_)))) {
                 log.state().behind = true;
                 again.push(log);
             }
@@ -357,9 +362,9 @@ impl FileLog {
             let mut state = self.state();
             let (upto, cuts) = (state.written, state.cuts);
             let Some(last) = state.segments.last_mut().filter(|last| last.key == key) else { return Ok(()) };
-            let (header, index_path) = (last.header, last.index_path());
+            let (header, index_path, edition) = (last.header, last.index_path(), last.edition.clone());
             let Some(index) = last.due_index() else { return Ok(()) };
-            ((index.encode(&header), index_path), upto, cuts)
+            ((index.encode(&header), index_path, edition), upto, cuts)
         };
         self.sync_segment(&*file, &path).inspect_err(|error| self.poison(error))?;
         let is_whole = {
@@ -370,7 +375,8 @@ impl FileLog {
             state.cuts == cuts
         };
         if is_whole {
-            self.store_index(&index.1, &index.0);
+            let (content, path, edition) = index;
+            edition.while_current(|| self.store_index(&path, &content));
         }
         Ok(())
     }

@@ -24,8 +24,11 @@
 //!
 //! Opening a storage reads all records in the order of their sequence and hands their entries to the logs,
 //! which take those that continue them. What is older than a log's segments is skipped, and what was truncated
-//! or removed is void: the manifest names the first record that counts.
+//! or removed is void: the manifest names the first record that counts. A record that is not whole is left out, and
+//! its bytes are kept aside in a file of its own beside the journal, before they are written over: in one that ends in
+//! `.torn` when it may never have been durable, and in `.damaged` when it was.
 
+mod bad;
 mod record;
 mod replay;
 
@@ -42,7 +45,7 @@ use std::{
 use self::record::RecordBuilder;
 pub(super) use self::{
     record::{Mark, PAGE_LEN, RecordBody, RecordHeader},
-    replay::{Replay, find_records, read_body},
+    replay::{Aside, Replay, find_records, read_body},
 };
 use super::{
     disk::{Disk, DiskFile, OpenMode},

@@ -116,9 +116,7 @@ fn fail_at(steps: &[Step], fault: Fault, options: &Options) -> Result<bool, Stri
 fn is_in_doubt(worlds: &[World]) -> bool {
     match worlds {
         [World::Present(content)] => {
-            content.starts.0 != content.starts.1
-                || content.ceiling.is_some()
-                || content.blobs.values().any(|blobs| blobs.len() > 1)
+            content.starts.0 != content.starts.1 || content.blobs.values().any(|blobs| blobs.len() > 1)
         }
         [World::Absent] => false,
         _ => true,

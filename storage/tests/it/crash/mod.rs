@@ -10,12 +10,14 @@
 //! - `failing`: operations that fail, and a disk that fills up; `slow`: syncs that take their time.
 //! - `acks`: what is durable at the moment of an answer.
 //! - `torn`: writes cut at every byte; `flips`: flipped bits; `golden`: what earlier versions wrote.
+//! - `damaged`: damage that was found is known for good; `unreadable`: bytes that cannot be read.
 //! - `planted`: bugs that the suites must find. A checker that finds nothing proves nothing.
 //!
 //! Numbered rows are those of the table of faults that must not hurt.
 
 mod acks;
 mod check;
+mod damaged;
 mod explore;
 mod failing;
 mod flips;
@@ -29,6 +31,7 @@ mod run;
 mod script;
 mod slow;
 mod torn;
+mod unreadable;
 
 use minikafka_storage::filesystem::{Options, SyncPolicy};
 

@@ -27,7 +27,10 @@ impl FakeFile {
 impl DiskFile for FakeFile {
     fn read_at(&self, bytes: &mut [u8], position: u64) -> io::Result<usize> {
         let state = self.disk.begin(Class::Look, "read", &self.path)?;
-        Ok(state.file(self.node).read(bytes, position))
+        match state.plan.is_spoilt(&self.path, &(position..position + bytes.len() as u64)) {
+            true => Err(Errno::Eio.error()),
+            false => Ok(state.file(self.node).read(bytes, position)),
+        }
     }
 
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {

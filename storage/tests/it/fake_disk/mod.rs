@@ -27,6 +27,7 @@ mod tests;
 
 use std::{
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
@@ -106,6 +107,16 @@ impl FakeDisk {
             Class::Look => state.looks,
         };
         state.plan.fault = Some(Fault { after: before + fault.after, ..fault });
+    }
+
+    /// From now on these bytes of a file cannot be read.
+    pub(crate) fn spoil(&self, path: &Path, bytes: Range<u64>) {
+        self.state().plan.spoilt.push((path.to_owned(), bytes));
+    }
+
+    /// Everything can be read again.
+    pub(crate) fn mend(&self) {
+        self.state().plan.spoilt.clear();
     }
 
     /// No fault is planned any more.
