@@ -40,10 +40,11 @@ pub(crate) struct Inner {
 
 impl Broker {
     pub(crate) fn start_partition(&self, id: LogId, log: Arc<dyn Log>) -> Partition {
-        let progress = Progress { high_watermark: log.bounds().end, state: PartitionState::Open };
+        let progress = Progress { high_watermark: log.bounds().end, log, state: PartitionState::Open };
         Partition::start(PartitionCore {
             id,
-            log,
+            storage: self.0.storage.clone(),
+            has_failed: AtomicBool::new(false),
             clock: self.0.clock.clone(),
             room: self.0.room.clone(),
             room_bytes: self.0.room_bytes,

@@ -79,7 +79,7 @@ pub(super) enum Step {
 
 /// How a scan ended.
 pub(super) enum Scanned {
-    /// The segment was removed before it began.
+    /// The segment was removed or cut before it ended: look again.
     Gone,
     /// Here: with the place of the next frame, if nothing was lost on the way.
     At(Option<IndexPoint>),
@@ -95,9 +95,9 @@ impl FileLog {
         loop {
             let extent = {
                 let state = self.state();
-                state.check_readable(from)?;
-                if from == state.end.offset || state.tail.holds(from) {
-                    return Ok(state.tail.read(from, upper, bytes_max));
+                if let Some(entries) = state.tail_portion(from, upper, bytes_max)? {
+                    drop(state);
+                    return Ok(run::read_entries(&entries, from, upper, bytes_max));
                 }
                 state.extent_of_offset(from)?
             };
@@ -122,7 +122,7 @@ impl FileLog {
                 Seen::Lost(..) => Step::Next,
             })?;
             match (scanned, lost) {
-                // A segment that is gone was trimmed meanwhile: the next look says so.
+                // A segment that is gone was trimmed or cut meanwhile: the next look says so.
                 (Scanned::Gone, _) => {}
                 (_, Some(lost)) if collector.batches.is_empty() => return Err(lost),
                 (Scanned::At(point), _) => {
@@ -193,55 +193,70 @@ impl FileLog {
     }
 
     pub(super) fn find(&self, seek: Seek) -> Result<Option<Place>, StorageError> {
-        let (extents, start, in_tail) = {
-            let state = self.state();
-            state.check_there()?;
-            let lookup = match seek {
-                Seek::RecordTimestamp(timestamp) => Lookup::RecordTimestamp(timestamp),
-                Seek::AppendedAfter(time) => Lookup::AppendedAfter(time, state.start),
-                Seek::Newest(bytes) => return Ok(newest(&state, bytes)),
-            };
-            let extents = if state.tail_is_all() { Vec::new() } else { state.extents(lookup) };
-            let in_tail = match seek {
-                Seek::RecordTimestamp(timestamp) => state.tail.record_at(timestamp, state.start),
-                Seek::AppendedAfter(time) => state.tail.appended_after(time, state.start),
-                Seek::Newest(_) => None,
-            };
-            (extents, state.start, in_tail)
-        };
-        let mut found = None;
-        for extent in extents {
-            // What was trimmed meanwhile, or is lost, holds nothing that could be found.
-            self.scan(&extent, SEEK_CHUNK_LEN, |seen| {
-                let Seen::Entry(entry) = seen else { return Step::Next };
-                found = match seek {
-                    Seek::RecordTimestamp(timestamp) => run::record_in_entry(&entry, timestamp, start),
-                    Seek::AppendedAfter(time) => run::appended_in_entry(&entry, time, start),
+        'look: loop {
+            let (extents, start, in_tail) = {
+                let state = self.state();
+                state.check_there()?;
+                let lookup = match seek {
+                    Seek::RecordTimestamp(timestamp) => Lookup::RecordTimestamp(timestamp),
+                    Seek::AppendedAfter(time) => Lookup::AppendedAfter(time, state.start),
+                    Seek::Newest(bytes) => return Ok(newest(&state, bytes)),
+                };
+                let extents = if state.tail_is_all() { Vec::new() } else { state.extents(lookup) };
+                let in_tail = match seek {
+                    Seek::RecordTimestamp(timestamp) => state.tail.record_at(timestamp, state.start),
+                    Seek::AppendedAfter(time) => state.tail.appended_after(time, state.start),
                     Seek::Newest(_) => None,
                 };
-                if found.is_some() { Step::Stop } else { Step::Next }
-            })?;
-            if found.is_some() {
-                return Ok(found);
+                (extents, state.start, in_tail)
+            };
+            let mut found = None;
+            for extent in extents {
+                // What is lost holds nothing that could be found.
+                let scanned = self.scan(&extent, SEEK_CHUNK_LEN, |seen| {
+                    let Seen::Entry(entry) = seen else { return Step::Next };
+                    found = match seek {
+                        Seek::RecordTimestamp(timestamp) => run::record_in_entry(&entry, timestamp, start),
+                        Seek::AppendedAfter(time) => run::appended_in_entry(&entry, time, start),
+                        Seek::Newest(_) => None,
+                    };
+                    if found.is_some() { Step::Stop } else { Step::Next }
+                })?;
+                if let Scanned::Gone = scanned {
+                    continue 'look;
+                }
+                if found.is_some() {
+                    return Ok(found);
+                }
             }
+            return Ok(in_tail);
         }
-        Ok(in_tail)
     }
 
     /// Shows the frames of an extent to `visit`, verified, and what is lost between them, until it has seen
-    /// enough.
+    /// enough. What was shown counts only if the segment is still the same afterwards: under a reader it may have
+    /// been cut, and then anything may have been there, damage that is none and entries that are no more.
     pub(super) fn scan(
         &self,
         extent: &Extent,
         chunk_len: usize,
         visit: impl FnMut(Seen) -> Step,
     ) -> Result<Scanned, StorageError> {
+        let outcome = self.scan_file(extent, chunk_len, visit);
+        let state = self.state();
+        // A log that is removed takes its files with it.
+        state.check_there()?;
+        if state.is_listed(extent) { outcome } else { Ok(Scanned::Gone) }
+    }
+
+    fn scan_file(
+        &self,
+        extent: &Extent,
+        chunk_len: usize,
+        visit: impl FnMut(Seen) -> Step,
+    ) -> Result<Scanned, StorageError> {
         let Some((point, scan)) = extent.scan(&self.shared, chunk_len)? else {
-            let state = self.state();
-            // A log that is removed takes its files with it.
-            state.check_there()?;
-            let is_listed = state.segments.iter().any(|segment| segment.key == extent.key);
-            return if is_listed { Err(extent.missing()) } else { Ok(Scanned::Gone) };
+            return Err(extent.missing());
         };
         let mut walk = Walk { log: self, extent, scan, next: point, is_whole: true };
         walk.run(visit)?;
@@ -252,9 +267,10 @@ impl FileLog {
     fn note_lost(&self, key: SegmentKey, lost: &Range<Offset>, why: &StorageError) {
         let is_news = {
             let mut state = self.state();
-            if let Some(segment) = state.segments.iter_mut().find(|segment| segment.key == key) {
-                segment.damaged = true;
-            }
+            let Some(segment) = state.segments.iter_mut().find(|segment| segment.key == key) else {
+                return; // it was trimmed or cut under the reader
+            };
+            segment.damaged = true;
             state.note_damage(lost.clone())
         };
         if is_news {

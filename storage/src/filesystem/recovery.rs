@@ -5,6 +5,7 @@
 //! bytes at its end that are no frame are torn or damaged.
 
 mod opened;
+mod reopen;
 mod segments;
 
 use std::{

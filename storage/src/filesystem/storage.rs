@@ -1,11 +1,10 @@
 //! [`FileStorage`], the logs of a directory.
 
 use std::{
-    collections::HashMap,
     fmt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
@@ -16,6 +15,7 @@ use bytes::Bytes;
 
 use super::{
     Options, Shared, SyncPolicy,
+    crash::{Crash, Watch},
     directory::Directory,
     disk::{Disk, SystemDisk},
     durable,
@@ -23,12 +23,12 @@ use super::{
     handles::Handles,
     indexes::Indexes,
     journal::{Journal, PAGE_LEN, Replay},
-    log::FileLog,
+    logs::Logs,
     recovery, sealed,
     space::{Headroom, headroom_bytes},
     writer::{self, WriterQueue},
 };
-use crate::{Durability, Log, LogId, Storage, StorageError};
+use crate::{Durability, FailureHook, Log, LogId, Storage, StorageError};
 
 pub(super) const BLOB_MAGIC: [u8; 4] = *b"MKBL";
 pub(super) const BLOB_FORMAT: u32 = 1;
@@ -41,7 +41,7 @@ const JOURNAL_PART: u64 = 4;
 pub struct FileStorage {
     directory: Directory,
     shared: Arc<Shared>,
-    logs: Mutex<HashMap<LogId, Arc<FileLog>>>,
+    logs: Arc<Logs>,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -76,21 +76,13 @@ impl FileStorage {
             journal_sequence: Arc::new(AtomicU64::new(replay.next_sequence())),
             journal_kept: AtomicBool::new(false),
             rounds: Mutex::new(()),
+            crash: Crash::default(),
             options,
             disk,
         });
-        let logs = recovery::recover(&directory, replay, &shared)?;
-        let threads = Threads::spawn(root, &directory, &shared)?;
-        Ok(FileStorage {
-            directory,
-            shared,
-            logs: Mutex::new(logs.into_iter().collect()),
-            threads: Mutex::new(Some(threads)),
-        })
-    }
-
-    fn logs(&self) -> MutexGuard<'_, HashMap<LogId, Arc<FileLog>>> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+        let logs = Arc::new(Logs::new(recovery::recover(&directory, replay, &shared)?));
+        let threads = Threads::spawn(root, &directory, &shared, &logs)?;
+        Ok(FileStorage { directory, shared, logs, threads: Mutex::new(Some(threads)) })
     }
 
     fn blob_path(&self, id: &LogId, name: &str) -> PathBuf {
@@ -102,11 +94,17 @@ impl FileStorage {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Threads { flusher, writer }) = threads else { return };
         self.shared.queue.close();
-        let flushed = flusher.join();
+        // What a panic means is the matter of `Watch`.
+        let _ = flusher.join();
         self.shared.writer.close();
-        if flushed.and(writer.join()).is_err() {
-            tracing::error!("a thread of the storage panicked");
-        }
+        let _ = writer.join();
+    }
+
+    /// Whether there are threads that do the work.
+    fn check_running(&self) -> Result<(), StorageError> {
+        self.shared.crash.check()?;
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.as_ref().map(|_| ()).ok_or(StorageError::Closed)
     }
 
     /// After a clean stop nothing in the journal counts: all of it is in segments.
@@ -121,7 +119,12 @@ impl FileStorage {
 }
 
 impl Threads {
-    fn spawn(root: &Path, directory: &Directory, shared: &Arc<Shared>) -> Result<Threads, StorageError> {
+    fn spawn(
+        root: &Path,
+        directory: &Directory,
+        shared: &Arc<Shared>,
+        logs: &Arc<Logs>,
+    ) -> Result<Threads, StorageError> {
         let failed = |error| StorageError::io("starting threads for", root, error);
         let space = shared.disk.space(root).ok();
         let journal_bytes_max = space.map_or(u64::MAX, |space| headroom_bytes(space) / JOURNAL_PART);
@@ -130,47 +133,60 @@ impl Threads {
             directory.journal_dir(),
             directory.salt,
             shared.options.journal_bytes.min(journal_bytes_max) / PAGE_LEN * PAGE_LEN,
+            shared.options.journal_pause,
             shared.writer.clone(),
             shared.journal_sequence.clone(),
         );
         let headroom = Headroom::new(root.to_owned());
-        let flusher = Flusher::spawn(shared.clone(), journal, headroom).map_err(failed)?;
-        let writer = writer::spawn(shared.writer.clone()).map_err(failed)?;
+        let watch = |thread| Watch::new(thread, shared, logs);
+        let flusher = Flusher::spawn(shared.clone(), journal, headroom, watch("flusher")).map_err(failed)?;
+        let writer = writer::spawn(shared.clone(), watch("writer")).map_err(failed)?;
         Ok(Threads { flusher, writer })
     }
 }
 
 impl Storage for FileStorage {
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
-        // Held throughout: two openings of one log must not both create it.
-        let mut logs = self.logs();
-        if let Some(log) = logs.get(id) {
-            return Ok(log.clone());
+        if let Some(log) = self.logs.get(id).filter(|log| !log.is_poisoned()) {
+            return Ok(log);
         }
-        let dir = self.directory.log_dir(id);
-        if self.shared.disk.is_dir(&dir) {
-            let what = "the log was left alone when the storage was opened, because it is damaged";
-            return Err(StorageError::damaged(dir, 0, what));
-        }
-        let log = recovery::create(id, &dir, &self.shared)?;
-        logs.insert(id.clone(), log.clone());
+        let claim = self.logs.claim(id);
+        let log = match claim.log() {
+            Some(log) if !log.is_poisoned() => return Ok(log),
+            Some(failed) => {
+                self.check_running()?;
+                failed.reopen()?
+            }
+            None => {
+                self.check_running()?;
+                let dir = self.directory.log_dir(id);
+                if self.shared.disk.is_dir(&dir) {
+                    let what = "the log was left alone when the storage was opened, because it is damaged";
+                    return Err(StorageError::damaged(dir, 0, what));
+                }
+                recovery::create(id, &dir, &self.shared)?
+            }
+        };
+        claim.put(log.clone());
+        // A thread that panicked before the log was put did not find it.
+        self.shared.crash.check().inspect_err(|error| log.poison(error))?;
         Ok(log)
     }
 
     fn list(&self) -> Result<Vec<LogId>, StorageError> {
-        Ok(self.logs().keys().cloned().collect())
+        Ok(self.logs.ids())
     }
 
     fn remove(&self, id: &LogId) -> Result<(), StorageError> {
-        let log = self.logs().remove(id);
-        if let Some(log) = log {
+        let claim = self.logs.claim(id);
+        if let Some(log) = claim.take() {
             log.abandon(&StorageError::NotFound { log: id.to_string() });
         }
         durable::remove_dir(&*self.shared.disk, &self.directory.log_dir(id))
     }
 
     fn load_blob(&self, id: &LogId, name: &str) -> Result<Option<Bytes>, StorageError> {
-        if !self.logs().contains_key(id) {
+        if self.logs.get(id).is_none() {
             return Err(StorageError::NotFound { log: id.to_string() });
         }
         let path = self.blob_path(id, name);
@@ -179,8 +195,7 @@ impl Storage for FileStorage {
     }
 
     fn store_blob(&self, id: &LogId, name: &str, blob: &[u8]) -> Result<(), StorageError> {
-        let log =
-            self.logs().get(id).cloned().ok_or_else(|| StorageError::NotFound { log: id.to_string() })?;
+        let log = self.logs.get(id).ok_or_else(|| StorageError::NotFound { log: id.to_string() })?;
         // An append of nothing completes when all before it is durable.
         let (done, wait) = mpsc::channel();
         log.append(Vec::new(), Box::new(move |outcome| drop(done.send(outcome))));
@@ -195,9 +210,8 @@ impl Storage for FileStorage {
 
     fn close(&self) -> Result<(), StorageError> {
         self.stop_threads();
-        let logs: Vec<Arc<FileLog>> = self.logs().values().cloned().collect();
-        let mut outcome = Ok(());
-        for log in logs {
+        let mut outcome = self.shared.crash.check();
+        for log in self.logs.all() {
             outcome = outcome.and(log.close_clean());
         }
         outcome?;
@@ -213,6 +227,10 @@ impl Storage for FileStorage {
             SyncPolicy::Every(interval) => Durability::Periodic(interval),
             SyncPolicy::Never => Durability::Cached,
         }
+    }
+
+    fn when_failed(&self, hook: FailureHook) {
+        self.shared.crash.tell(hook);
     }
 }
 
