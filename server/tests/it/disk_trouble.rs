@@ -10,7 +10,9 @@ use minikafka_broker::BrokerConfig;
 use minikafka_proto::v1::{DescribeTopicRequest, PollRequest, ProduceRequest};
 use minikafka_server::Server;
 use tonic::{Code, Status};
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use tonic_types::StatusExt;
 
 use crate::{
@@ -201,4 +203,20 @@ async fn a_disk_that_stays_broken_is_told_of_at_the_end() {
     assert!(first == 2 || first == 3, "{first}");
     assert_eq!(values(&again.poll(poll("t", number(first))).await.unwrap().messages), ["c"]);
     again.stop().await;
+}
+
+#[tokio::test]
+async fn a_storage_that_panics_is_not_healthy() {
+    let Trouble { fixture, mood, .. } = &Trouble::start().await;
+    fixture.produce("t", &["a"]).await;
+    let watched = HealthClient::new(fixture.channel.clone()).watch(HealthCheckRequest::default()).await;
+    let mut health = watched.unwrap().into_inner();
+    mood.has_a_bug.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        let produced = soon(fixture.v1.clone().produce(list("t", vec![message("b")]))).await;
+        let status = produced.expect_err("nobody would store it");
+        assert!(status.message().contains("panicked: restart the server"), "{status}");
+    }
+    while soon(health.message()).await.unwrap().expect("a status").status() != ServingStatus::NotServing {}
+    assert_eq!(values(&fixture.poll(poll("t", None)).await.unwrap().messages), ["a"], "reads go on");
 }

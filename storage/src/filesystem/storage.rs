@@ -249,3 +249,69 @@ impl fmt::Debug for FileStorage {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, IoSlice},
+        sync::mpsc::{Receiver, Sender, channel},
+    };
+
+    use super::*;
+    use crate::{TopicId, filesystem::disk::DiskFile};
+
+    /// A file whose sync takes until it is let go. The first one fails; of that the system speaks once.
+    #[derive(Debug)]
+    struct FailsOnce {
+        begun: Sender<()>,
+        let_go: Mutex<Receiver<()>>,
+        syncs: AtomicU64,
+    }
+
+    impl DiskFile for FailsOnce {
+        fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn write_at(&self, slices: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
+            Ok(slices.iter().map(|slice| slice.len()).sum())
+        }
+
+        fn len(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            let before = self.syncs.fetch_add(1, Ordering::Relaxed);
+            self.begun.send(()).unwrap();
+            self.let_go.lock().unwrap().recv().unwrap();
+            if before == 0 { Err(io::Error::other("the medium is worn out")) } else { Ok(()) }
+        }
+
+        fn will_read(&self, _: u64, _: u64) {}
+    }
+
+    /// The flusher and the writer may sync one file at the same time. Both learn of a failure, whoever asked.
+    #[test]
+    fn a_failed_sync_is_everybodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = FileStorage::open(dir.path(), Options::default()).unwrap();
+        let id = LogId { topic: "t".to_owned(), partition: 0, topic_id: TopicId::from_bytes([7; 16]) };
+        storage.open(&id).unwrap();
+        let log = storage.logs.get(&id).unwrap();
+        let ((begun, has_begun), (go, let_go)) = (channel(), channel());
+        let file = FailsOnce { begun, let_go: Mutex::new(let_go), syncs: AtomicU64::new(0) };
+        std::thread::scope(|scope| {
+            let threads = [(); 2].map(|()| scope.spawn(|| log.sync_segment(&file, dir.path())));
+            has_begun.recv().unwrap();
+            // More than enough: a second sync would not fail.
+            (0..2).for_each(|_| go.send(()).unwrap());
+            threads.into_iter().for_each(|thread| _ = thread.join().unwrap().unwrap_err());
+        });
+        assert_eq!(file.syncs.load(Ordering::Relaxed), 1);
+    }
+}

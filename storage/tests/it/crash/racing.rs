@@ -41,7 +41,8 @@ fn a_truncation_under_a_reader_is_no_damage() {
         disk.release_read();
         match reader.join().unwrap() {
             Ok(batches) => {
-                assert_eq!(batches[0].base_offset(), Offset::new(8));
+                // At the end there is nothing.
+                assert_eq!(batches.is_empty(), from + appended == 8);
                 let values =
                     batches.iter().flat_map(|batch| batch.records()).map(|record| record.unwrap().value);
                 for (at, value) in values.enumerate() {

@@ -1,6 +1,6 @@
 //! Logs that have failed and are opened again in the running process, while the others go on. Row 6.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use minikafka_record::Offset;
 use minikafka_storage::{
@@ -24,9 +24,9 @@ fn started(disk: &FakeDisk, options: &Options, topics: &[&str]) -> (FileStorage,
     (storage, logs)
 }
 
-/// Has the next append of this log fail, and the log with it.
+/// Has the next append of this log fail, and the log with it, and no other.
 fn fail(disk: &FakeDisk, log: &dyn Log) {
-    disk.fail(Fault { count: 1000, ..EIO });
+    disk.fail_in("flusher");
     let failed = append(log, vec![entry_at(log, 1, 0, &[b"in doubt"])]).unwrap_err();
     assert!(matches!(failed, StorageError::Io { .. }), "{failed:?}");
     let refused = append(log, vec![entry_at(log, 1, 0, &[b"refused"])]).unwrap_err();
@@ -200,5 +200,76 @@ fn the_start_does_not_go_back() {
         let disk = FakeDisk::with(&disk.image_after(&PowerLoss::NothingUnsynced));
         let storage = open(&disk, &options).unwrap();
         assert_eq!(storage.open(&id("t")).unwrap().bounds().start, Offset::new(7));
+    }
+}
+
+/// What is served after a restart is on the disk, also of a round that failed long before the last one.
+#[test]
+fn a_round_of_several_records_that_failed_is_as_doubtful_as_the_last_one() {
+    let options = Options {
+        direct_bytes: u64::MAX,
+        early_bytes: u64::MAX,
+        journal_pause: Duration::ZERO,
+        ..Options::default()
+    };
+    let large = vec![b'x'; 5 << 20];
+    let mut failures = 0;
+    for after in 0..6 {
+        let disk = FakeDisk::new();
+        let (storage, logs) = started(&disk, &options, &["a", "b", "c"]);
+        disk.hold_syncs();
+        let first = begin_append(&*logs[2], vec![entry_at(&*logs[2], 1, 0, &[b"first"])]);
+        disk.wait_for_held_sync();
+        // Too much for one record.
+        let round =
+            [&logs[0], &logs[1]].map(|log| begin_append(&**log, vec![entry_at(&**log, 1, 0, &[&large])]));
+        disk.fail(Fault { after, ..EIO });
+        disk.release_syncs();
+        first.recv().unwrap().unwrap();
+        failures += round.into_iter().filter(|wait| wait.recv().unwrap().is_err()).count();
+        disk.heal();
+        let c = storage.open(&id("c")).unwrap();
+        (0..5).for_each(|_| _ = append_message(&*c, 1, b"later"));
+        drop((storage, logs, c));
+        let ends = |disk: &FakeDisk| {
+            let storage = open(disk, &options).unwrap();
+            ["a", "b", "c"].map(|topic| storage.open(&id(topic)).unwrap().bounds().end)
+        };
+        let served = ends(&disk);
+        assert_eq!(
+            ends(&FakeDisk::with(&disk.image_after(&PowerLoss::NothingUnsynced))),
+            served,
+            "after {after}"
+        );
+        assert_eq!(served[2], Offset::new(7));
+    }
+    assert!(failures > 2, "{failures}");
+}
+
+/// A close that fails may be called again: it fails again or makes up for it, and nothing is lost either way.
+#[test]
+fn a_second_close_after_a_failed_one_loses_nothing() {
+    for options in variants(SyncPolicy::Always) {
+        for errno in [Errno::Eio, Errno::Enospc] {
+            for after in 0..6 {
+                let disk = FakeDisk::new();
+                let (storage, logs) = started(&disk, &options, &["t", "other"]);
+                disk.fail(Fault { after, errno, ..EIO });
+                let first = storage.close();
+                disk.heal();
+                let second = storage.close();
+                let is_full = matches!(first, Err(StorageError::Full(_)));
+                assert!(second.is_ok() || !is_full, "{first:?}, {second:?}");
+                drop((storage, logs));
+                for image in [disk.live_image(), disk.image_after(&PowerLoss::NothingUnsynced)] {
+                    let storage = open(&FakeDisk::with(&image), &options).unwrap();
+                    for topic in ["t", "other"] {
+                        let log = storage.open(&id(topic)).unwrap();
+                        assert_eq!(read_values(&*log, Offset::ZERO, 1), ["before"]);
+                        append_message(&*log, 1, b"after");
+                    }
+                }
+            }
+        }
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct Plan {
     /// So many changes are made, then nothing works any more.
     pub(super) stop_after: Option<u64>,
     pub(super) fault: Option<Fault>,
+    /// All changes that a thread of this name asks for fail.
+    pub(super) fail_in: Option<&'static str>,
     /// The next change that a thread of this name asks for panics.
     pub(super) panic_in: Option<&'static str>,
 }

@@ -108,6 +108,11 @@ impl FakeDisk {
         state.plan.fault = Some(Fault { after: before + fault.after, ..fault });
     }
 
+    /// All changes that a thread of this name asks for fail.
+    pub(crate) fn fail_in(&self, thread: &'static str) {
+        self.state().plan.fail_in = Some(thread);
+    }
+
     /// The next change that a thread of this name asks for panics.
     pub(crate) fn panic_in(&self, thread: &'static str) {
         self.state().plan.panic_in = Some(thread);
@@ -115,7 +120,8 @@ impl FakeDisk {
 
     /// No fault is planned any more.
     pub(crate) fn heal(&self) {
-        self.state().plan.fault = None;
+        let mut state = self.state();
+        (state.plan.fault, state.plan.fail_in) = (None, None);
     }
 
     pub(crate) fn lie(&self, lies: Lies) {

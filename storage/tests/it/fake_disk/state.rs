@@ -147,6 +147,9 @@ impl State {
             if self.plan.panic_in.take_if(|planned| thread.name() == Some(*planned)).is_some() {
                 panic!("the disk has a bug");
             }
+            if self.plan.fail_in.is_some_and(|planned| thread.name() == Some(planned)) {
+                return Verdict::Fail(Errno::Eio.error());
+            }
             if self.plan.stop_after == Some(before) {
                 self.stopped = true;
                 return Verdict::Stop;
