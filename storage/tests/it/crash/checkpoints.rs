@@ -7,7 +7,7 @@ use minikafka_storage::{Storage, filesystem::Options};
 use super::run::open;
 use crate::{
     backend::{begin_append, entry_at, id},
-    fake_disk::FakeDisk,
+    fake_disk::{FakeDisk, PowerLoss},
 };
 
 const APPEND_BYTES: usize = 1024 * 1024;
@@ -24,9 +24,16 @@ fn the_checkpoint_follows_appends_that_never_pause() {
     let value = vec![b'x'; APPEND_BYTES];
     let send = || begin_append(&*log, vec![entry_at(&*log, 1, 0, &[&value])]);
     let mut waiting: Vec<mpsc::Receiver<_>> = (0..IN_FLIGHT).map(|_| send()).collect();
-    for _ in IN_FLIGHT..APPENDS {
+    for number in IN_FLIGHT..APPENDS {
         waiting.remove(0).recv().unwrap().unwrap();
         waiting.push(send());
+        if number.is_multiple_of(5) {
+            // It follows, and never runs ahead: what it speaks of would be missed.
+            let disk = FakeDisk::with(&disk.image_after(&PowerLoss::NothingUnsynced));
+            let bounds = open(&disk, &options).unwrap().open(&id("t")).unwrap().bounds();
+            assert_eq!(bounds.damaged, 0, "after {number} appends");
+            assert!(bounds.end.get() > (number - IN_FLIGHT) as u64, "{bounds:?}");
+        }
     }
     let image = disk.live_image();
     waiting.into_iter().for_each(|wait| wait.recv().unwrap().unwrap());
