@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use minikafka_storage::{Durability, Log, LogId, Storage, StorageError};
+use minikafka_storage::{Durability, FailureHook, Log, LogId, Storage, StorageError};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
@@ -40,10 +40,11 @@ pub(crate) struct Inner {
 
 impl Broker {
     pub(crate) fn start_partition(&self, id: LogId, log: Arc<dyn Log>) -> Partition {
-        let progress = Progress { high_watermark: log.bounds().end, state: PartitionState::Open };
+        let progress = Progress { high_watermark: log.bounds().end, log, state: PartitionState::Open };
         Partition::start(PartitionCore {
             id,
-            log,
+            storage: self.0.storage.clone(),
+            has_failed: AtomicBool::new(false),
             clock: self.0.clock.clone(),
             room: self.0.room.clone(),
             room_bytes: self.0.room_bytes,
@@ -61,6 +62,12 @@ impl Broker {
     /// What an acknowledgement means.
     pub fn durability(&self) -> Durability {
         self.0.storage.durability()
+    }
+
+    /// Calls `hook` once if the storage has failed as a whole or ever does: only a restart helps then. A topic whose
+    /// disk fails is no such failure.
+    pub fn when_failed(&self, hook: FailureHook) {
+        self.0.storage.when_failed(hook);
     }
 
     /// Checks what a producer brings: at least one message, the size limit, and everything about an encoded

@@ -122,9 +122,10 @@ pub enum Error {
         /// Their ids.
         ids: Vec<TopicId>,
     },
-    /// Mend the disk, and start the server again: then the log is read again, and shows what the disk kept.
+    /// Try again later: the log is opened again when somebody appends, and that succeeds once the disk works. Nothing
+    /// of the request is stored; reads go on.
     #[error(
-        "topic \"{topic}\" partition {partition} takes no messages since its disk failed, nothing of this request is stored; reads go on; mend the disk and restart the server: {reason}"
+        "topic \"{topic}\" partition {partition} takes no messages since its disk failed, nothing of this request is stored; reads go on; it is tried again, and succeeds once the disk works: {reason}"
     )]
     Poisoned {
         /// The topic.
@@ -134,9 +135,9 @@ pub enum Error {
         /// What failed first.
         reason: String,
     },
-    /// As [`Error::Poisoned`], but the messages were on their way: after the restart they are there or not.
+    /// As [`Error::Poisoned`], but the messages were on their way: once the log is opened again they are there or not.
     #[error(
-        "the disk failed while topic \"{topic}\" partition {partition} took these messages, they may or may not be there once the server is restarted: {source}"
+        "the disk failed while topic \"{topic}\" partition {partition} took these messages, they may or may not be there once it is opened again: {source}"
     )]
     OutcomeUnknown {
         /// The topic.
@@ -171,6 +172,6 @@ fn lost(from: Offset, next: Option<Offset>) -> String {
 impl Error {
     /// Whether the same request may succeed later, and nothing of it is stored now.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Full(_) | Error::Stopping | Error::Aborted)
+        matches!(self, Error::Full(_) | Error::Stopping | Error::Aborted | Error::Poisoned { .. })
     }
 }

@@ -29,6 +29,7 @@ mod opening;
 mod owner;
 mod partition;
 mod payload;
+mod reopening;
 mod retention;
 mod topic;
 mod topic_name;

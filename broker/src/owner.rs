@@ -7,19 +7,20 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
 use minikafka_record::{BATCH_HEADER_LEN, BatchBuilder, Offset};
-use minikafka_storage::{Entry, EntryKind, Epoch, Millis, StorageError};
+use minikafka_storage::{Entry, EntryKind, Epoch, Log, Millis, StorageError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::{
     Error,
     partition::PartitionCore,
     payload::{CheckedPayload, Form},
+    reopening::Reopening,
 };
 
 /// Requests that may wait in a mailbox; their bytes are bounded by permits.
@@ -80,13 +81,20 @@ impl Future for PendingProduce {
 pub(crate) async fn run(core: Arc<PartitionCore>, mut mailbox: mpsc::Receiver<Command>) {
     let mut waiting = Vec::new();
     let mut stopped: Option<Error> = None;
+    let (mut log, mut reopening) = (core.log(), Reopening::default());
     while mailbox.recv_many(&mut waiting, MAILBOX_LEN).await > 0 {
+        if core.has_failed()
+            && stopped.is_none()
+            && let Some(again) = reopening.reopen(&core).await
+        {
+            log = again;
+        }
         let mut entry = EntryBuilder::default();
         for command in waiting.drain(..) {
             match (command, &stopped) {
                 (Command::Produce(produce), None) => {
                     if !entry.has_room_for(&produce.payload) {
-                        append(&core, std::mem::take(&mut entry));
+                        append(&core, &*log, std::mem::take(&mut entry));
                     }
                     entry.push(produce);
                 }
@@ -97,7 +105,7 @@ pub(crate) async fn run(core: Arc<PartitionCore>, mut mailbox: mpsc::Receiver<Co
                 }
             }
         }
-        append(&core, entry);
+        append(&core, &*log, entry);
     }
 }
 
@@ -131,13 +139,13 @@ struct Waiter {
 }
 
 /// Encodes and appends an entry; its completion answers the producers.
-fn append(core: &Arc<PartitionCore>, builder: EntryBuilder) {
+fn append(core: &Arc<PartitionCore>, log: &dyn Log, builder: EntryBuilder) {
     if builder.requests.is_empty() {
         return;
     }
     // The log is asked each time: a failed write may have taken entries off its end, and their numbers with
     // them.
-    let bounds = core.log.bounds();
+    let bounds = log.bounds();
     let append_time = core.clock.now().max(bounds.last_append_time.unwrap_or(Millis::MIN));
     let mut encoder = Encoder {
         out: BytesMut::with_capacity(builder.bytes),
@@ -159,8 +167,7 @@ fn append(core: &Arc<PartitionCore>, builder: EntryBuilder) {
         payload: freeze_tight(payload),
     };
     let core_at_completion = core.clone();
-    core.log
-        .append(vec![entry], Box::new(move |outcome| complete(&core_at_completion, end, waiters, &outcome)));
+    log.append(vec![entry], Box::new(move |outcome| complete(&core_at_completion, end, waiters, &outcome)));
 }
 
 /// Freezes an entry's bytes. They stay in memory for as long as the entry is cached or stored there, so room
@@ -230,8 +237,12 @@ fn complete(
     waiters: Vec<Waiter>,
     outcome: &Result<(), StorageError>,
 ) {
-    if outcome.is_ok() {
-        core.commit(end);
+    match outcome {
+        Ok(()) => core.commit(end),
+        Err(StorageError::Io { .. } | StorageError::Poisoned(_) | StorageError::Reopened) => {
+            core.has_failed.store(true, Ordering::Release);
+        }
+        Err(_) => {}
     }
     for waiter in waiters {
         let outcome = match outcome {

@@ -1,9 +1,15 @@
 //! [`Partition`], the handle that doors produce to and fetch from.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use minikafka_record::Offset;
-use minikafka_storage::{Epoch, Log, LogId, Seek, StorageError};
+use minikafka_storage::{Epoch, Log, LogId, Seek, Storage, StorageError};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{
@@ -23,7 +29,10 @@ pub struct Partition {
 /// What a partition's handles, its owner and its completions share.
 pub(crate) struct PartitionCore {
     pub(crate) id: LogId,
-    pub(crate) log: Arc<dyn Log>,
+    /// Where its log is opened again when it has failed.
+    pub(crate) storage: Arc<dyn Storage>,
+    /// Whether its log has failed.
+    pub(crate) has_failed: AtomicBool,
     pub(crate) clock: Arc<AppendClock>,
     /// Room for bytes that wait for the disk, shared by all partitions.
     pub(crate) room: Arc<Semaphore>,
@@ -38,8 +47,11 @@ pub(crate) struct PartitionCore {
 }
 
 /// What readers of a partition wait for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Progress {
+    /// The log that they read from. It is another one when it was opened again after a failure, and what was
+    /// committed is in either.
+    pub(crate) log: Arc<dyn Log>,
     pub(crate) high_watermark: Offset,
     pub(crate) state: PartitionState,
 }
@@ -122,8 +134,8 @@ impl Partition {
 
     /// Where the partition begins and ends.
     pub fn bounds(&self) -> PartitionBounds {
-        let bounds = self.core.log.bounds();
-        let high_watermark = self.core.high_watermark();
+        let Progress { log, high_watermark, .. } = self.core.progress.borrow().clone();
+        let bounds = log.bounds();
         PartitionBounds {
             start: bounds.start,
             high_watermark: high_watermark.max(bounds.start),
@@ -159,13 +171,26 @@ impl PartitionCore {
         0
     }
 
+    pub(crate) fn log(&self) -> Arc<dyn Log> {
+        self.progress.borrow().log.clone()
+    }
+
     pub(crate) fn high_watermark(&self) -> Offset {
         self.progress.borrow().high_watermark
     }
 
     /// Everything below `end` is committed: lets readers have it.
     pub(crate) fn commit(self: &Arc<Self>, end: Offset) {
-        self.progress.send_modify(|progress| progress.high_watermark = end);
+        // An answer of a log that has failed may come behind those of the one in its place.
+        self.progress.send_modify(|progress| progress.high_watermark = progress.high_watermark.max(end));
+        self.arm_retention();
+    }
+
+    /// The log was opened again after a failure: as after a restart, everything in it is committed.
+    pub(crate) fn reopened(self: &Arc<Self>, log: Arc<dyn Log>) {
+        let end = log.bounds().end;
+        self.has_failed.store(false, Ordering::Release);
+        self.progress.send_modify(|progress| (progress.log, progress.high_watermark) = (log, end));
         self.arm_retention();
     }
 
@@ -193,7 +218,7 @@ impl PartitionCore {
         read: impl FnOnce(&dyn Log) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, Error> {
         let turn = self.cold_reads.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
-        let log = self.log.clone();
+        let log = self.log();
         let outcome = tokio::task::spawn_blocking(move || {
             let outcome = read(&*log);
             drop(turn);
@@ -209,7 +234,7 @@ impl PartitionCore {
     /// What a storage error means to those whose messages were appended.
     pub(crate) fn append_error(&self, error: StorageError) -> Error {
         match error {
-            source @ StorageError::Io { .. } => {
+            source @ (StorageError::Io { .. } | StorageError::Crashed { .. }) => {
                 Error::OutcomeUnknown { topic: self.id.topic.clone(), partition: self.id.partition, source }
             }
             other => self.error(other),
@@ -222,7 +247,9 @@ impl PartitionCore {
             StorageError::OutOfRange { wanted, start, .. } => self.out_of_range(wanted, start),
             StorageError::NotFound { .. } => Error::TopicNotFound(self.id.topic.clone()),
             StorageError::Full(what) => Error::Full(what),
-            StorageError::Truncated | StorageError::Discontinuous { .. } => Error::Aborted,
+            StorageError::Truncated | StorageError::Discontinuous { .. } | StorageError::Reopened => {
+                Error::Aborted
+            }
             StorageError::Closed => Error::Stopping,
             StorageError::Poisoned(reason) => {
                 Error::Poisoned { topic: self.id.topic.clone(), partition: self.id.partition, reason }

@@ -24,6 +24,7 @@ pub(crate) struct Router {
 }
 
 /// What the server says about itself to those who ask for its health.
+#[derive(Clone)]
 pub(crate) struct Health(HealthReporter);
 
 impl Router {
@@ -65,7 +66,7 @@ fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
 
 impl Health {
     /// Says that requests are better sent elsewhere.
-    pub(crate) async fn stopping(&self) {
+    pub(crate) async fn not_serving(&self) {
         self.0.set_not_serving::<MiniKafkaServiceServer<V1>>().await;
         self.0.set_not_serving::<MiniKafkaServer<Original>>().await;
         self.0.set_service_status("", tonic_health::ServingStatus::NotServing).await;

@@ -73,6 +73,16 @@ pub enum StorageError {
     /// The log failed before and takes no appends until it is opened again.
     #[error("log takes no appends since an earlier failure: {0}")]
     Poisoned(String),
+    /// A thread of the storage panicked: nothing is taken any more until the server is started again, and nobody
+    /// knows what became of the entries that were on their way. What was acknowledged stays readable.
+    #[error("the storage takes nothing more since its {thread} thread panicked: restart the server")]
+    Crashed {
+        /// Which thread.
+        thread: &'static str,
+    },
+    /// The log had failed and was opened anew: this handle is out of service. Open the log to get the other one.
+    #[error("the log was opened anew after a failure, this handle of it is out of service")]
+    Reopened,
     /// Bytes on the disk are not what was written. They are kept and never served.
     #[error("{path:?} is damaged at byte {position}: {what}")]
     Damaged {
@@ -162,6 +172,7 @@ impl StorageError {
 
     /// Whether the same call may succeed later without anybody's help to the storage.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, StorageError::Full(_) | StorageError::Truncated | StorageError::Discontinuous { .. })
+        use StorageError::{Discontinuous, Full, Reopened, Truncated};
+        matches!(self, Full(_) | Truncated | Discontinuous { .. } | Reopened)
     }
 }

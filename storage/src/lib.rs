@@ -46,10 +46,14 @@ use minikafka_record::{Offset, RecordBatch};
 /// A trait object at the seam: the broker is compiled once, and a user may bring a backend of their own.
 pub trait Storage: Send + Sync + fmt::Debug {
     /// Opens a log, creating it when it is not there. A new log is durable on return. Opening it again while
-    /// it is open gives the same log.
+    /// it is open gives the same log, unless that has failed ([`StorageError::Io`]): then it is recovered from what
+    /// is there for good, as after a restart, and its earlier handles fail with [`StorageError::Reopened`].
+    /// Everything acknowledged is in it; what was on its way is in it or not, and numbers that were never
+    /// acknowledged may be given again. May block.
     ///
     /// # Errors
-    /// When the log cannot be created or recovered; nothing is left half made.
+    /// When the log cannot be created or recovered: nothing is left half made, and a log that had failed stays
+    /// as it was, to be read from.
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError>;
 
     /// The logs there are, in no particular order; among them those that cannot be opened, if it is known whose they
@@ -87,6 +91,10 @@ pub trait Storage: Send + Sync + fmt::Debug {
 
     /// What a completion means here.
     fn durability(&self) -> Durability;
+
+    /// Calls `hook` once if the storage as a whole has failed or ever fails, in a way that only a restart of the
+    /// server mends; from any thread. Failures of single logs are no such failure.
+    fn when_failed(&self, hook: FailureHook);
 }
 
 /// The entries of one partition.
@@ -97,9 +105,9 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// once, from any thread, perhaps before `append` returns; it must not block. With success it says
     /// that these entries and all before them are durable; successes of a log come in order. With an
     /// error it says that nothing of these entries is or will be in the log: they do not continue it, or
-    /// it takes no appends (full, failed, removed, closed), or it failed on the way. But for one error:
-    /// after [`StorageError::Io`] nobody knows what the disk holds, and the entries may be there when the log
-    /// is opened again. Never waits for the disk.
+    /// it takes no appends (full, failed, removed, closed), or it failed on the way. But for two errors:
+    /// after [`StorageError::Io`] and [`StorageError::Crashed`] nobody knows what the disk holds, and the entries
+    /// may be there when the log is opened again. Never waits for the disk.
     fn append(&self, entries: Vec<Entry>, on_durable: Completion);
 
     /// The batches from the one that holds `from` up to `upper`, as far as they are in memory: at least one,
@@ -167,6 +175,9 @@ pub trait Log: Send + Sync + fmt::Debug {
 
 /// Called once, when appended entries are durable or have failed to be.
 pub type Completion = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
+
+/// Called once, if a storage fails as a whole.
+pub type FailureHook = Box<dyn FnOnce(StorageError) + Send>;
 
 /// Where a log begins and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

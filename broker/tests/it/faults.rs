@@ -1,6 +1,6 @@
 //! A storage that fails.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use minikafka_broker::{Broker, BrokerConfig, Error};
 use minikafka_record::Offset;
@@ -81,4 +81,43 @@ async fn a_topic_whose_log_cannot_be_opened_is_refused_and_the_others_work() {
     let broker = Broker::open(storage, BrokerConfig::default()).await.unwrap();
     let produced = produce(&broker, "bad", "new").await.unwrap();
     assert_eq!(produced.base_offset, Offset::new(1), "nobody has made another one in its place");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_failed_is_opened_again_when_somebody_appends() {
+    let (storage, rig) = Rig::new();
+    let broker = Broker::open(storage, BrokerConfig::default()).await.unwrap();
+    produce(&broker, "t", "a").await.unwrap();
+    let partition = broker.partition("t", None).unwrap();
+    let waiting = tokio::spawn({
+        let partition = partition.clone();
+        async move { partition.fetch(Offset::new(1), 100, Duration::from_secs(10_000)).await }
+    });
+    rig.fail("append t");
+    let unknown = produce(&broker, "t", "in doubt").await.unwrap_err();
+    assert!(matches!(unknown, Error::OutcomeUnknown { .. }) && !unknown.is_retryable(), "{unknown}");
+
+    // The disk stays broken: it is not asked with each append.
+    rig.fail("open t");
+    let opened = || rig.events().iter().filter(|event| *event == "open t").count();
+    let before = opened();
+    for _ in 0..100 {
+        let refused = produce(&broker, "t", "refused").await.unwrap_err();
+        assert!(matches!(refused, Error::Poisoned { .. }) && refused.is_retryable(), "{refused}");
+    }
+    assert_eq!(opened() - before, 1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    produce(&broker, "t", "refused").await.unwrap_err();
+    assert_eq!(opened() - before, 2);
+    assert_eq!(values(&partition, 0).await, ["a"], "reads go on");
+    assert!(!waiting.is_finished(), "nothing is committed");
+
+    rig.mend("append t");
+    rig.mend("open t");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let produced = produce(&broker, "t", "b").await.unwrap();
+    assert_eq!(produced.base_offset, Offset::new(1), "what was refused takes no number");
+    let fetched = waiting.await.unwrap().unwrap();
+    assert_eq!((fetched.next, fetched.high_watermark), (Offset::new(2), Offset::new(2)));
+    assert_eq!(values(&partition, 0).await, ["a", "b"]);
 }

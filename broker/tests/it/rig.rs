@@ -4,15 +4,18 @@ use std::{
     collections::HashSet,
     fmt,
     ops::Range,
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use minikafka_record::{Offset, RecordBatch};
 use minikafka_storage::{
-    Bounds, Completion, Durability, Entry, Index, Log, LogId, Place, Removed, Seek, Storage, StorageError,
-    memory::MemoryStorage,
+    Bounds, Completion, Durability, Entry, FailureHook, Index, Log, LogId, Place, Removed, Seek, Storage,
+    StorageError, memory::MemoryStorage,
 };
 use tokio::sync::watch;
 
@@ -127,7 +130,8 @@ impl Storage for RigStorage {
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
         let log = self.memory.open(id)?;
         self.rig.enter(&format!("open {}", id.topic))?;
-        Ok(Arc::new(RigLog { topic: id.topic.clone(), log, rig: self.rig.clone() }))
+        let has_failed = AtomicBool::new(false);
+        Ok(Arc::new(RigLog { topic: id.topic.clone(), log, rig: self.rig.clone(), has_failed }))
     }
 
     fn list(&self) -> Result<Vec<LogId>, StorageError> {
@@ -155,6 +159,10 @@ impl Storage for RigStorage {
     fn durability(&self) -> Durability {
         self.memory.durability()
     }
+
+    fn when_failed(&self, hook: FailureHook) {
+        self.memory.when_failed(hook);
+    }
 }
 
 #[derive(Debug)]
@@ -162,10 +170,20 @@ struct RigLog {
     topic: String,
     log: Arc<dyn Log>,
     rig: Arc<Rig>,
+    /// Takes no more appends until it is opened again.
+    has_failed: AtomicBool,
 }
 
 impl Log for RigLog {
     fn append(&self, mut entries: Vec<Entry>, on_durable: Completion) {
+        if self.has_failed.load(Ordering::Relaxed) {
+            return on_durable(Err(StorageError::Poisoned("the disk is broken".to_owned())));
+        }
+        if self.rig.enter(&format!("append {}", self.topic)).is_err() {
+            self.has_failed.store(true, Ordering::Relaxed);
+            let source = Arc::new(std::io::Error::other("the disk is broken"));
+            return on_durable(Err(StorageError::Io { action: "syncing", path: "t".into(), source }));
+        }
         for entry in &mut entries {
             // Bytes do not tell their capacity, but nobody else has these yet.
             let payload = std::mem::take(&mut entry.payload).try_into_mut().unwrap();
@@ -183,7 +201,6 @@ impl Log for RigLog {
             }
         });
         self.log.append(entries, completion);
-        self.rig.saw(&format!("append {}", self.topic));
     }
 
     fn read_tail(

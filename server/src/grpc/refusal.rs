@@ -17,6 +17,8 @@ const DOMAIN: &str = "minikafka";
 const RETRY_WHEN_FULL: Duration = Duration::from_secs(2);
 /// A server that stops is back soon, or another one is there.
 const RETRY_WHEN_STOPPING: Duration = Duration::from_secs(1);
+/// A log that has failed is opened again, at most so often.
+const RETRY_WHEN_FAILED: Duration = Duration::from_secs(1);
 /// The write that failed is over; the next one may succeed at once.
 const RETRY_WHEN_ABORTED: Duration = Duration::from_millis(100);
 
@@ -63,7 +65,9 @@ impl Refusal {
             Error::Stopping => (Code::Unavailable, "STOPPING"),
             Error::Aborted => (Code::Unavailable, "ABORTED"),
             Error::Damaged { .. } => (Code::DataLoss, "DAMAGED"),
-            Error::Poisoned { .. } | Error::OutcomeUnknown { .. } => (Code::Internal, "STORAGE_FAILED"),
+            // Nothing of it is stored, and the log is opened again by and by.
+            Error::Poisoned { .. } => (Code::Unavailable, "STORAGE_FAILED"),
+            Error::OutcomeUnknown { .. } => (Code::Internal, "STORAGE_FAILED"),
             // The error can grow: what has no row yet is the server's fault, not the caller's.
             _ => (Code::Internal, "STORAGE_FAILED"),
         };
@@ -83,6 +87,7 @@ impl Refusal {
             Error::Full(_) => Some(RETRY_WHEN_FULL),
             Error::Stopping => Some(RETRY_WHEN_STOPPING),
             Error::Aborted => Some(RETRY_WHEN_ABORTED),
+            Error::Poisoned { .. } => Some(RETRY_WHEN_FAILED),
             _ => None,
         };
         Refusal { code, reason, message: error.to_string(), metadata, retry_after }

@@ -32,6 +32,10 @@ pub(super) fn cut_segment(
     durable::sync_dir(&*shared.disk, durable::parent(&path))?;
     cut(&*file, &segment.path, index.end().position)?;
     shared.indexes.forget(segment.key);
+    shared.handles.forget(segment.key);
+    // It is another one now: who reads it as it was finds out by its key.
+    segment.key = shared.handles.register();
+    shared.handles.insert(segment.key, file);
     segment.set_index(index);
     Ok(())
 }

@@ -22,6 +22,7 @@ use std::{
 
 use super::{
     Shared, SyncPolicy,
+    crash::Watch,
     handles::SegmentKey,
     journal::{Journal, Part, Written},
     log::FileLog,
@@ -139,11 +140,16 @@ impl Flusher {
         shared: Arc<Shared>,
         journal: Journal,
         headroom: Headroom,
+        watch: Watch,
     ) -> io::Result<JoinHandle<()>> {
         let recent = Recent { bytes_max: shared.options.tail_bytes, bytes: 0, written: VecDeque::new() };
         let synced_at = Instant::now();
         let flusher = Flusher { shared, journal, headroom, lagging: HashMap::new(), synced_at, recent };
-        std::thread::Builder::new().name("flusher".to_owned()).spawn(move || flusher.run())
+        std::thread::Builder::new().name("flusher".to_owned()).spawn(move || {
+            // The last thing to go: nothing is locked any more then.
+            let _watch = watch;
+            flusher.run();
+        })
     }
 
     fn run(mut self) {
@@ -237,15 +243,16 @@ impl Flusher {
 
     fn sync_direct(&mut self, part: Direct) {
         let Direct { log, taken, file } = part;
-        let is_written = file.is_some();
-        if let Some(Unsynced { file, path, .. }) = file
-            && let Err(error) = log.sync_segment(&*file, &path)
-        {
-            log.poison(&error);
-            return;
-        }
-        if is_written {
-            log.state().synced(taken.upto);
+        if let Some(Unsynced { key, file, path }) = file {
+            // More may have been written early, and that is synced, too.
+            let end = log.state().written_end().filter(|(last, _)| *last == key);
+            if let Err(error) = log.sync_segment(&*file, &path) {
+                log.poison(&error);
+                return;
+            }
+            let mut state = log.state();
+            state.synced(taken.upto);
+            state.synced_end = end;
         }
         self.complete_direct(&log, &taken);
     }
@@ -254,7 +261,7 @@ impl Flusher {
     fn complete_direct(&mut self, log: &Arc<FileLog>, taken: &Taken) {
         let (due, is_due) = {
             let mut state = log.state();
-            let is_due = !state.behind && state.is_index_due();
+            let is_due = !state.behind && state.is_index_due(self.shared.options.sync);
             state.behind |= is_due;
             (state.complete(taken.upto.index), is_due)
         };
@@ -388,15 +395,22 @@ impl Part {
     /// Takes the part back: nothing of it is kept. Says that it is not to be written.
     fn refuse(&self, why: &StorageError) -> bool {
         let files = self.log.lock_files();
+        if self.log.state().check_writable().is_err() {
+            return false; // these files may be another's by now
+        }
         // What came before it has completed. A part of it may be in a segment already, or even in two, the first
         // of them synced.
         let floor = self.taken.from;
-        match self.log.cut_back(&files, floor) {
-            Ok(()) => {
-                let due = self.log.state().roll_back(floor);
-                due.fail(why);
-            }
-            Err(error) => self.log.poison(&error),
+        if let Err(error) = self.log.cut_back(&files, floor) {
+            self.log.poison(&error);
+        }
+        let due = {
+            let mut state = self.log.state();
+            // A log that has failed or was removed has taken back more, and answered everybody.
+            state.check_writable().is_ok().then(|| state.roll_back(floor))
+        };
+        if let Some(due) = due {
+            due.fail(why);
         }
         false
     }

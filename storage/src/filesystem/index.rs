@@ -199,6 +199,12 @@ impl SegmentIndex {
         &self.end
     }
 
+    /// As it was when it ended here.
+    pub(super) fn upto(&self, end: &IndexPoint) -> SegmentIndex {
+        let count = self.points.partition_point(|point| point.position < end.position);
+        SegmentIndex { base: self.base, points: self.points[..count].to_vec(), end: *end }
+    }
+
     /// The places that it knows, in order.
     pub(super) fn points(&self) -> &[IndexPoint] {
         &self.points

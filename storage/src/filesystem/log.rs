@@ -20,10 +20,13 @@ use super::{
     manifest::Sequence,
     read::Cursors,
     segment::Segment,
-    state::{Due, State},
+    state::State,
     write::{Rolling, Unsynced, WriteError},
 };
-use crate::{Bounds, Completion, Entry, Index, Log, Place, Removed, Seek, StorageError, run::Next};
+use crate::{
+    Bounds, Completion, Entry, Index, Log, Place, Removed, Seek, StorageError,
+    run::{self, Next},
+};
 
 /// A log in a directory of its own.
 ///
@@ -112,7 +115,11 @@ impl FileLog {
 
     /// The log is removed: takes no more appends, and all that wait fail.
     pub(super) fn abandon(&self, why: &StorageError) {
-        let _files = self.lock_files();
+        self.retire(&self.lock_files(), why);
+    }
+
+    /// As [`abandon`](FileLog::abandon), for those who hold the lock.
+    pub(super) fn retire(&self, _files: &Files<'_>, why: &StorageError) {
         let mut state = self.state();
         state.closed = Some(why.clone());
         let floor = self.floor(&state);
@@ -140,18 +147,24 @@ impl FileLog {
     /// disk holds. What has completed stays readable.
     pub(super) fn poison(&self, error: &StorageError) {
         let error = &error.in_doubt();
-        tracing::error!(log = ?self.dir, %error, "log takes no more appends until the server is started again");
         let due = {
             let mut state = self.state();
-            if state.closed.as_ref().is_none_or(|why| matches!(why, StorageError::Closed)) {
-                state.closed = Some(StorageError::Poisoned(error.to_string()));
+            if state.closed.as_ref().is_some_and(|why| !matches!(why, StorageError::Closed)) {
+                return; // it has failed before, or is gone
             }
+            state.closed = Some(StorageError::Poisoned(error.to_string()));
             let floor = self.floor(&state);
             // What is only in the journal stays there, and in memory.
             self.shared.writer.wrote(std::mem::take(&mut state.behind_bytes));
             state.roll_back(floor)
         };
-        Due::fail(due, error);
+        tracing::error!(log = ?self.dir, %error, "log takes no more appends until it is opened again");
+        due.fail(error);
+    }
+
+    /// Whether it has failed, and can be opened anew.
+    pub(super) fn is_poisoned(&self) -> bool {
+        matches!(self.state().closed, Some(StorageError::Poisoned(_)))
     }
 
     /// There is no flusher any more: takes no more appends, and those that nobody has begun to write fail.
@@ -190,17 +203,19 @@ impl FileLog {
                 error
             }
         })?;
-        let upto = {
+        let (upto, end) = {
             let state = self.state();
             if state.synced.index >= state.written.index {
                 return Ok(());
             }
-            state.written
+            (state.written, state.written_end())
         };
         if let Some(Unsynced { file, path, .. }) = self.last_file()? {
             self.sync_segment(&*file, &path).inspect_err(|error| self.poison(error))?;
         }
-        self.state().synced(upto);
+        let mut state = self.state();
+        state.synced(upto);
+        state.synced_end = end;
         Ok(())
     }
 
@@ -254,14 +269,14 @@ impl FileLog {
         durable::sync(file, path).inspect_err(|error| *failed = Some(error.clone()))
     }
 
-    /// Stores the index of the last segment, if that has grown enough and all of it is durable: a checkpoint.
+    /// Stores the index of what is durable of the last segment, if that has grown enough: a checkpoint.
     pub(super) fn store_due_index(&self, _files: &Files<'_>) {
         let due = {
             let mut state = self.state();
-            let is_durable = state.synced.index >= state.written.index;
-            state.segments.last_mut().filter(|_| is_durable).and_then(|last| {
+            let checkpoint = state.checkpoint();
+            checkpoint.zip(state.segments.last_mut()).and_then(|(durable, last)| {
                 let (header, path) = (last.header, last.index_path());
-                Some((last.due_index()?.encode(&header), path))
+                Some((last.due_index(&durable)?.encode(&header), path))
             })
         };
         if let Some((content, path)) = due {
@@ -282,7 +297,7 @@ impl FileLog {
         {
             let mut state = self.state();
             match &state.closed {
-                Some(StorageError::NotFound { .. }) => return Ok(()),
+                Some(StorageError::NotFound { .. } | StorageError::Reopened) => return Ok(()),
                 Some(StorageError::Closed) | None => state.closed = Some(StorageError::Closed),
                 Some(poisoned) => return Err(poisoned.clone()),
             }
@@ -338,7 +353,10 @@ impl Log for FileLog {
         match outcome {
             Ok(()) if first => {
                 if let Err(log) = self.shared.queue.push(self.this()) {
-                    log.refuse_pending(&StorageError::Closed);
+                    match self.shared.crash.check() {
+                        Ok(()) => log.refuse_pending(&StorageError::Closed),
+                        Err(crashed) => log.poison(&crashed),
+                    }
                 }
             }
             Ok(()) => {}
@@ -352,10 +370,9 @@ impl Log for FileLog {
         upper: Offset,
         bytes_max: usize,
     ) -> Result<Option<Vec<RecordBatch>>, StorageError> {
-        let state = self.state();
-        state.check_readable(from)?;
-        let in_memory = from == state.end.offset || state.tail.holds(from);
-        Ok(in_memory.then(|| state.tail.read(from, upper, bytes_max)))
+        let Some(entries) = self.state().tail_portion(from, upper, bytes_max)? else { return Ok(None) };
+        // Looked into without the lock: others append meanwhile.
+        Ok(Some(run::read_entries(&entries, from, upper, bytes_max)))
     }
 
     fn read(&self, from: Offset, upper: Offset, bytes_max: usize) -> Result<Vec<RecordBatch>, StorageError> {

@@ -22,7 +22,9 @@
 //!   [`SyncPolicy::Always`]).
 //! - **Invariant:** after an error of a write or a sync, the log takes no more appends: a sync is never tried
 //!   again, because the system may have dropped the bytes it failed to write. A full disk is no such error:
-//!   the append fails, nothing of it is kept, the next one is tried.
+//!   the append fails, nothing of it is kept, the next one is tried. Opening the log again recovers it from
+//!   the disk, in the running process as after a restart (`recovery::reopen`).
+//! - **Invariant:** a thread that panics fails every log (`crash`): nobody waits for what nobody does any more.
 //! - **Invariant:** what is read from a file is verified before it is returned.
 //! - **Invariant:** an offset is never used for two records, whatever was lost.
 //!
@@ -41,6 +43,7 @@
 //!
 //! [journal]: self#the-journal
 
+mod crash;
 mod cut;
 mod damage;
 mod directory;
@@ -56,12 +59,14 @@ mod indexes;
 pub mod inspect;
 mod journal;
 mod log;
+mod logs;
 mod manifest;
 mod read;
 mod recovery;
 mod scan;
 mod sealed;
 mod segment;
+mod segments;
 mod space;
 mod state;
 mod storage;
@@ -78,7 +83,9 @@ use std::{
 };
 
 pub use self::storage::FileStorage;
-use self::{disk::Disk, flusher::FlushQueue, handles::Handles, indexes::Indexes, writer::WriterQueue};
+use self::{
+    crash::Crash, disk::Disk, flusher::FlushQueue, handles::Handles, indexes::Indexes, writer::WriterQueue,
+};
 
 /// When written entries are synced, and so when they complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,6 +118,8 @@ pub struct Options {
     /// Size at which a file of the journal is full; there are up to three. 0: no journal, each log is synced by
     /// itself.
     pub journal_bytes: u64,
+    /// Time without a journal after a write or a sync of it has failed. Then it begins anew, in new files.
+    pub journal_pause: Duration,
     /// What waits of one log goes to the journal together with that of others while it has fewer bytes than
     /// this, and straight to the log's segment otherwise.
     pub direct_bytes: u64,
@@ -129,6 +138,7 @@ impl Default for Options {
             tail_bytes: 8 * 1024 * 1024,
             open_files: 512,
             journal_bytes: 64 * 1024 * 1024,
+            journal_pause: Duration::from_secs(10),
             direct_bytes: 64 * 1024,
             early_bytes: 1024 * 1024,
         }
@@ -148,6 +158,7 @@ struct Shared {
     /// Whether the journal files that were found are kept as they are, for logs that could not be opened.
     journal_kept: AtomicBool,
     rounds: Mutex<()>,
+    crash: Crash,
 }
 
 impl Shared {
@@ -177,6 +188,7 @@ mod tests {
             journal_sequence: Arc::new(AtomicU64::new(1)),
             journal_kept: AtomicBool::new(false),
             rounds: Mutex::new(()),
+            crash: Crash::default(),
             options: Options::default(),
             disk,
         }

@@ -25,7 +25,7 @@ use super::{
     state::State,
 };
 use crate::{
-    Entry, Index, Place, Seek, StorageError,
+    Entry, Index, Millis, Place, Seek, StorageError,
     run::{self, BatchCollector},
 };
 
@@ -80,7 +80,7 @@ pub(super) enum Step {
 
 /// How a scan ended.
 pub(super) enum Scanned {
-    /// The segment was removed before it began.
+    /// The segment was removed or cut before it ended: look again.
     Gone,
     /// Here: with the place of the next frame, if nothing was lost on the way.
     At(Option<IndexPoint>),
@@ -96,9 +96,9 @@ impl FileLog {
         loop {
             let extent = {
                 let state = self.state();
-                state.check_readable(from)?;
-                if from == state.end.offset || state.tail.holds(from) {
-                    return Ok(state.tail.read(from, upper, bytes_max));
+                if let Some(entries) = state.tail_portion(from, upper, bytes_max)? {
+                    drop(state);
+                    return Ok(run::read_entries(&entries, from, upper, bytes_max));
                 }
                 state.extent_of_offset(from)?
             };
@@ -123,7 +123,7 @@ impl FileLog {
                 Seen::Lost(..) => Step::Next,
             })?;
             match (scanned, lost) {
-                // A segment that is gone was trimmed meanwhile: the next look says so.
+                // A segment that is gone was trimmed or cut meanwhile: the next look says so.
                 (Scanned::Gone, _) => {}
                 (_, Some(lost)) if collector.batches.is_empty() => return Err(lost),
                 (Scanned::At(point), _) => {
@@ -194,75 +194,61 @@ impl FileLog {
     }
 
     pub(super) fn find(&self, seek: Seek) -> Result<Option<Place>, StorageError> {
-        let (extents, start, in_tail) = {
-            let state = self.state();
-            state.check_there()?;
-            let lookup = match seek {
-                Seek::RecordTimestamp(timestamp) => Lookup::RecordTimestamp(timestamp),
-                Seek::AppendedAfter(time) => Lookup::AppendedAfter(time, state.start),
-                Seek::Newest(bytes) => return Ok(newest(&state, bytes)),
-            };
-            let extents = if state.tail_is_all() { Vec::new() } else { state.extents(lookup) };
-            let in_tail = match seek {
-                Seek::RecordTimestamp(timestamp) => state.tail.record_at(timestamp, state.start),
-                Seek::AppendedAfter(time) => state.tail.appended_after(time, state.start),
-                Seek::Newest(_) => None,
-            };
-            (extents, state.start, in_tail)
-        };
-        let mut found = None;
-        // Records before the next entry that cannot be read just now: they may be as young as that.
-        let mut unread: Option<Place> = None;
-        for extent in extents {
-            // What was trimmed meanwhile, or is lost, holds nothing that could be found.
-            self.scan(&extent, SEEK_CHUNK_LEN, |seen| {
-                let entry = match seen {
-                    Seen::Entry(entry) => entry,
-                    Seen::Lost(records, StorageError::Unreadable { .. }) => {
-                        let (offset, time) = (records.start.max(start), extent.end.append_time);
-                        unread.get_or_insert(Place { offset, time });
-                        return Step::Next;
-                    }
-                    Seen::Lost(..) => return Step::Next,
+        'look: loop {
+            let (extents, mut sought, in_tail) = {
+                let state = self.state();
+                state.check_there()?;
+                let lookup = match seek {
+                    Seek::RecordTimestamp(timestamp) => Lookup::RecordTimestamp(timestamp),
+                    Seek::AppendedAfter(time) => Lookup::AppendedAfter(time, state.start),
+                    Seek::Newest(bytes) => return Ok(newest(&state, bytes)),
                 };
-                found = match seek {
-                    Seek::RecordTimestamp(timestamp) => run::record_in_entry(&entry, timestamp, start),
-                    Seek::AppendedAfter(time) => run::appended_in_entry(&entry, time, start),
+                let extents = if state.tail_is_all() { Vec::new() } else { state.extents(lookup) };
+                let in_tail = match seek {
+                    Seek::RecordTimestamp(timestamp) => state.tail.record_at(timestamp, state.start),
+                    Seek::AppendedAfter(time) => state.tail.appended_after(time, state.start),
                     Seek::Newest(_) => None,
                 };
-                if found.is_none() {
-                    unread = None;
+                (extents, Sought { seek, start: state.start, found: None, unread: None }, in_tail)
+            };
+            for extent in extents {
+                let scanned =
+                    self.scan(&extent, SEEK_CHUNK_LEN, |seen| sought.look(seen, extent.end.append_time))?;
+                if let Scanned::Gone = scanned {
+                    continue 'look;
                 }
-                if found.is_some() { Step::Stop } else { Step::Next }
-            })?;
-            if found.is_some() {
-                break;
+                if sought.found.is_some() {
+                    break;
+                }
             }
+            return Ok(sought.outcome(in_tail));
         }
-        let found = found.or(in_tail);
-        Ok(match (seek, unread) {
-            // What is evicted by its age is not to take with it what has none that could be read.
-            (Seek::AppendedAfter(_), Some(unread)) => {
-                Some(Place { time: found.map_or(unread.time, |found| found.time), ..unread })
-            }
-            _ => found,
-        })
     }
 
     /// Shows the frames of an extent to `visit`, verified, and what is lost between them, until it has seen
-    /// enough.
+    /// enough. What was shown counts only if the segment is still the same afterwards: under a reader it may have
+    /// been cut, and then anything may have been there, damage that is none and entries that are no more.
     pub(super) fn scan(
         &self,
         extent: &Extent,
         chunk_len: usize,
         visit: impl FnMut(Seen) -> Step,
     ) -> Result<Scanned, StorageError> {
+        let outcome = self.scan_file(extent, chunk_len, visit);
+        let state = self.state();
+        // A log that is removed takes its files with it.
+        state.check_there()?;
+        if state.is_listed(extent) { outcome } else { Ok(Scanned::Gone) }
+    }
+
+    fn scan_file(
+        &self,
+        extent: &Extent,
+        chunk_len: usize,
+        visit: impl FnMut(Seen) -> Step,
+    ) -> Result<Scanned, StorageError> {
         let Some((point, scan)) = extent.scan(&self.shared, chunk_len)? else {
-            let state = self.state();
-            // A log that is removed takes its files with it.
-            state.check_there()?;
-            let is_listed = state.segments.iter().any(|segment| segment.key == extent.key);
-            return if is_listed { Err(extent.missing()) } else { Ok(Scanned::Gone) };
+            return Err(extent.missing());
         };
         let mut walk = Walk { log: self, extent, scan, next: point, is_whole: true };
         walk.run(visit)?;
@@ -276,10 +262,63 @@ impl FileLog {
             tracing::error!(log = ?self.dir, first, last, reason = %why, "messages cannot be read");
             return;
         }
-        let is_news = self.state().note_damage(key, lost.clone());
+        let is_news = {
+            let mut state = self.state();
+            if state.segments.iter().all(|segment| segment.key != key) {
+                return; // it was trimmed or cut under the reader
+            }
+            state.note_damage(key, lost.clone())
+        };
         self.remember_damage_soon();
         if is_news {
             tracing::error!(log = ?self.dir, first, last, reason = %why, "messages are lost to damage of the disk");
+        }
+    }
+}
+
+/// What a search has come to.
+struct Sought {
+    seek: Seek,
+    start: Offset,
+    found: Option<Place>,
+    /// Records before the next entry that cannot be read just now: they may be as young as that.
+    unread: Option<Place>,
+}
+
+impl Sought {
+    /// Looks at the next entry of a segment whose last one was appended at `end_time`. What is lost holds nothing
+    /// that could be found.
+    fn look(&mut self, seen: Seen, end_time: Millis) -> Step {
+        let entry = match seen {
+            Seen::Entry(entry) => entry,
+            Seen::Lost(records, StorageError::Unreadable { .. }) => {
+                let offset = records.start.max(self.start);
+                self.unread.get_or_insert(Place { offset, time: end_time });
+                return Step::Next;
+            }
+            Seen::Lost(..) => return Step::Next,
+        };
+        self.found = match self.seek {
+            Seek::RecordTimestamp(timestamp) => run::record_in_entry(&entry, timestamp, self.start),
+            Seek::AppendedAfter(time) => run::appended_in_entry(&entry, time, self.start),
+            Seek::Newest(_) => None,
+        };
+        if self.found.is_some() {
+            return Step::Stop;
+        }
+        self.unread = None;
+        Step::Next
+    }
+
+    /// What was found in the segments, or in the tail behind them.
+    fn outcome(self, in_tail: Option<Place>) -> Option<Place> {
+        let found = self.found.or(in_tail);
+        match (self.seek, self.unread) {
+            // What is evicted by its age is not to take with it what has none that could be read.
+            (Seek::AppendedAfter(_), Some(unread)) => {
+                Some(Place { time: found.map_or(unread.time, |found| found.time), ..unread })
+            }
+            _ => found,
         }
     }
 }

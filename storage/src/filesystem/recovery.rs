@@ -11,6 +11,7 @@ mod bad;
 mod gap;
 mod opened;
 mod progress;
+mod reopen;
 mod segments;
 mod truncation;
 

@@ -52,6 +52,8 @@ pub(super) const INDEX_SUFFIX: &str = "index";
 /// Growth of the last segment after which its index is stored again, beside an eighth of its bytes: opening
 /// after a crash reads at most about so much of it.
 const CHECKPOINT_BYTES: u64 = 1024 * 1024;
+/// At most so much, however large a segment is.
+const CHECKPOINT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// One file of a log. Everything but the last one of a log is sealed.
 #[derive(Debug)]
@@ -174,18 +176,19 @@ impl Segment {
         self.index.take()
     }
 
-    /// Whether it has grown so much that its index is to be stored again.
-    pub(super) fn is_index_due(&self) -> bool {
-        self.end.position - self.stored >= CHECKPOINT_BYTES.max(self.end.position / 8)
+    /// Whether it is durable so much further than when its index was stored last that it is to be stored again.
+    pub(super) fn is_index_due(&self, durable: &IndexPoint) -> bool {
+        let step = CHECKPOINT_BYTES.max(durable.position / 8).min(CHECKPOINT_BYTES_MAX);
+        durable.position.saturating_sub(self.stored) >= step
     }
 
-    /// The index, if it is to be stored again. It counts as stored then.
-    pub(super) fn due_index(&mut self) -> Option<&SegmentIndex> {
-        if !self.is_index_due() {
+    /// The index of what is durable, if it is to be stored again. It counts as stored then.
+    pub(super) fn due_index(&mut self, durable: &IndexPoint) -> Option<SegmentIndex> {
+        if !self.is_index_due(durable) {
             return None;
         }
-        self.stored = self.end.position;
-        self.index.as_ref()
+        self.stored = durable.position;
+        self.index.as_ref().map(|index| index.upto(durable))
     }
 
     /// Append time of its first entry, while it is written to.

@@ -5,14 +5,16 @@ use std::{collections::VecDeque, ops::Range};
 use minikafka_record::Offset;
 
 use super::{
+    SyncPolicy,
     damage::{Damage, Lost},
     extent::Extent,
     frame::frame_len,
     handles::SegmentKey,
-    index::Lookup,
+    index::{IndexPoint, Lookup},
     journal::LogKey,
     manifest::Manifest,
     segment::Segment,
+    segments::Segments,
 };
 use crate::{
     Bounds, Completion, Entry, Index, LogId, Millis, Removed, StorageError,
@@ -41,10 +43,12 @@ pub(super) struct State {
     /// Completions of what is not complete, in order.
     pub(super) waiting: VecDeque<Waiting>,
     /// Segments in order; the last one is written to. May be empty.
-    pub(super) segments: Vec<Segment>,
+    pub(super) segments: Segments,
     pub(super) removed: Removed,
     pub(super) start: Offset,
     pub(super) synced: Next,
+    /// How far a segment was synced at last: it may be further than `synced`, by what was written early.
+    pub(super) synced_end: Option<(SegmentKey, IndexPoint)>,
     pub(super) written: Next,
     pub(super) durable: Next,
     pub(super) taken: Next,
@@ -59,6 +63,8 @@ pub(super) struct State {
     pub(super) release_before: Index,
     /// How often something was cut off the files.
     pub(super) cuts: u64,
+    /// Whether a truncation was begun and has not come to its end: what was durable may not be any more.
+    pub(super) is_truncating: bool,
     /// Everything before this index has completed.
     pub(super) completed: Index,
     /// Records that are known to be lost.
@@ -221,8 +227,24 @@ impl State {
     }
 
     /// Whether the index of the last segment is to be stored.
-    pub(super) fn is_index_due(&self) -> bool {
-        self.segments.last().is_some_and(Segment::is_index_due)
+    pub(super) fn is_index_due(&self, policy: SyncPolicy) -> bool {
+        let Some(last) = self.segments.last() else { return false };
+        match policy {
+            SyncPolicy::Always => self.checkpoint().is_some_and(|point| last.is_index_due(&point)),
+            // Nothing of it is synced, but then it will be.
+            SyncPolicy::Every(_) | SyncPolicy::Never => last.is_index_due(last.end()),
+        }
+    }
+
+    /// Where the last segment ends, and which one it is: what a sync that begins now makes durable.
+    pub(super) fn written_end(&self) -> Option<(SegmentKey, IndexPoint)> {
+        self.segments.last().map(|last| (last.key, *last.end()))
+    }
+
+    /// How far the last segment is known to be durable.
+    pub(super) fn checkpoint(&self) -> Option<IndexPoint> {
+        let last = self.segments.last()?;
+        self.synced_end.filter(|(key, _)| *key == last.key).map(|(_, point)| point)
     }
 
     /// The completions of everything before `index`.
@@ -295,9 +317,7 @@ impl State {
             next_index: self.end.index,
             last_epoch: self.end.epoch_min,
             last_append_time: Some(self.end.append_time_min).filter(|time| *time != Millis::MIN),
-            size_bytes: self.pending_bytes
-                + self.behind_bytes
-                + self.segments.iter().map(|segment| segment.end().position).sum::<u64>(),
+            size_bytes: self.pending_bytes + self.behind_bytes + self.segments.bytes(),
             damaged: self.damage.count_from(self.start),
         }
     }
@@ -310,6 +330,22 @@ impl State {
         let is_news = self.damage.note(lost);
         self.owes_damage |= is_news;
         is_news
+    }
+
+    /// This is known to be damaged, too, as far as it speaks of what is there.
+    pub(super) fn know_damage(&mut self, mut damage: Damage) {
+        if damage.generation != self.generation {
+            return;
+        }
+        damage.lost.forget_from(self.end.offset);
+        for lost in damage.lost.ranges() {
+            self.owes_damage |= self.damage.note(lost.clone());
+        }
+        for segment in self.segments.iter_mut() {
+            if damage.holds(segment.header.generation, segment.header.base_index) {
+                self.owes_damage |= !std::mem::replace(&mut segment.damaged, true);
+            }
+        }
     }
 
     /// What is known to be damaged, as it is stored.
@@ -340,13 +376,15 @@ impl State {
         if all_gone && self.segments.last().is_some_and(|last| !last.is_empty()) {
             count = self.segments.len();
         }
-        self.doomed.extend(self.segments.drain(..count));
+        self.doomed.extend(self.segments.split_front(count));
     }
 
     /// Whether entries may be taken away.
     pub(super) fn check_open(&self) -> Result<(), StorageError> {
         match &self.closed {
-            Some(why @ (StorageError::NotFound { .. } | StorageError::Closed)) => Err(why.clone()),
+            Some(why @ (StorageError::NotFound { .. } | StorageError::Closed | StorageError::Reopened)) => {
+                Err(why.clone())
+            }
             _ => Ok(()),
         }
     }
@@ -354,14 +392,16 @@ impl State {
     /// Whether its files may be written.
     pub(super) fn check_writable(&self) -> Result<(), StorageError> {
         match &self.closed {
-            Some(why @ (StorageError::NotFound { .. } | StorageError::Poisoned(_))) => Err(why.clone()),
+            Some(
+                why @ (StorageError::NotFound { .. } | StorageError::Poisoned(_) | StorageError::Reopened),
+            ) => Err(why.clone()),
             _ => Ok(()),
         }
     }
 
     pub(super) fn check_there(&self) -> Result<(), StorageError> {
         match &self.closed {
-            Some(removed @ StorageError::NotFound { .. }) => Err(removed.clone()),
+            Some(gone @ (StorageError::NotFound { .. } | StorageError::Reopened)) => Err(gone.clone()),
             _ => Ok(()),
         }
     }
@@ -372,6 +412,18 @@ impl State {
             return Err(StorageError::OutOfRange { wanted: from, start: self.start, end: self.end.offset });
         }
         Ok(())
+    }
+
+    /// The entries for a reader at `from`, shared; `None` when they are not in memory.
+    pub(super) fn tail_portion(
+        &self,
+        from: Offset,
+        upper: Offset,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Entry>>, StorageError> {
+        self.check_readable(from)?;
+        let in_memory = from == self.end.offset || self.tail.holds(from);
+        Ok(in_memory.then(|| self.tail.portion(from, upper, bytes_max)))
     }
 
     pub(super) fn check_index(&self, wanted: Index) -> Result<(), StorageError> {
@@ -399,6 +451,12 @@ impl State {
             Some(segment) if segment.base().index <= index => Ok(segment.extent(Lookup::Index(index))),
             found => Err(self.lost_before(found, self.start)),
         }
+    }
+
+    /// Whether the segment of this extent is there and was not cut since.
+    pub(super) fn is_listed(&self, extent: &Extent) -> bool {
+        let at = self.segments.partition_point(|segment| segment.end().index < extent.end.index);
+        self.segments.get(at).is_some_and(|segment| segment.key == extent.key)
     }
 
     /// For what should lie before this segment, or at the end of all.

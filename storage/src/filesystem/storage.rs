@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::{
     Options, Shared, SyncPolicy,
+    crash::{Crash, Watch},
     directory::Directory,
     disk::{Disk, SystemDisk},
     durable,
@@ -23,13 +24,13 @@ use super::{
     handles::Handles,
     indexes::Indexes,
     journal::{Journal, PAGE_LEN, Replay, SUFFIX},
-    log::FileLog,
+    logs::Logs,
     recovery::{self, LeftAlone, Recovered},
     sealed,
     space::{Headroom, headroom_bytes},
     writer::{self, WriterQueue},
 };
-use crate::{Durability, Log, LogId, Storage, StorageError};
+use crate::{Durability, FailureHook, Log, LogId, Storage, StorageError};
 
 pub(super) const BLOB_MAGIC: [u8; 4] = *b"MKBL";
 pub(super) const BLOB_FORMAT: u32 = 1;
@@ -42,7 +43,7 @@ const JOURNAL_PART: u64 = 4;
 pub struct FileStorage {
     directory: Directory,
     shared: Arc<Shared>,
-    logs: Mutex<HashMap<LogId, Arc<FileLog>>>,
+    logs: Arc<Logs>,
     /// Logs that could not be opened, by directory.
     left_alone: Mutex<HashMap<PathBuf, LeftAlone>>,
     threads: Mutex<Option<Threads>>,
@@ -80,22 +81,20 @@ impl FileStorage {
             journal_sequence: Arc::new(AtomicU64::new(replay.next_sequence())),
             journal_kept: AtomicBool::new(false),
             rounds: Mutex::new(()),
+            crash: Crash::default(),
             options,
             disk,
         });
         let Recovered { logs, left_alone } = recovery::recover(&directory, replay, &shared)?;
-        let threads = Threads::spawn(root, &directory, &shared)?;
+        let logs = Arc::new(Logs::new(logs));
+        let threads = Threads::spawn(root, &directory, &shared, &logs)?;
         Ok(FileStorage {
             directory,
             shared,
-            logs: Mutex::new(logs.into_iter().collect()),
+            logs,
             left_alone: Mutex::new(left_alone),
             threads: Mutex::new(Some(threads)),
         })
-    }
-
-    fn logs(&self) -> MutexGuard<'_, HashMap<LogId, Arc<FileLog>>> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn left_alone(&self) -> MutexGuard<'_, HashMap<PathBuf, LeftAlone>> {
@@ -111,11 +110,17 @@ impl FileStorage {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Threads { flusher, writer }) = threads else { return };
         self.shared.queue.close();
-        let flushed = flusher.join();
+        // What a panic means is the matter of `Watch`.
+        let _ = flusher.join();
         self.shared.writer.close();
-        if flushed.and(writer.join()).is_err() {
-            tracing::error!("a thread of the storage panicked");
-        }
+        let _ = writer.join();
+    }
+
+    /// Whether there are threads that do the work.
+    fn check_running(&self) -> Result<(), StorageError> {
+        self.shared.crash.check()?;
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.as_ref().map(|_| ()).ok_or(StorageError::Closed)
     }
 
     /// After a clean stop nothing in the journal counts: all of it is in segments.
@@ -132,7 +137,12 @@ impl FileStorage {
 }
 
 impl Threads {
-    fn spawn(root: &Path, directory: &Directory, shared: &Arc<Shared>) -> Result<Threads, StorageError> {
+    fn spawn(
+        root: &Path,
+        directory: &Directory,
+        shared: &Arc<Shared>,
+        logs: &Arc<Logs>,
+    ) -> Result<Threads, StorageError> {
         let failed = |error| StorageError::io("starting threads for", root, error);
         let space = shared.disk.space(root).ok();
         let journal_bytes_max = space.map_or(u64::MAX, |space| headroom_bytes(space) / JOURNAL_PART);
@@ -141,44 +151,58 @@ impl Threads {
             directory.journal_dir(),
             directory.salt,
             shared.options.journal_bytes.min(journal_bytes_max) / PAGE_LEN * PAGE_LEN,
+            shared.options.journal_pause,
             shared.writer.clone(),
             shared.journal_sequence.clone(),
         );
         let headroom = Headroom::new(root.to_owned());
-        let flusher = Flusher::spawn(shared.clone(), journal, headroom).map_err(failed)?;
-        let writer = writer::spawn(shared.writer.clone()).map_err(failed)?;
+        let watch = |thread| Watch::new(thread, shared, logs);
+        let flusher = Flusher::spawn(shared.clone(), journal, headroom, watch("flusher")).map_err(failed)?;
+        let writer = writer::spawn(shared.clone(), watch("writer")).map_err(failed)?;
         Ok(Threads { flusher, writer })
     }
 }
 
 impl Storage for FileStorage {
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
-        // Held throughout: two openings of one log must not both create it.
-        let mut logs = self.logs();
-        if let Some(log) = logs.get(id) {
-            return Ok(log.clone());
+        if let Some(log) = self.logs.get(id).filter(|log| !log.is_poisoned()) {
+            return Ok(log);
         }
-        let dir = self.directory.log_dir(id);
-        if let Some(left) = self.left_alone().get(&dir) {
-            return Err(left.why.clone());
-        }
-        if self.shared.disk.is_dir(&dir) {
-            return Err(StorageError::damaged(dir, 0, "it is not a log, although it has the name of one"));
-        }
-        let log = recovery::create(id, &dir, &self.shared)?;
-        logs.insert(id.clone(), log.clone());
+        let claim = self.logs.claim(id);
+        let log = match claim.log() {
+            Some(log) if !log.is_poisoned() => return Ok(log),
+            Some(failed) => {
+                self.check_running()?;
+                failed.reopen()?
+            }
+            None => {
+                self.check_running()?;
+                let dir = self.directory.log_dir(id);
+                if let Some(left) = self.left_alone().get(&dir) {
+                    return Err(left.why.clone());
+                }
+                if self.shared.disk.is_dir(&dir) {
+                    let what = "it is not a log, although it has the name of one";
+                    return Err(StorageError::damaged(dir, 0, what));
+                }
+                recovery::create(id, &dir, &self.shared)?
+            }
+        };
+        claim.put(log.clone());
+        // A thread that panicked before the log was put did not find it.
+        self.shared.crash.check().inspect_err(|error| log.poison(error))?;
         Ok(log)
     }
 
     fn list(&self) -> Result<Vec<LogId>, StorageError> {
-        let mut ids: Vec<LogId> = self.logs().keys().cloned().collect();
+        let mut ids = self.logs.ids();
         ids.extend(self.left_alone().values().filter_map(|left| left.id.clone()));
         Ok(ids)
     }
 
     fn remove(&self, id: &LogId) -> Result<(), StorageError> {
-        let log = self.logs().remove(id);
-        if let Some(log) = log {
+        let claim = self.logs.claim(id);
+        if let Some(log) = claim.take() {
             log.abandon(&StorageError::NotFound { log: id.to_string() });
         }
         let dir = self.directory.log_dir(id);
@@ -188,7 +212,7 @@ impl Storage for FileStorage {
     }
 
     fn load_blob(&self, id: &LogId, name: &str) -> Result<Option<Bytes>, StorageError> {
-        if !self.logs().contains_key(id) {
+        if self.logs.get(id).is_none() {
             return Err(StorageError::NotFound { log: id.to_string() });
         }
         let path = self.blob_path(id, name);
@@ -197,8 +221,7 @@ impl Storage for FileStorage {
     }
 
     fn store_blob(&self, id: &LogId, name: &str, blob: &[u8]) -> Result<(), StorageError> {
-        let log =
-            self.logs().get(id).cloned().ok_or_else(|| StorageError::NotFound { log: id.to_string() })?;
+        let log = self.logs.get(id).ok_or_else(|| StorageError::NotFound { log: id.to_string() })?;
         // An append of nothing completes when all before it is durable.
         let (done, wait) = mpsc::channel();
         log.append(Vec::new(), Box::new(move |outcome| drop(done.send(outcome))));
@@ -213,9 +236,8 @@ impl Storage for FileStorage {
 
     fn close(&self) -> Result<(), StorageError> {
         self.stop_threads();
-        let logs: Vec<Arc<FileLog>> = self.logs().values().cloned().collect();
-        let mut outcome = Ok(());
-        for log in logs {
+        let mut outcome = self.shared.crash.check();
+        for log in self.logs.all() {
             outcome = outcome.and(log.close_clean());
         }
         outcome?;
@@ -232,6 +254,10 @@ impl Storage for FileStorage {
             SyncPolicy::Never => Durability::Cached,
         }
     }
+
+    fn when_failed(&self, hook: FailureHook) {
+        self.shared.crash.tell(hook);
+    }
 }
 
 impl Drop for FileStorage {
@@ -247,5 +273,71 @@ impl fmt::Debug for FileStorage {
         f.debug_struct("FileStorage")
             .field("sequence", &self.shared.journal_sequence.load(Ordering::Relaxed))
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, IoSlice},
+        sync::mpsc::{Receiver, Sender, channel},
+    };
+
+    use super::*;
+    use crate::{TopicId, filesystem::disk::DiskFile};
+
+    /// A file whose sync takes until it is let go. The first one fails; of that the system speaks once.
+    #[derive(Debug)]
+    struct FailsOnce {
+        begun: Sender<()>,
+        let_go: Mutex<Receiver<()>>,
+        syncs: AtomicU64,
+    }
+
+    impl DiskFile for FailsOnce {
+        fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn write_at(&self, slices: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
+            Ok(slices.iter().map(|slice| slice.len()).sum())
+        }
+
+        fn len(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            let before = self.syncs.fetch_add(1, Ordering::Relaxed);
+            self.begun.send(()).unwrap();
+            self.let_go.lock().unwrap().recv().unwrap();
+            if before == 0 { Err(io::Error::other("the medium is worn out")) } else { Ok(()) }
+        }
+
+        fn will_read(&self, _: u64, _: u64) {}
+    }
+
+    /// The flusher and the writer may sync one file at the same time. Both learn of a failure, whoever asked.
+    #[test]
+    fn a_failed_sync_is_everybodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = FileStorage::open(dir.path(), Options::default()).unwrap();
+        let id = LogId { topic: "t".to_owned(), partition: 0, topic_id: TopicId::from_bytes([7; 16]) };
+        storage.open(&id).unwrap();
+        let log = storage.logs.get(&id).unwrap();
+        let ((begun, has_begun), (go, let_go)) = (channel(), channel());
+        let file = FailsOnce { begun, let_go: Mutex::new(let_go), syncs: AtomicU64::new(0) };
+        std::thread::scope(|scope| {
+            let threads = [(); 2].map(|()| scope.spawn(|| log.sync_segment(&file, dir.path())));
+            has_begun.recv().unwrap();
+            // More than enough: a second sync would not fail.
+            (0..2).for_each(|_| go.send(()).unwrap());
+            threads.into_iter().for_each(|thread| _ = thread.join().unwrap().unwrap_err());
+        });
+        assert_eq!(file.syncs.load(Ordering::Relaxed), 1);
     }
 }

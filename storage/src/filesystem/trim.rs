@@ -8,7 +8,7 @@ use super::{
     index::Lookup,
     log::{FileLog, Files},
     manifest::{Manifest, Sequence},
-    read::{Seen, Step},
+    read::{Scanned, Seen, Step},
     segment::Segment,
     state::State,
 };
@@ -106,34 +106,38 @@ impl FileLog {
         let Some(last_record) = to.get().checked_sub(1).map(Offset::new) else {
             return Ok(self.state().removed);
         };
-        let (extent, known) = {
-            let state = self.state();
-            if let Some(last) = state.tail.last_before(to) {
-                return Ok(Removed { next_index: last.index + 1, epoch: last.epoch });
-            }
-            let at = state.segments.partition_point(|segment| segment.end().offset <= last_record);
-            let Some(segment) = state.segments.get(at) else {
-                // It is in the first entry that is not written, and that one stays.
-                return Ok(Removed { next_index: state.written.index, epoch: state.written.epoch_min });
+        loop {
+            let (extent, known) = {
+                let state = self.state();
+                if let Some(last) = state.tail.last_before(to) {
+                    return Ok(Removed { next_index: last.index + 1, epoch: last.epoch });
+                }
+                let at = state.segments.partition_point(|segment| segment.end().offset <= last_record);
+                let Some(segment) = state.segments.get(at) else {
+                    // It is in the first entry that is not written, and that one stays.
+                    return Ok(Removed { next_index: state.written.index, epoch: state.written.epoch_min });
+                };
+                let base = segment.base();
+                let known = Removed { next_index: base.index, epoch: base.epoch_before };
+                (segment.extent(Lookup::Offset(last_record)), known)
             };
-            let base = segment.base();
-            let known = Removed { next_index: base.index, epoch: base.epoch_before };
-            (segment.extent(Lookup::Offset(last_record)), known)
-        };
-        let mut removed = known;
-        self.scan(&extent, SCAN_CHUNK_LEN, |seen| match seen {
-            Seen::Entry(entry) if ends_before(&entry, to) => {
-                removed = Removed { next_index: entry.index + 1, epoch: entry.epoch };
-                Step::Next
+            let mut removed = known;
+            let scanned = self.scan(&extent, SCAN_CHUNK_LEN, |seen| match seen {
+                Seen::Entry(entry) if ends_before(&entry, to) => {
+                    removed = Removed { next_index: entry.index + 1, epoch: entry.epoch };
+                    Step::Next
+                }
+                Seen::Entry(entry) => {
+                    // Those before it that nobody saw are gone, too.
+                    removed.next_index = removed.next_index.max(entry.index);
+                    Step::Stop
+                }
+                Seen::Lost(..) => Step::Next,
+            })?;
+            if let Scanned::At(_) = scanned {
+                return Ok(removed);
             }
-            Seen::Entry(entry) => {
-                // Those before it that nobody saw are gone, too.
-                removed.next_index = removed.next_index.max(entry.index);
-                Step::Stop
-            }
-            Seen::Lost(..) => Step::Next,
-        })?;
-        Ok(removed)
+        }
     }
 
     /// See [`Log::truncate`](crate::Log::truncate). What stays is written and synced first. Then the manifest
@@ -177,6 +181,7 @@ impl FileLog {
         let outcome = self
             .truncate_files(&mut state, keep, from)
             .and_then(|()| self.end_truncation(&mut state, &mut sequence));
+        state.is_truncating = outcome.is_err();
         drop(state);
         self.cursors.clear();
         due.fail(&StorageError::Truncated);
@@ -204,6 +209,7 @@ impl FileLog {
         manifest.truncating = (keep > 0).then_some(from);
         manifest.store_twice(&*self.shared.disk, &self.dir, sequence)?;
         state.truncating = manifest.truncating;
+        state.is_truncating = true;
         state.generation = manifest.generation;
         state.journal_from = manifest.journal_from;
         state.start = manifest.start;
@@ -327,7 +333,7 @@ impl FileLog {
             state.owes_manifest = false;
             // What an earlier trim has not removed yet goes now: its names may be used again.
             let mut doomed = std::mem::take(&mut state.doomed);
-            doomed.append(&mut state.segments);
+            doomed.extend(state.segments.split_front(usize::MAX));
             (due, doomed)
         };
         self.cursors.clear();

@@ -82,7 +82,8 @@ impl Replay {
         durable::sync(&*file, &path)?;
         // A file with another name is not ours to make, but it is read like the others.
         let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).unwrap_or(0);
-        self.files.push(JournalFile { number, file, path, position: len, len, logs: HashMap::new() });
+        let logs = HashMap::new();
+        self.files.push(JournalFile { number, file, path, position: len, len, logs, is_spoiled: false });
         Ok(())
     }
 
@@ -92,16 +93,21 @@ impl Replay {
     }
 
     /// Shows all records to `visit`: sequence, marks, entries by log. Those that are damaged are left out, and their
-    /// bytes kept aside: the files are going to be written over. Those of the last round may never have been synced:
-    /// they are made durable, since from now on they count.
+    /// bytes kept aside: the files are going to be written over. Those of the last round, or of one that failed, may
+    /// never have been synced: they are made durable, since from now on they count.
     pub(in crate::filesystem) fn visit(
         &mut self,
         disk: &dyn Disk,
         progress: &Progress,
         mut visit: impl FnMut(u64, &[Mark], Vec<(LogKey, Vec<Entry>)>) -> Result<(), StorageError>,
     ) -> Result<Aside, StorageError> {
-        let (mut last_round, mut last_marked) = (Vec::new(), None);
+        let (mut last_round, mut doubtful, mut last_marked) = (Vec::new(), Vec::new(), None);
+        let mut next = None;
         for found in &self.records {
+            // A sequence is missing behind a round that has failed.
+            if next.replace(found.header.sequence + 1) != Some(found.header.sequence) {
+                doubtful.append(&mut last_round);
+            }
             let JournalFile { file, path, .. } = &self.files[found.file];
             let body = read_body(&**file, found.position, &found.header)
                 .map_err(|error| StorageError::unreadable(path, found.position, error))?;
@@ -124,7 +130,7 @@ impl Replay {
                 }),
             }
         }
-        for found in last_round {
+        for found in doubtful.into_iter().chain(last_round) {
             let JournalFile { file, path, .. } = &self.files[found.file];
             durable::rewrite(&**file, path, found.position..found.position + found.header.len as u64)?;
         }

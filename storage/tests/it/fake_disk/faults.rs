@@ -54,6 +54,10 @@ pub(super) struct Plan {
     pub(super) fault: Option<Fault>,
     /// Bytes that cannot be read, by the name that the file is opened by.
     pub(super) spoilt: Vec<(PathBuf, Range<u64>)>,
+    /// All changes that a thread of this name asks for fail.
+    pub(super) fail_in: Option<&'static str>,
+    /// The next change that a thread of this name asks for panics.
+    pub(super) panic_in: Option<&'static str>,
 }
 
 impl Plan {
