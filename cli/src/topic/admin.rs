@@ -44,7 +44,7 @@ impl Admin {
     }
 
     pub(super) async fn create(&mut self, topic: &str) -> anyhow::Result<TopicSummary> {
-        let request = CreateTopicRequest { topic: topic.to_owned(), partitions: 1 };
+        let request = CreateTopicRequest { topic: topic.to_owned(), partitions: 1, settings: None };
         let response =
             self.client.create_topic(request).await.map_err(|status| explain(&status))?.into_inner();
         response.topic.context("the server's reply is empty")

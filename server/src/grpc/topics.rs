@@ -44,6 +44,7 @@ pub(super) fn describe(
         retention_ms: topic.retention.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         retention_bytes: topic.retention_bytes,
         durability: durability(broker.durability()).into(),
+        ..DescribeTopicResponse::default()
     })
 }
 

@@ -1,8 +1,5 @@
 //! [`V1`], the `minikafka.v1` service: one line for each call, and a module for each thing it does.
 
-use std::pin::Pin;
-
-use futures_util::Stream;
 use minikafka_broker::Broker;
 use minikafka_proto::v1::{
     CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeTopicRequest,
@@ -11,7 +8,7 @@ use minikafka_proto::v1::{
     mini_kafka_service_server::MiniKafkaService,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use super::{intake::Held, poll, produce, produce_stream, subscribe, topics};
 
@@ -28,21 +25,16 @@ impl V1 {
     }
 }
 
-/// The replies of a stream.
-type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl MiniKafkaService for V1 {
     async fn produce(&self, request: Request<ProduceRequest>) -> Result<Response<ProduceResponse>, Status> {
         Ok(Response::new(produce::produce(&self.broker, request.into_inner()).await?))
     }
 
-    type ProduceStreamStream = Replies<ProduceStreamResponse>;
-
     async fn produce_stream(
         &self,
         request: Request<Streaming<ProduceStreamRequest>>,
-    ) -> Result<Response<Self::ProduceStreamStream>, Status> {
+    ) -> Result<Response<BoxStream<ProduceStreamResponse>>, Status> {
         let held = request.extensions().get::<Held>().cloned().unwrap_or_default();
         let requests = request.into_inner();
         let replies = produce_stream::run(self.broker.clone(), requests, held, self.stopping.clone());
@@ -53,12 +45,10 @@ impl MiniKafkaService for V1 {
         Ok(Response::new(poll::poll(&self.broker, request.into_inner()).await?))
     }
 
-    type SubscribeStream = Replies<SubscribeResponse>;
-
     async fn subscribe(
         &self,
         request: Request<SubscribeRequest>,
-    ) -> Result<Response<Self::SubscribeStream>, Status> {
+    ) -> Result<Response<BoxStream<SubscribeResponse>>, Status> {
         let replies = subscribe::subscribe(self.broker.clone(), request.into_inner()).await?;
         Ok(Response::new(Box::pin(replies)))
     }

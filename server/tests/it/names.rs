@@ -16,7 +16,7 @@ async fn refusals(fixture: &Fixture, name: &str) -> Vec<Status> {
     let mut v1 = fixture.v1.clone();
     let mut original = fixture.original.clone();
     let topic = || name.to_owned();
-    let create = CreateTopicRequest { topic: topic(), partitions: 1 };
+    let create = CreateTopicRequest { topic: topic(), partitions: 1, settings: None };
     let subscribe = SubscribeRequest { topic: topic(), ..Default::default() };
     let wait = MissingTopic::Wait.into();
     let waiting_poll = minikafka_proto::v1::PollRequest { missing_topic: wait, ..poll(name, None) };

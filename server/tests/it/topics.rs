@@ -8,7 +8,7 @@ use tonic::Code;
 use crate::support::{Fixture, list, message, poll, why};
 
 fn create(topic: &str, partitions: u32) -> CreateTopicRequest {
-    CreateTopicRequest { topic: topic.to_owned(), partitions }
+    CreateTopicRequest { topic: topic.to_owned(), partitions, settings: None }
 }
 
 fn describe(topic: &str) -> DescribeTopicRequest {
