@@ -46,9 +46,10 @@ impl MemoryStorage {
 
     fn open_with(&self, id: &LogId, budget: &Arc<Budget>) -> Result<Arc<dyn Log>, StorageError> {
         let mut logs = self.logs();
-        let stored = logs
-            .entry(id.clone())
-            .or_insert_with(|| Stored { log: Arc::new(MemoryLog::new(budget.clone())), blobs: HashMap::new() });
+        let stored = logs.entry(id.clone()).or_insert_with(|| Stored {
+            log: Arc::new(MemoryLog::new(budget.clone())),
+            blobs: HashMap::new(),
+        });
         Ok(stored.log.clone())
     }
 
