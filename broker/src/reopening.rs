@@ -32,7 +32,7 @@ impl Reopening {
         if !self.is_due() {
             return None;
         }
-        let (storage, id) = (core.storage.clone(), core.id.clone());
+        let (storage, id) = (core.storage.upgrade()?, core.id.clone());
         match blocking(move || storage.open(&id)).await {
             Ok(log) => {
                 core.reopened(log.clone());

@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p minikafka-client-produce`
 
-use std::{error::Error, pin::Pin, time::Instant};
+use std::{error::Error, time::Instant};
 
 use minikafka_client_produce::Producer;
 use minikafka_proto::v1::{
@@ -14,8 +14,8 @@ use minikafka_proto::v1::{
 };
 use minikafka_record::RecordBatch;
 use tokio::net::TcpListener;
-use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
+use tokio_stream::StreamExt as _;
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream, transport::server::TcpIncoming};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -53,12 +53,7 @@ static BATCHES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new
 
 struct Sink;
 
-type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Answer<T> = Result<Response<T>, Status>;
-
-fn uncalled<T>() -> Answer<T> {
-    Err(Status::unimplemented("a producer does not call it"))
-}
 
 fn count(request: ProduceStreamRequest) -> Result<ProduceStreamResponse, Status> {
     BATCHES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -72,41 +67,10 @@ fn count(request: ProduceStreamRequest) -> Result<ProduceStreamResponse, Status>
 
 #[tonic::async_trait]
 impl MiniKafkaService for Sink {
-    type ProduceStreamStream = Replies<ProduceStreamResponse>;
-    type SubscribeStream = Replies<SubscribeResponse>;
-
     async fn produce_stream(
         &self,
         request: Request<Streaming<ProduceStreamRequest>>,
-    ) -> Answer<Self::ProduceStreamStream> {
+    ) -> Answer<BoxStream<ProduceStreamResponse>> {
         Ok(Response::new(Box::pin(request.into_inner().map(|request| count(request?)))))
-    }
-
-    async fn produce(&self, _: Request<ProduceRequest>) -> Answer<ProduceResponse> {
-        uncalled()
-    }
-
-    async fn poll(&self, _: Request<PollRequest>) -> Answer<PollResponse> {
-        uncalled()
-    }
-
-    async fn subscribe(&self, _: Request<SubscribeRequest>) -> Answer<Self::SubscribeStream> {
-        uncalled()
-    }
-
-    async fn list_topics(&self, _: Request<ListTopicsRequest>) -> Answer<ListTopicsResponse> {
-        uncalled()
-    }
-
-    async fn describe_topic(&self, _: Request<DescribeTopicRequest>) -> Answer<DescribeTopicResponse> {
-        uncalled()
-    }
-
-    async fn create_topic(&self, _: Request<CreateTopicRequest>) -> Answer<CreateTopicResponse> {
-        uncalled()
-    }
-
-    async fn delete_topic(&self, _: Request<DeleteTopicRequest>) -> Answer<DeleteTopicResponse> {
-        uncalled()
     }
 }

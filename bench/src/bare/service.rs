@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream, stream::BoxStream};
+use futures_util::{StreamExt, stream};
 use minikafka_proto::v1::{
     self, ProduceRequest, ProduceResponse, ProduceStreamRequest, ProduceStreamResponse, SubscribeRequest,
     SubscribeResponse,
@@ -19,7 +19,7 @@ use tokio::{
     sync::{Semaphore, mpsc, oneshot},
 };
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use super::GroupCommit;
 use crate::logs;
@@ -125,14 +125,8 @@ fn flatten(payload: Option<Payload>) -> Bytes {
     }
 }
 
-/// A stream of replies.
-type Replies<T> = BoxStream<'static, Result<T, Status>>;
-
 #[tonic::async_trait]
 impl MiniKafkaService for Service {
-    type ProduceStreamStream = Replies<ProduceStreamResponse>;
-    type SubscribeStream = Replies<SubscribeResponse>;
-
     async fn produce(&self, request: Request<ProduceRequest>) -> Result<Response<ProduceResponse>, Status> {
         let answered = self.take(request.into_inner().payload).await?;
         committed(answered.await)?;
@@ -142,7 +136,7 @@ impl MiniKafkaService for Service {
     async fn produce_stream(
         &self,
         request: Request<Streaming<ProduceStreamRequest>>,
-    ) -> Result<Response<Self::ProduceStreamStream>, Status> {
+    ) -> Result<Response<BoxStream<ProduceStreamResponse>>, Status> {
         let mut requests = request.into_inner();
         if self.0.commit.is_none() && !self.0.has_subscribers.load(Ordering::Relaxed) {
             return Ok(Response::new(requests.map(|request| Ok(reply(request?.request_id))).boxed()));
@@ -167,7 +161,7 @@ impl MiniKafkaService for Service {
     async fn subscribe(
         &self,
         request: Request<SubscribeRequest>,
-    ) -> Result<Response<Self::SubscribeStream>, Status> {
+    ) -> Result<Response<BoxStream<SubscribeResponse>>, Status> {
         if request.into_inner().topic == BLOBS_TOPIC {
             let payload = logs::Payload::batch(BLOB_BATCH_BYTES, BLOB_RECORD_LEN);
             let record_batches = vec![payload.bytes; BLOB_BATCHES];
@@ -193,37 +187,12 @@ impl MiniKafkaService for Service {
         Ok(Response::new(confirmed.chain(relayed).boxed()))
     }
 
-    async fn poll(&self, _: Request<v1::PollRequest>) -> Result<Response<v1::PollResponse>, Status> {
-        Err(not_measured())
-    }
-
-    async fn list_topics(
-        &self,
-        _: Request<v1::ListTopicsRequest>,
-    ) -> Result<Response<v1::ListTopicsResponse>, Status> {
-        Err(not_measured())
-    }
-
-    async fn describe_topic(
-        &self,
-        _: Request<v1::DescribeTopicRequest>,
-    ) -> Result<Response<v1::DescribeTopicResponse>, Status> {
-        Err(not_measured())
-    }
-
     async fn create_topic(
         &self,
         _: Request<v1::CreateTopicRequest>,
     ) -> Result<Response<v1::CreateTopicResponse>, Status> {
         // There are no topics: all are fine.
         Ok(Response::new(v1::CreateTopicResponse::default()))
-    }
-
-    async fn delete_topic(
-        &self,
-        _: Request<v1::DeleteTopicRequest>,
-    ) -> Result<Response<v1::DeleteTopicResponse>, Status> {
-        Err(not_measured())
     }
 }
 
@@ -240,8 +209,4 @@ fn produced() -> ProduceResponse {
 
 fn reply(request_id: u64) -> ProduceStreamResponse {
     ProduceStreamResponse { request_id, result: Some(Outcome::Produced(produced())) }
-}
-
-fn not_measured() -> Status {
-    Status::unimplemented("not measured")
 }

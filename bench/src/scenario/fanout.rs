@@ -61,7 +61,8 @@ async fn start(
     consumers: usize,
 ) -> anyhow::Result<(ServerProcess, Vec<Streaming<SubscribeResponse>>)> {
     let server = ServerProcess::start(kind, &settings.dir)?;
-    let create = minikafka_proto::v1::CreateTopicRequest { topic: "bench".to_owned(), partitions: 1 };
+    let create =
+        minikafka_proto::v1::CreateTopicRequest { topic: "bench".to_owned(), partitions: 1, settings: None };
     server.connect().await?.create_topic(create).await?;
     let mut streams = Vec::new();
     for _ in 0..consumers {

@@ -77,7 +77,7 @@ async fn idle(settings: &Settings) -> anyhow::Result<()> {
 /// A topic with a message.
 async fn create(client: &mut client::Client, number: usize) -> anyhow::Result<()> {
     let topic = format!("idle-{number}");
-    client.create_topic(CreateTopicRequest { topic: topic.clone(), partitions: 1 }).await?;
+    client.create_topic(CreateTopicRequest { topic: topic.clone(), partitions: 1, settings: None }).await?;
     client.produce(Requests::list(&topic, 1, 100).request(0)).await?;
     Ok(())
 }

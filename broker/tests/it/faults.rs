@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use minikafka_broker::{Broker, BrokerConfig, Error};
+use minikafka_broker::{Broker, BrokerConfig, Error, TopicChange};
 use minikafka_record::Offset;
-use minikafka_storage::{Storage, memory::MemoryStorage};
+use minikafka_storage::memory::MemoryStorage;
 
 use crate::{
     rig::Rig,
-    setup::{produce, values},
+    setup::{logs, produce, values},
 };
 
 #[tokio::test]
@@ -32,28 +32,51 @@ async fn a_failed_creation_leaves_nothing_behind() {
     let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
     rig.fail("open t");
     assert!(matches!(broker.create_topic("t", 1).await, Err(Error::Storage(_))));
-    assert!(storage.list().unwrap().is_empty());
+    assert!(logs(&*storage).is_empty());
     rig.mend("open t");
     produce(&broker, "t", "x").await.unwrap();
 }
 
 #[tokio::test]
-async fn a_failed_deletion_says_so_and_is_finished_before_the_name_is_used_again() {
+async fn a_creation_of_many_partitions_is_all_or_nothing() {
+    let (storage, rig) = Rig::new();
+    let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
+    rig.fail("open t 20");
+    assert!(matches!(broker.create_topic("t", 40).await, Err(Error::Storage(_))));
+    assert!(logs(&*storage).is_empty());
+    assert!(matches!(broker.describe_topic("t"), Err(Error::TopicNotFound(_))));
+    broker.create_topic("t", 5).await.unwrap();
+    let change = TopicChange { partitions: Some(40), ..TopicChange::default() };
+    assert!(matches!(broker.alter_topic("t", change.clone()).await, Err(Error::Storage(_))));
+    assert_eq!(logs(&*storage).len(), 5);
+    rig.mend("open t 20");
+    rig.fail("refuse __minikafka_metadata");
+    assert!(matches!(broker.alter_topic("t", change.clone()).await, Err(Error::Poisoned { .. })));
+    assert!(matches!(broker.create_topic("u", 3).await, Err(Error::Poisoned { .. })));
+    assert!(matches!(broker.delete_topic("t").await, Err(Error::Poisoned { .. })));
+    assert_eq!(logs(&*storage).len(), 5);
+    produce(&broker, "t", "it is in service still").await.unwrap();
+    rig.mend("refuse __minikafka_metadata");
+    assert_eq!(broker.alter_topic("t", change).await.unwrap().partitions, 40);
+}
+
+#[tokio::test]
+async fn a_failed_removal_says_so_and_is_finished_later() {
     let (storage, rig) = Rig::new();
     let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
     produce(&broker, "t", "old").await.unwrap();
     rig.fail("remove t");
     for _ in 0..2 {
         let error = broker.delete_topic("t").await.unwrap_err();
-        assert!(matches!(error, Error::NotDeleted { .. }));
-        assert!(error.to_string().contains("removing it failed"), "{error}");
+        assert!(matches!(error, Error::NotRemoved { .. }));
+        assert!(error.to_string().contains("is deleted, but removing its messages"), "{error}");
     }
     assert!(matches!(broker.partition("t", None), Err(Error::TopicNotFound(_))));
-    assert!(matches!(produce(&broker, "t", "new").await, Err(Error::NotDeleted { .. })));
-    rig.mend("remove t");
     produce(&broker, "t", "new").await.unwrap();
-    assert_eq!(storage.list().unwrap().len(), 1);
+    assert_eq!(logs(&*storage).len(), 2);
+    rig.mend("remove t");
     broker.delete_topic("t").await.unwrap();
+    assert!(logs(&*storage).is_empty());
     assert!(matches!(broker.delete_topic("t").await, Err(Error::TopicNotFound(_))));
 }
 
@@ -67,15 +90,13 @@ async fn a_topic_whose_log_cannot_be_opened_is_refused_and_the_others_work() {
     rig.fail("open bad");
     let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
     produce(&broker, "good", "new").await.unwrap();
-    for error in [
-        produce(&broker, "bad", "new").await.unwrap_err(),
-        broker.partition("bad", None).unwrap_err(),
-        broker.describe_topic("bad").unwrap_err(),
-        broker.create_topic("bad", 1).await.unwrap_err(),
-        broker.delete_topic("bad").await.unwrap_err(),
-    ] {
-        assert!(matches!(error, Error::Storage(_)), "{error}");
+    for error in
+        [produce(&broker, "bad", "new").await.unwrap_err(), broker.partition("bad", None).unwrap_err()]
+    {
+        assert!(matches!(error, Error::PartitionLost { .. }), "{error}");
     }
+    assert_eq!(broker.describe_topic("bad").unwrap().partitions, [None]);
+    assert!(matches!(broker.create_topic("bad", 1).await, Err(Error::TopicExists(_))));
     drop(broker);
     rig.mend("open bad");
     let broker = Broker::open(storage, BrokerConfig::default()).await.unwrap();
@@ -120,4 +141,17 @@ async fn a_log_that_failed_is_opened_again_when_somebody_appends() {
     let fetched = waiting.await.unwrap().unwrap();
     assert_eq!((fetched.next, fetched.high_watermark), (Offset::new(2), Offset::new(2)));
     assert_eq!(values(&partition, 0).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_failed_removal_is_finished_by_the_next_start() {
+    let (storage, rig) = Rig::new();
+    let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
+    produce(&broker, "t", "old").await.unwrap();
+    rig.fail("remove t");
+    broker.delete_topic("t").await.unwrap_err();
+    drop(broker);
+    rig.mend("remove t");
+    let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
+    assert!(broker.topics("", 10).is_empty() && logs(&*storage).is_empty());
 }

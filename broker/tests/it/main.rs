@@ -5,11 +5,14 @@
 mod clock;
 mod faults;
 mod fetch;
+mod machine;
+mod metadata;
 mod overtaken;
 mod produce;
 mod restart;
 mod retention;
 mod rig;
+mod settings;
 mod setup;
 mod size_retention;
 mod topics;

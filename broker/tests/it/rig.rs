@@ -126,12 +126,25 @@ impl fmt::Debug for Rig {
     }
 }
 
+impl RigStorage {
+    fn log(&self, id: &LogId, log: Arc<dyn Log>) -> Arc<dyn Log> {
+        let has_failed = AtomicBool::new(false);
+        Arc::new(RigLog { topic: id.topic.clone(), log, rig: self.rig.clone(), has_failed })
+    }
+}
+
 impl Storage for RigStorage {
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
         let log = self.memory.open(id)?;
+        self.rig.enter(&format!("open {} {}", id.topic, id.partition))?;
         self.rig.enter(&format!("open {}", id.topic))?;
-        let has_failed = AtomicBool::new(false);
-        Ok(Arc::new(RigLog { topic: id.topic.clone(), log, rig: self.rig.clone(), has_failed }))
+        Ok(self.log(id, log))
+    }
+
+    fn open_reserved(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
+        let log = self.memory.open_reserved(id)?;
+        self.rig.enter(&format!("open {}", id.topic))?;
+        Ok(self.log(id, log))
     }
 
     fn list(&self) -> Result<Vec<LogId>, StorageError> {
@@ -148,6 +161,7 @@ impl Storage for RigStorage {
     }
 
     fn store_blob(&self, id: &LogId, name: &str, blob: &[u8]) -> Result<(), StorageError> {
+        self.rig.enter(&format!("blob {}", id.topic))?;
         self.memory.store_blob(id, name, blob)
     }
 
@@ -178,6 +192,9 @@ impl Log for RigLog {
     fn append(&self, mut entries: Vec<Entry>, on_durable: Completion) {
         if self.has_failed.load(Ordering::Relaxed) {
             return on_durable(Err(StorageError::Poisoned("the disk is broken".to_owned())));
+        }
+        if let Err(refused) = self.rig.enter(&format!("refuse {}", self.topic)) {
+            return on_durable(Err(refused));
         }
         if self.rig.enter(&format!("append {}", self.topic)).is_err() {
             self.has_failed.store(true, Ordering::Relaxed);

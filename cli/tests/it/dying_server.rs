@@ -1,7 +1,6 @@
 //! What `produce` says when a server stores messages and dies before its reply.
 
 use std::{
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -16,8 +15,8 @@ use minikafka_proto::v1::{
     *,
 };
 use minikafka_record::RecordBatch;
-use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming};
+use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use crate::program::{PRODUCE, Program};
 
@@ -57,22 +56,14 @@ fn the_first_line_with_an_unknown_outcome_is_named() {
     assert_eq!(produce.end().code, 1);
 }
 
-type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Answer<T> = Result<Response<T>, Status>;
-
-fn uncalled<T>() -> Answer<T> {
-    Err(Status::unimplemented("`produce` does not call it"))
-}
 
 #[tonic::async_trait]
 impl MiniKafkaService for DyingServer {
-    type ProduceStreamStream = Replies<ProduceStreamResponse>;
-    type SubscribeStream = Replies<SubscribeResponse>;
-
     async fn produce_stream(
         &self,
         request: Request<Streaming<ProduceStreamRequest>>,
-    ) -> Answer<Self::ProduceStreamStream> {
+    ) -> Answer<BoxStream<ProduceStreamResponse>> {
         let requests = self.requests.clone();
         Ok(Response::new(Box::pin(request.into_inner().map(move |request| {
             if requests.fetch_add(1, Ordering::Relaxed) > 0 {
@@ -89,33 +80,5 @@ impl MiniKafkaService for DyingServer {
                 result: Some(Reply::Produced(produced)),
             })
         }))))
-    }
-
-    async fn produce(&self, _: Request<ProduceRequest>) -> Answer<ProduceResponse> {
-        uncalled()
-    }
-
-    async fn poll(&self, _: Request<PollRequest>) -> Answer<PollResponse> {
-        uncalled()
-    }
-
-    async fn subscribe(&self, _: Request<SubscribeRequest>) -> Answer<Self::SubscribeStream> {
-        uncalled()
-    }
-
-    async fn list_topics(&self, _: Request<ListTopicsRequest>) -> Answer<ListTopicsResponse> {
-        uncalled()
-    }
-
-    async fn describe_topic(&self, _: Request<DescribeTopicRequest>) -> Answer<DescribeTopicResponse> {
-        uncalled()
-    }
-
-    async fn create_topic(&self, _: Request<CreateTopicRequest>) -> Answer<CreateTopicResponse> {
-        uncalled()
-    }
-
-    async fn delete_topic(&self, _: Request<DeleteTopicRequest>) -> Answer<DeleteTopicResponse> {
-        uncalled()
     }
 }

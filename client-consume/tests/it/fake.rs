@@ -4,7 +4,6 @@ use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
     ops::{Range, RangeInclusive},
-    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,8 +15,8 @@ use minikafka_proto::v1::{
 };
 use minikafka_record::{BatchBuilder, Compression, Offset};
 use tokio::{net::TcpListener, runtime::Runtime};
-use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
-use tonic::{Code, Request, Response, Status, Streaming};
+use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
+use tonic::{Code, Request, Response, Status, codegen::BoxStream};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// One subscription: what it answers, and then.
@@ -155,19 +154,11 @@ struct Service {
     state: Arc<FakeState>,
 }
 
-type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Answer<T> = Result<Response<T>, Status>;
-
-fn uncalled<T>() -> Answer<T> {
-    Err(Status::unimplemented("a consumer does not call it"))
-}
 
 #[tonic::async_trait]
 impl MiniKafkaService for Service {
-    type ProduceStreamStream = Replies<ProduceStreamResponse>;
-    type SubscribeStream = Replies<SubscribeResponse>;
-
-    async fn subscribe(&self, request: Request<SubscribeRequest>) -> Answer<Self::SubscribeStream> {
+    async fn subscribe(&self, request: Request<SubscribeRequest>) -> Answer<BoxStream<SubscribeResponse>> {
         self.state.requests.lock().unwrap().push(request.into_inner());
         let script = self.state.scripts.lock().unwrap().pop_front();
         let Script { replies, then } = script.unwrap_or(Script { replies: Vec::new(), then: Then::Hang });
@@ -177,36 +168,5 @@ impl MiniKafkaService for Service {
             Then::End => Box::pin(replies),
             Then::Fail(status) => Box::pin(replies.chain(tokio_stream::once(Err(status)))),
         }))
-    }
-
-    async fn produce(&self, _: Request<ProduceRequest>) -> Answer<ProduceResponse> {
-        uncalled()
-    }
-
-    async fn produce_stream(
-        &self,
-        _: Request<Streaming<ProduceStreamRequest>>,
-    ) -> Answer<Self::ProduceStreamStream> {
-        uncalled()
-    }
-
-    async fn poll(&self, _: Request<PollRequest>) -> Answer<PollResponse> {
-        uncalled()
-    }
-
-    async fn list_topics(&self, _: Request<ListTopicsRequest>) -> Answer<ListTopicsResponse> {
-        uncalled()
-    }
-
-    async fn describe_topic(&self, _: Request<DescribeTopicRequest>) -> Answer<DescribeTopicResponse> {
-        uncalled()
-    }
-
-    async fn create_topic(&self, _: Request<CreateTopicRequest>) -> Answer<CreateTopicResponse> {
-        uncalled()
-    }
-
-    async fn delete_topic(&self, _: Request<DeleteTopicRequest>) -> Answer<DeleteTopicResponse> {
-        uncalled()
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
-    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,8 +15,8 @@ use minikafka_proto::v1::{
 };
 use minikafka_record::{Compression, Record, RecordBatch};
 use tokio::{net::TcpListener, runtime::Runtime, sync::Semaphore};
-use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming};
+use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// What happens to one request on a stream.
@@ -209,23 +208,14 @@ fn too_large_to_read() -> Status {
     Status::with_error_details(tonic::Code::InvalidArgument, "over the limit on command", details)
 }
 
-type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 type Answer<T> = Result<Response<T>, Status>;
-
-fn uncalled<T>() -> Answer<T> {
-    Err(Status::unimplemented("a producer does not call it"))
-}
 
 #[tonic::async_trait]
 impl MiniKafkaService for Service {
-    type ProduceStreamStream = Replies<ProduceStreamResponse>;
-    type SubscribeStream = Replies<SubscribeResponse>;
-
     async fn produce_stream(
         &self,
         request: Request<Streaming<ProduceStreamRequest>>,
-    ) -> Answer<Self::ProduceStreamStream> {
+    ) -> Answer<BoxStream<ProduceStreamResponse>> {
         let state = self.state.clone();
         let mut requests = request.into_inner();
         let (replies, receiver) = tokio::sync::mpsc::channel(1);
@@ -239,33 +229,5 @@ impl MiniKafkaService for Service {
             }
         });
         Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
-    }
-
-    async fn produce(&self, _: Request<ProduceRequest>) -> Answer<ProduceResponse> {
-        uncalled()
-    }
-
-    async fn poll(&self, _: Request<PollRequest>) -> Answer<PollResponse> {
-        uncalled()
-    }
-
-    async fn subscribe(&self, _: Request<SubscribeRequest>) -> Answer<Self::SubscribeStream> {
-        uncalled()
-    }
-
-    async fn list_topics(&self, _: Request<ListTopicsRequest>) -> Answer<ListTopicsResponse> {
-        uncalled()
-    }
-
-    async fn describe_topic(&self, _: Request<DescribeTopicRequest>) -> Answer<DescribeTopicResponse> {
-        uncalled()
-    }
-
-    async fn create_topic(&self, _: Request<CreateTopicRequest>) -> Answer<CreateTopicResponse> {
-        uncalled()
-    }
-
-    async fn delete_topic(&self, _: Request<DeleteTopicRequest>) -> Answer<DeleteTopicResponse> {
-        uncalled()
     }
 }

@@ -61,5 +61,6 @@ pub(super) fn produced(produced: Produced, partition: u32) -> ProduceResponse {
         partition,
         append_time_ms: produced.append_time,
         leader_epoch: produced.leader_epoch,
+        duplicate: false,
     }
 }

@@ -1,17 +1,14 @@
 //! [`V1`], the `minikafka.v1` service: one line for each call, and a module for each thing it does.
 
-use std::pin::Pin;
-
-use futures_util::Stream;
 use minikafka_broker::Broker;
 use minikafka_proto::v1::{
-    CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeTopicRequest,
-    DescribeTopicResponse, ListTopicsRequest, ListTopicsResponse, PollRequest, PollResponse, ProduceRequest,
-    ProduceResponse, ProduceStreamRequest, ProduceStreamResponse, SubscribeRequest, SubscribeResponse,
-    mini_kafka_service_server::MiniKafkaService,
+    AlterTopicRequest, AlterTopicResponse, CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest,
+    DeleteTopicResponse, DescribeTopicRequest, DescribeTopicResponse, ListTopicsRequest, ListTopicsResponse,
+    PollRequest, PollResponse, ProduceRequest, ProduceResponse, ProduceStreamRequest, ProduceStreamResponse,
+    SubscribeRequest, SubscribeResponse, mini_kafka_service_server::MiniKafkaService,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use super::{intake::Held, poll, produce, produce_stream, subscribe, topics};
 
@@ -28,21 +25,16 @@ impl V1 {
     }
 }
 
-/// The replies of a stream.
-type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl MiniKafkaService for V1 {
     async fn produce(&self, request: Request<ProduceRequest>) -> Result<Response<ProduceResponse>, Status> {
         Ok(Response::new(produce::produce(&self.broker, request.into_inner()).await?))
     }
 
-    type ProduceStreamStream = Replies<ProduceStreamResponse>;
-
     async fn produce_stream(
         &self,
         request: Request<Streaming<ProduceStreamRequest>>,
-    ) -> Result<Response<Self::ProduceStreamStream>, Status> {
+    ) -> Result<Response<BoxStream<ProduceStreamResponse>>, Status> {
         let held = request.extensions().get::<Held>().cloned().unwrap_or_default();
         let requests = request.into_inner();
         let replies = produce_stream::run(self.broker.clone(), requests, held, self.stopping.clone());
@@ -53,12 +45,10 @@ impl MiniKafkaService for V1 {
         Ok(Response::new(poll::poll(&self.broker, request.into_inner()).await?))
     }
 
-    type SubscribeStream = Replies<SubscribeResponse>;
-
     async fn subscribe(
         &self,
         request: Request<SubscribeRequest>,
-    ) -> Result<Response<Self::SubscribeStream>, Status> {
+    ) -> Result<Response<BoxStream<SubscribeResponse>>, Status> {
         let replies = subscribe::subscribe(self.broker.clone(), request.into_inner()).await?;
         Ok(Response::new(Box::pin(replies)))
     }
@@ -82,6 +72,13 @@ impl MiniKafkaService for V1 {
         request: Request<CreateTopicRequest>,
     ) -> Result<Response<CreateTopicResponse>, Status> {
         Ok(Response::new(topics::create(&self.broker, &request.into_inner()).await?))
+    }
+
+    async fn alter_topic(
+        &self,
+        request: Request<AlterTopicRequest>,
+    ) -> Result<Response<AlterTopicResponse>, Status> {
+        Ok(Response::new(topics::alter(&self.broker, &request.into_inner()).await?))
     }
 
     async fn delete_topic(

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use minikafka_broker::BrokerConfig;
+use minikafka_broker::{BrokerConfig, TopicChange, TopicSetting};
 use minikafka_proto::v1::{DescribeTopicRequest, PollRequest, ProduceRequest};
 use minikafka_server::Server;
 use tonic::{Code, Status};
@@ -88,6 +88,8 @@ async fn a_full_disk_refuses_messages_and_everything_else_goes_on() {
     assert_eq!(trouble.end_number("t").await, end, "a refused message takes no number");
     assert_eq!(values(&fixture.poll(poll("t", None)).await.unwrap().messages[..1]), ["first"]);
     fixture.server.broker().delete_topic("other").await.unwrap();
+    let reset = TopicChange { reset: vec![TopicSetting::RetentionBytes], ..TopicChange::default() };
+    fixture.server.broker().alter_topic("t", reset).await.unwrap();
 
     // What grew too old goes, which is written down, too.
     trouble.hands.outlive(fixture).await;

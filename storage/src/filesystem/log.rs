@@ -38,6 +38,8 @@ pub(super) struct FileLog {
     pub(super) dir: PathBuf,
     pub(super) shared: Arc<Shared>,
     pub(super) cursors: Cursors,
+    /// Whether its appends are taken while only the headroom is left.
+    pub(super) may_use_headroom: AtomicBool,
     files: Mutex<()>,
     /// Whether the flusher waits for `files`: whoever can let go of them early does.
     files_wanted: AtomicBool,
@@ -65,6 +67,7 @@ impl FileLog {
             dir,
             shared,
             cursors: Cursors::default(),
+            may_use_headroom: AtomicBool::new(false),
             files: Mutex::new(()),
             files_wanted: AtomicBool::new(false),
             manifest: Mutex::new(sequence),

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     thread::JoinHandle,
@@ -24,6 +24,7 @@ use super::{
     handles::Handles,
     indexes::Indexes,
     journal::{Journal, PAGE_LEN, Replay, SUFFIX},
+    log::FileLog,
     logs::Logs,
     recovery::{self, LeftAlone, Recovered},
     sealed,
@@ -38,6 +39,11 @@ pub(super) const BLOB_FORMAT: u32 = 1;
 pub(super) const BLOB_PREFIX: &str = "blob-";
 /// Part of the headroom that a file of the journal may take up at most: all of them are to fit into it.
 const JOURNAL_PART: u64 = 4;
+
+/// Logs that are closed at the same time.
+const CLOSERS: usize = 8;
+/// With fewer logs, it is not worth a thread.
+const LOGS_PER_CLOSER: usize = 8;
 
 /// Logs in a directory.
 pub struct FileStorage {
@@ -99,6 +105,41 @@ impl FileStorage {
 
     fn left_alone(&self) -> MutexGuard<'_, HashMap<PathBuf, LeftAlone>> {
         self.left_alone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log `id`: created when it is not there, and recovered when it has failed.
+    fn open_log(&self, id: &LogId) -> Result<Arc<FileLog>, StorageError> {
+        if let Some(log) = self.logs.get(id).filter(|log| !log.is_poisoned()) {
+            return Ok(log);
+        }
+        let claim = self.logs.claim(id);
+        let log = match claim.log() {
+            Some(log) if !log.is_poisoned() => return Ok(log),
+            Some(failed) => {
+                self.check_running()?;
+                failed.reopen()?
+            }
+            None => {
+                self.check_running()?;
+                self.create(id)?
+            }
+        };
+        claim.put(log.clone());
+        // A thread that panicked before the log was put did not find it.
+        self.shared.crash.check().inspect_err(|error| log.poison(error))?;
+        Ok(log)
+    }
+
+    fn create(&self, id: &LogId) -> Result<Arc<FileLog>, StorageError> {
+        let dir = self.directory.log_dir(id);
+        if let Some(left) = self.left_alone().get(&dir) {
+            return Err(left.why.clone());
+        }
+        if self.shared.disk.is_dir(&dir) {
+            let what = "it is not a log, although it has the name of one";
+            return Err(StorageError::damaged(dir, 0, what));
+        }
+        recovery::create(id, &dir, &self.shared)
     }
 
     fn blob_path(&self, id: &LogId, name: &str) -> PathBuf {
@@ -165,32 +206,12 @@ impl Threads {
 
 impl Storage for FileStorage {
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
-        if let Some(log) = self.logs.get(id).filter(|log| !log.is_poisoned()) {
-            return Ok(log);
-        }
-        let claim = self.logs.claim(id);
-        let log = match claim.log() {
-            Some(log) if !log.is_poisoned() => return Ok(log),
-            Some(failed) => {
-                self.check_running()?;
-                failed.reopen()?
-            }
-            None => {
-                self.check_running()?;
-                let dir = self.directory.log_dir(id);
-                if let Some(left) = self.left_alone().get(&dir) {
-                    return Err(left.why.clone());
-                }
-                if self.shared.disk.is_dir(&dir) {
-                    let what = "it is not a log, although it has the name of one";
-                    return Err(StorageError::damaged(dir, 0, what));
-                }
-                recovery::create(id, &dir, &self.shared)?
-            }
-        };
-        claim.put(log.clone());
-        // A thread that panicked before the log was put did not find it.
-        self.shared.crash.check().inspect_err(|error| log.poison(error))?;
+        Ok(self.open_log(id)?)
+    }
+
+    fn open_reserved(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
+        let log = self.open_log(id)?;
+        log.may_use_headroom.store(true, Ordering::Release);
         Ok(log)
     }
 
@@ -236,11 +257,7 @@ impl Storage for FileStorage {
 
     fn close(&self) -> Result<(), StorageError> {
         self.stop_threads();
-        let mut outcome = self.shared.crash.check();
-        for log in self.logs.all() {
-            outcome = outcome.and(log.close_clean());
-        }
-        outcome?;
+        self.shared.crash.check().and(close_all(&self.logs.all()))?;
         match self.shared.journal_kept.load(Ordering::Acquire) {
             true => Ok(()),
             false => self.remove_journal(),
@@ -258,6 +275,26 @@ impl Storage for FileStorage {
     fn when_failed(&self, hook: FailureHook) {
         self.shared.crash.tell(hook);
     }
+}
+
+/// Closes logs, several at a time if they are many: their syncs overlap. The first error counts, and all are closed
+/// nonetheless.
+fn close_all(logs: &[Arc<FileLog>]) -> Result<(), StorageError> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut outcome = Ok(());
+        while let Some(log) = logs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            outcome = outcome.and(log.close_clean());
+        }
+        outcome
+    };
+    let helpers = (logs.len() / LOGS_PER_CLOSER).min(CLOSERS - 1);
+    std::thread::scope(|scope| {
+        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(work)).collect();
+        helpers.into_iter().fold(work(), |outcome, helper| {
+            outcome.and(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    })
 }
 
 impl Drop for FileStorage {
