@@ -1,6 +1,6 @@
 //! [`BatchHeader`], the first 61 bytes of a batch.
 
-use crate::{BatchError, Compression, Offset, record::Deltas};
+use crate::{BatchError, Compression, Offset, ProducerStamp, Sequence, record::Deltas};
 
 /// Bytes of a batch header.
 pub const BATCH_HEADER_LEN: usize = 61;
@@ -98,6 +98,13 @@ impl BatchHeader {
     /// The error about such a codec.
     pub(crate) fn unknown_compression(&self) -> BatchError {
         BatchError::Attributes { attributes: self.attributes, rule: "unknown compression" }
+    }
+
+    /// Who sent the batch, if that is an idempotent producer.
+    pub fn producer(&self) -> Option<ProducerStamp> {
+        let sequence = Sequence::new(self.base_sequence)?;
+        let is_producer = self.producer_id >= 0 && self.producer_epoch >= 0;
+        is_producer.then_some(ProducerStamp { id: self.producer_id, epoch: self.producer_epoch, sequence })
     }
 
     /// Whether the batch belongs to a transaction.
