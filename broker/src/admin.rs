@@ -95,7 +95,7 @@ impl Broker {
             })
         })
         .await?;
-        let partitions = vec![self.start_partition(id, log)];
+        let partitions = vec![self.start_partition(id, log).await?];
         let topic = self.0.topics.insert(Topic { name: topic, id: topic_id, partitions });
         tracing::info!(topic = topic.name, id = %topic.id, "created topic");
         Ok(topic.summary())

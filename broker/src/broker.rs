@@ -16,6 +16,7 @@ use crate::{
     admin::Admin,
     append_clock::AppendClock,
     partition::{PartitionCore, PartitionState, Progress},
+    producers::{Memory, ProducerIds},
     retention::{RetentionQueue, Watch},
     topic::Topics,
     validate_topic_name,
@@ -36,12 +37,16 @@ pub(crate) struct Inner {
     pub(crate) cold_reads: Arc<Semaphore>,
     pub(crate) retention: RetentionQueue,
     pub(crate) stopping: AtomicBool,
+    pub(crate) producer_ids: ProducerIds,
 }
 
 impl Broker {
-    pub(crate) fn start_partition(&self, id: LogId, log: Arc<dyn Log>) -> Partition {
+    pub(crate) async fn start_partition(&self, id: LogId, log: Arc<dyn Log>) -> Result<Partition, Error> {
         let progress = Progress { high_watermark: log.bounds().end, state: PartitionState::Open };
-        Partition::start(PartitionCore {
+        let (storage, expiry) = (self.0.storage.clone(), self.0.config.producer_expiry);
+        let (remembered, remembering) = (id.clone(), log.clone());
+        let producers = blocking(move || Memory::open(storage, remembered, remembering, expiry)).await?;
+        Ok(Partition::start(PartitionCore {
             id,
             log,
             clock: self.0.clock.clone(),
@@ -50,7 +55,8 @@ impl Broker {
             cold_reads: self.0.cold_reads.clone(),
             progress: watch::Sender::new(progress),
             watch: Watch::new(self.0.retention.clone()),
-        })
+            producers,
+        }))
     }
 
     /// How it keeps its topics.
@@ -172,18 +178,19 @@ impl Broker {
     /// Evicts from each partition, whatever happens to the others. Returns those that failed.
     pub(crate) async fn evict_all(&self) -> Result<Vec<(Arc<PartitionCore>, StorageError)>, Error> {
         let (limits, now) = (self.0.retention.limits(), self.0.clock.now());
-        let topics = self.0.topics.all();
-        let cores: Vec<_> = topics
-            .iter()
-            .flat_map(|topic| &topic.partitions)
-            .map(|partition| partition.core.clone())
-            .collect();
+        let cores = self.cores();
         let failed = move |core: Arc<PartitionCore>| match limits.enforce(&core, now) {
             // Deleted meanwhile.
             Ok(()) | Err(StorageError::NotFound { .. }) => None,
             Err(error) => Some((core, error)),
         };
         blocking(move || Ok(cores.into_iter().filter_map(failed).collect())).await
+    }
+
+    /// All partitions.
+    pub(crate) fn cores(&self) -> Vec<Arc<PartitionCore>> {
+        let topics = self.0.topics.all();
+        topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.core.clone()).collect()
     }
 
     /// Lets nothing new in: from now on produces and fetches fail with [`Error::Stopping`], and so do those
@@ -218,7 +225,17 @@ impl Broker {
         }
         admin.retention = None;
         let storage = self.0.storage.clone();
-        blocking(move || storage.close()).await
+        let cores = self.cores();
+        blocking(move || {
+            for core in cores {
+                // Without it, the next start reads more of the log.
+                if let Err(error) = core.producers.store_at_stop() {
+                    tracing::warn!(partition = %core.id, %error, "what is known of producers could not be stored");
+                }
+            }
+            storage.close()
+        })
+        .await
     }
 
     pub(crate) fn check_running(&self) -> Result<(), Error> {

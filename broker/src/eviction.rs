@@ -76,6 +76,9 @@ pub(crate) fn by_size(core: &PartitionCore, bytes_max: u64) -> Result<(), Storag
 
 fn trim(core: &PartitionCore, to: Offset) -> Result<(), StorageError> {
     let start = core.log.bounds().start;
+    if to > start {
+        core.producers.store_before_trim(to)?;
+    }
     // Even if nothing is to go: an earlier trim may have work left, after a full disk.
     core.log.trim(to)?;
     if to > start {

@@ -18,6 +18,7 @@ use crate::{
     append_clock::AppendClock,
     broker::{Inner, blocking},
     eviction::Limits,
+    producers::ProducerIds,
     retention::{Retention, RetentionQueue},
     topic::{Topic, Topics},
 };
@@ -60,6 +61,7 @@ impl Broker {
             room_bytes,
             cold_reads: Arc::new(Semaphore::new(COLD_READS_MAX)),
             stopping: AtomicBool::new(false),
+            producer_ids: ProducerIds::default(),
             storage,
             config,
             clock,
@@ -97,10 +99,10 @@ impl Broker {
             }
         }
         for (id, logs) in used {
-            let partitions = logs
-                .into_iter()
-                .map(|(partition, log)| self.start_partition(id_of(partition, id), log))
-                .collect();
+            let mut partitions = Vec::with_capacity(logs.len());
+            for (partition, log) in logs {
+                partitions.push(self.start_partition(id_of(partition, id), log).await?);
+            }
             self.0.topics.insert(Topic { name: name.clone(), id, partitions });
         }
         Ok(())

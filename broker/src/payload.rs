@@ -1,7 +1,7 @@
 //! [`Payload`]: what producers bring, in either of its two forms.
 
 use bytes::Bytes;
-use minikafka_record::{BATCH_HEADER_LEN, BatchBuilder, Expansion, Header, RecordBatch};
+use minikafka_record::{BATCH_HEADER_LEN, BatchBuilder, Expansion, Header, ProducerStamp, RecordBatch};
 
 use crate::Error;
 
@@ -62,6 +62,14 @@ impl CheckedPayload {
     /// Bytes that it occupies while it waits.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.bytes + self.overhead_bytes
+    }
+
+    /// The idempotent producer that it comes from, if any.
+    pub(crate) fn producer(&self) -> Option<ProducerStamp> {
+        match &self.form {
+            Form::Batch(batch) => batch.header().producer(),
+            Form::Messages(_) => None,
+        }
     }
 }
 

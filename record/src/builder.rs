@@ -132,13 +132,7 @@ impl BatchBuilder {
         put(out, header::LAST_OFFSET_DELTA, &(self.count - 1).to_be_bytes());
         put(out, header::BASE_TIMESTAMP, &self.base_timestamp.to_be_bytes());
         put(out, header::MAX_TIMESTAMP, &self.max_timestamp.to_be_bytes());
-        let (id, epoch, sequence) = match self.producer {
-            Some(producer) => (producer.id, producer.epoch, producer.sequence.get()),
-            None => (-1, -1, -1),
-        };
-        put(out, header::PRODUCER_ID, &id.to_be_bytes());
-        put(out, header::PRODUCER_EPOCH, &epoch.to_be_bytes());
-        put(out, header::BASE_SEQUENCE, &sequence.to_be_bytes());
+        header::put_producer(out, self.producer);
         put(out, header::COUNT, &self.count.to_be_bytes());
         let crc = crc32c(&out[header::ATTRIBUTES..]);
         put(out, header::CRC, &crc.to_be_bytes());

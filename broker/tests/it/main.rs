@@ -6,6 +6,7 @@ mod clock;
 mod faults;
 mod fetch;
 mod produce;
+mod producers;
 mod restart;
 mod retention;
 mod rig;

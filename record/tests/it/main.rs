@@ -143,6 +143,13 @@ fn a_stamp_goes_with_the_batch_compressed_or_not() {
     for batch in [plain.compress(Compression::Zstd), plain] {
         batch.validate().unwrap();
         assert_eq!(batch.header().producer(), Some(producer));
+        let other = ProducerStamp { epoch: 8, sequence: Sequence::ZERO, ..producer };
+        for stamp in [Some(other), None] {
+            let stamped = batch.stamped(stamp);
+            stamped.validate().unwrap();
+            assert_eq!(stamped.header().producer(), stamp);
+            assert_eq!(stamped.stamped(Some(producer)), batch);
+        }
     }
     let mut without = BatchBuilder::new();
     without.push(7, None, Some(b"value"), &[]);

@@ -90,6 +90,7 @@ impl Config {
             retention: retention(source)?.or(default.retention),
             retention_bytes: retention_bytes(source)?,
             auto_create: auto_create(source)?,
+            producer_expiry: producer_expiry(source)?.unwrap_or(default.producer_expiry),
             partitions_max: partitions_max(source)?.unwrap_or(default.partitions_max),
             message_bytes_max,
             // A few of the largest messages must be able to wait side by side.
@@ -111,6 +112,13 @@ fn retention(source: &Source) -> Result<Option<Duration>, ConfigError> {
     source.get("retentiontime", |s| &s.retentiontime).parse(|text| match parse_duration(text)? {
         Duration::ZERO => Err("messages would be gone at once: choose more than zero".into()),
         retention => Ok::<_, source::Rule>(retention),
+    })
+}
+
+fn producer_expiry(source: &Source) -> Result<Option<Duration>, ConfigError> {
+    source.get("producer_expiry", |s| &s.producer_expiry).parse(|text| match parse_duration(text)? {
+        Duration::ZERO => Err("producers would be forgotten at once: choose more than zero".into()),
+        expiry => Ok::<_, source::Rule>(expiry),
     })
 }
 
