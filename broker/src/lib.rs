@@ -26,6 +26,7 @@ mod description;
 mod error;
 mod eviction;
 mod fetch;
+pub mod machine;
 mod opening;
 mod owner;
 mod partition;
@@ -35,7 +36,7 @@ mod retention;
 mod topic;
 mod topic_name;
 
-pub use append_clock::{Clock, SystemClock};
+pub use append_clock::{AppendClock, Clock, SystemClock};
 pub use broker::Broker;
 pub use config::{AutoCreate, BrokerConfig};
 pub use description::{PartitionBounds, TopicDescription, TopicSummary};

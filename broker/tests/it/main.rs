@@ -5,6 +5,7 @@
 mod clock;
 mod faults;
 mod fetch;
+mod machine;
 mod produce;
 mod producers;
 mod restart;
