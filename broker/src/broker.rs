@@ -45,7 +45,7 @@ impl Broker {
         let progress = Progress { high_watermark: log.bounds().end, state: PartitionState::Open };
         let (storage, expiry) = (self.0.storage.clone(), self.0.config.producer_expiry);
         let (remembered, remembering) = (id.clone(), log.clone());
-        let producers = blocking(move || Memory::open(storage, remembered, remembering, expiry)).await?;
+        let producers = blocking(move || Memory::open(storage, remembered, &*remembering, expiry)).await?;
         Ok(Partition::start(PartitionCore {
             id,
             log,

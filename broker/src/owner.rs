@@ -204,7 +204,8 @@ impl Appender {
             payload: freeze_tight(payload),
         };
         let completing = core.clone();
-        let complete = move |outcome| completing.complete(end, waiters, judged, &outcome);
+        let committed = Committed { next_index: target.index + 1, end };
+        let complete = move |outcome| completing.complete(committed, waiters, judged, &outcome);
         core.log.append(vec![entry], Box::new(complete));
     }
 
@@ -226,7 +227,7 @@ impl Appender {
         let mut ids = Vec::new();
         let mut next = target.base_offset;
         let mut producers = self.core.producers.lock();
-        let entry = producers.begin_entry(target.index);
+        let entry = producers.begin_entry();
         for produce in builder.requests.drain(..) {
             let count = produce.payload.count;
             let Some(stamp) = produce.payload.producer() else {
@@ -264,6 +265,13 @@ struct Target {
     base_offset: Offset,
     append_time: Millis,
     leader_epoch: Epoch,
+}
+
+/// Up to where everything is stored, when an entry is.
+#[derive(Clone, Copy)]
+struct Committed {
+    next_index: Index,
+    end: Offset,
 }
 
 /// An entry with batches of idempotent producers: these.
@@ -347,18 +355,21 @@ impl PartitionCore {
     /// Runs on the thread that made the entry durable: moves the high watermark, then answers.
     fn complete(
         self: &Arc<Self>,
-        end: Offset,
+        committed: Committed,
         waiters: Vec<Waiter>,
         judged: Option<Judged>,
         outcome: &Result<(), StorageError>,
     ) {
         if outcome.is_ok() {
-            self.commit(end);
+            self.commit(committed.end);
         }
         let outcome = outcome.clone().map_err(|error| self.append_error(error));
         if let Some(Judged { entry, ids }) = judged {
             let completed = self.producers.lock().complete(entry, &ids, outcome.is_ok());
             self.answer_again(completed, &outcome);
+        }
+        if outcome.is_ok() {
+            self.producers.note_committed(committed.next_index, committed.end);
         }
         for Waiter { reply, produced, _room } in waiters {
             answer(reply, outcome.clone().map(|()| produced));

@@ -2,6 +2,9 @@
 //! [`queue`](crate::queue) and the [`worker`](crate::worker) have those. What concerns one partition alone is in its
 //! [`Lane`].
 
+mod expiry;
+mod replies;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     mem,
@@ -10,19 +13,14 @@ use std::{
     time::Duration,
 };
 
-use minikafka_proto::v1::{
-    ProduceRequest, ProduceStreamRequest, ProduceStreamResponse, RequestError, produce_request::Payload,
-    produce_stream_response::Result as Reply,
-};
+use minikafka_proto::v1::{ProduceRequest, ProduceStreamRequest, produce_request::Payload};
 use tokio::time::Instant;
-use tonic::Code;
 
 use crate::{
     FlushError, Message, Receipt, Refusal, SendError,
     batch::{Batch, Draft},
     errand::{Errand, Errands},
-    error::Seconds,
-    lane::{Break, Fate, Identity, Lane},
+    lane::{Identity, Lane},
     partitioner::Partitioner,
     settings::{Delivery, Settings},
 };
@@ -266,104 +264,6 @@ impl State {
         self.stream_waker = Some(waker.clone());
     }
 
-    /// See [`Queue::take_reply`](crate::queue::Queue::take_reply).
-    pub(crate) fn take_reply(&mut self, reply: ProduceStreamResponse) -> Result<(), String> {
-        let request_id = reply.request_id;
-        let in_flight =
-            self.in_flight.pop_front_if(|request| request.request_id == request_id).ok_or_else(|| {
-                format!("the server replied to request {request_id}, which is not the next one")
-            })?;
-        self.stream_is_concerned = true;
-        let partition = in_flight.partition;
-        let lane = self.lanes.entry(partition).or_default();
-        lane.in_flight -= 1;
-        let Some(batch) = in_flight.batch else {
-            return Ok(()); // too late: its receipts are answered
-        };
-        match reply.result {
-            Some(Reply::Produced(produced)) => {
-                lane.note_stored();
-                self.errands.note_stored();
-                self.settle(batch, Ok(produced.first_number));
-            }
-            Some(Reply::Error(error)) => self.take_refusal(partition, batch, error),
-            None => {
-                self.fail(partition, batch, outcome_unknown("the server's reply is empty"));
-                return Err("the server's reply is empty".to_owned());
-            }
-        }
-        Ok(())
-    }
-
-    fn take_refusal(&mut self, partition: u32, mut batch: Batch, error: RequestError) {
-        let RequestError { reason, message, retry_after_ms, .. } = error;
-        let code = Code::from_i32(error.code);
-        let refusal = Arc::new(Refusal { code, reason, message });
-        if let Some(after_ms) = retry_after_ms {
-            // Everything waits, not only this batch: the others would most likely be refused for the same cause.
-            self.pause(Duration::from_millis(after_ms));
-            batch.refusal = Some(refusal);
-            return self.come_back(partition, batch);
-        }
-        if let Some(reason) = Break::of(&refusal.reason, self.delivery) {
-            return match self.lane(partition).take_break(reason, &mut batch) {
-                Fate::Again => self.come_back(partition, batch),
-                Fate::Unknown => self.fail(partition, batch, outcome_unknown(&refusal.to_string())),
-            };
-        }
-        match (code, self.delivery) {
-            // The server failed in the middle of it, as when a disk does not say whether it has synced.
-            (Code::Internal | Code::Unknown, Delivery::ExactlyOnce) => {
-                self.pause(PAUSE_AFTER_FAILURE);
-                batch.may_be_stored = true;
-                batch.refusal = Some(refusal);
-                self.come_back(partition, batch);
-            }
-            (Code::Internal | Code::Unknown, Delivery::AtMostOnce) => {
-                self.fail(partition, batch, outcome_unknown(&refusal.to_string()));
-            }
-            _ if refusal.reason == TOO_LARGE => self.make_smaller(partition, batch, refusal),
-            _ => {
-                if refusal.reason == NO_PARTITION {
-                    self.errands.want_partitions();
-                }
-                self.refuse(partition, batch, refusal);
-            }
-        }
-    }
-
-    fn pause(&mut self, time: Duration) {
-        let until = Instant::now() + time.min(self.timeout);
-        self.paused_until = self.paused_until.max(Some(until));
-        self.worker_is_concerned = true;
-    }
-
-    /// Puts the halves of a batch that is too large back where it was. A single message has none: it is
-    /// refused.
-    fn make_smaller(&mut self, partition: u32, batch: Batch, refusal: Arc<Refusal>) {
-        if batch.count() == 1 {
-            return self.refuse(partition, batch, refusal);
-        }
-        self.batch_bytes_max = self.batch_bytes_max.min(batch.len() / 2);
-        let first = batch.first_position();
-        let expires_at = batch.expires_at;
-        self.unsettled.remove(&first);
-        let halves = batch.split().expect("a batch that was encoded here can be read");
-        for half in halves {
-            self.unsettled.insert(half.first_position(), (expires_at, partition));
-            self.come_back(partition, half);
-        }
-    }
-
-    /// The server does not take a batch, and will not.
-    fn refuse(&mut self, partition: u32, batch: Batch, refusal: Arc<Refusal>) {
-        let error = match batch.may_be_stored {
-            true => outcome_unknown(&format!("sent again, it was refused: {refusal}")),
-            false => SendError::Refused(refusal),
-        };
-        self.fail(partition, batch, error);
-    }
-
     /// Puts a batch back where it was, to be sent again.
     fn come_back(&mut self, partition: u32, batch: Batch) {
         self.parked += 1;
@@ -478,58 +378,6 @@ impl State {
         if let Some(count) = count {
             self.partitioner.set_count(count);
         }
-    }
-
-    /// When something expires or a pause ends; `None` when there is nothing to wait for.
-    pub(crate) fn next_wake_up(&self) -> Option<Instant> {
-        let first = self.unsettled.first_key_value().map(|(_, (expires_at, _))| *expires_at);
-        first.into_iter().chain(self.paused_until).min()
-    }
-
-    /// Fails what has expired and ends a pause that is over.
-    pub(crate) fn wake_up(&mut self, now: Instant) {
-        if self.paused_until.is_some_and(|until| until <= now) {
-            self.paused_until = None;
-            self.stream_is_concerned = true;
-        }
-        while let Some((position, (expires_at, partition))) = self.unsettled.pop_first() {
-            if expires_at > now {
-                self.unsettled.insert(position, (expires_at, partition));
-                break;
-            }
-            self.expire(position, partition);
-        }
-    }
-
-    /// Fails a batch whose time is over.
-    fn expire(&mut self, position: u64, partition: u32) {
-        let is_it = |batch: &Batch| batch.first_position() == position;
-        for request in &mut self.in_flight {
-            if let Some(batch) = request.batch.take_if(|batch| is_it(batch)) {
-                let cause = format!("no reply within {}", Seconds(self.timeout));
-                return self.fail(partition, batch, outcome_unknown(&cause));
-            }
-        }
-        if self.lane(partition).draft.as_ref().is_some_and(|draft| draft.first_position() == position) {
-            self.seal_draft(partition);
-        }
-        let waiting = &mut self.lane(partition).waiting;
-        let batch = waiting.iter().position(is_it).and_then(|at| waiting.remove(at));
-        if let Some(batch) = batch {
-            self.parked -= 1;
-            let error = self.why_not_sent(&batch);
-            self.fail(partition, batch, error);
-        }
-    }
-
-    fn why_not_sent(&self, batch: &Batch) -> SendError {
-        let waited = self.timeout;
-        let what = match (&batch.refusal, &self.unreachable) {
-            (Some(refusal), _) => SendError::Busy { refusal: refusal.clone(), waited },
-            (None, Some(cause)) => SendError::Unreachable { cause: cause.clone(), waited },
-            (None, None) => SendError::Timeout { waited },
-        };
-        if batch.may_be_stored { outcome_unknown(&what.to_string()) } else { what }
     }
 
     /// Takes in no more messages.

@@ -35,13 +35,16 @@ pub(super) const BLOB: &str = "producers";
 pub(crate) struct Memory<W> {
     storage: Arc<dyn Storage>,
     id: LogId,
-    log: Arc<dyn Log>,
     /// A std lock: held for a look at an entry's batches, never while anything waits.
     producers: Mutex<Producers<W>>,
     /// Held while a snapshot is stored, by threads that may wait for the disk.
     stored: Mutex<Stored>,
     /// Of the log, since the last snapshot.
     bytes: AtomicU64,
+    /// Entries below this index are stored for good, and known to `producers`.
+    committed_index: AtomicU64,
+    /// The offset that goes with it, or an earlier one.
+    committed_offset: AtomicU64,
 }
 
 /// The last snapshot that was stored.
@@ -59,7 +62,7 @@ impl<W> Memory<W> {
     pub(crate) fn open(
         storage: Arc<dyn Storage>,
         id: LogId,
-        log: Arc<dyn Log>,
+        log: &dyn Log,
         expiry: Duration,
     ) -> Result<Memory<W>, StorageError> {
         let mut producers = Producers::new(millis(expiry));
@@ -68,11 +71,13 @@ impl<W> Memory<W> {
             next_index: snapshot.next_index,
             next_offset: snapshot.next_offset,
         });
-        let bytes = replay::replay(&mut producers, snapshot, &id, &*log)?;
+        let bytes = replay::replay(&mut producers, snapshot, &id, log)?;
+        let bounds = log.bounds();
         Ok(Memory {
+            committed_index: bounds.next_index.into(),
+            committed_offset: bounds.end.get().into(),
             storage,
             id,
-            log,
             producers: Mutex::new(producers),
             stored: Mutex::new(stored),
             bytes: bytes.into(),
@@ -120,14 +125,22 @@ impl<W> Memory<W> {
         before < SNAPSHOT_BYTES && before + bytes >= SNAPSHOT_BYTES
     }
 
+    /// Entries up to this one are stored, and what they say of producers is known here.
+    pub(crate) fn note_committed(&self, next_index: Index, next_offset: Offset) {
+        self.committed_index.store(next_index, Ordering::Release);
+        self.committed_offset.store(next_offset.get(), Ordering::Release);
+    }
+
     /// Stores a snapshot. Blocks on the disk.
     pub(crate) fn store(&self) -> Result<(), StorageError> {
         let mut stored = self.stored();
         // Even if it fails: the next one comes after as many bytes, and not with every entry.
         self.bytes.store(0, Ordering::Relaxed);
-        // Entries before this one are on their way, and known as that, or have completed.
-        let bounds = self.log.bounds();
-        let snapshot = self.lock().0.snapshot(bounds.next_index, bounds.end);
+        // What is behind them is read again, and is no news where the snapshot has it. The end of the log would not
+        // do: a failure may take it off, and its indexes are given again.
+        let next_offset = Offset::new(self.committed_offset.load(Ordering::Acquire));
+        let next_index = self.committed_index.load(Ordering::Acquire);
+        let snapshot = self.lock().0.snapshot(next_index, next_offset);
         self.storage.store_blob(&self.id, BLOB, &snapshot.encode())?;
         *stored = Stored { next_index: snapshot.next_index, next_offset: snapshot.next_offset };
         Ok(())
@@ -135,7 +148,7 @@ impl<W> Memory<W> {
 
     /// Stores a snapshot if reading the log again would take longer. For a clean stop.
     pub(crate) fn store_at_stop(&self) -> Result<(), StorageError> {
-        let is_news = self.log.bounds().next_index > self.stored().next_index;
+        let is_news = self.committed_index.load(Ordering::Acquire) > self.stored().next_index;
         let is_long = self.bytes.load(Ordering::Relaxed) >= SNAPSHOT_BYTES_MIN;
         if is_news && (is_long || !self.lock().0.by_id.is_empty()) { self.store() } else { Ok(()) }
     }
@@ -176,8 +189,8 @@ pub(crate) struct Locked<'m, W>(MutexGuard<'m, Producers<W>>);
 
 impl<W> Locked<'_, W> {
     /// See [`Producers::begin_entry`].
-    pub(crate) fn begin_entry(&mut self, index: Index) -> EntryId {
-        self.0.begin_entry(index)
+    pub(crate) fn begin_entry(&mut self) -> EntryId {
+        self.0.begin_entry()
     }
 
     /// See [`Producers::admit`].

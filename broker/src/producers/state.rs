@@ -46,13 +46,10 @@ impl Place {
     }
 }
 
-/// Which of the entries that a partition has appended since it was opened.
+/// Which of the entries that a partition has appended since it was opened. Not its index, which may be given twice,
+/// when a failure takes an entry off the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EntryId {
-    /// Counts them. An index may be given twice, when a failure takes an entry off the log.
-    pub(crate) serial: u64,
-    pub(crate) index: Index,
-}
+pub(crate) struct EntryId(u64);
 
 /// What is known of a producer.
 #[derive(Debug)]
@@ -143,18 +140,18 @@ pub(super) struct Producers<W> {
     expiry_ms: Millis,
     /// When those who have expired were looked for last.
     swept_at: Millis,
-    next_serial: u64,
+    next_entry: u64,
 }
 
 impl<W> Producers<W> {
     pub(super) fn new(expiry_ms: Millis) -> Producers<W> {
-        Producers { by_id: HashMap::new(), expiry_ms, swept_at: Millis::MIN, next_serial: 0 }
+        Producers { by_id: HashMap::new(), expiry_ms, swept_at: Millis::MIN, next_entry: 0 }
     }
 
     /// Names an entry that is about to be made.
-    pub(super) fn begin_entry(&mut self, index: Index) -> EntryId {
-        self.next_serial += 1;
-        EntryId { serial: self.next_serial, index }
+    pub(super) fn begin_entry(&mut self) -> EntryId {
+        self.next_entry += 1;
+        EntryId(self.next_entry)
     }
 
     /// Judges a batch that would go to `base_offset` as part of `entry` at `now`. When it is new, it counts as on
@@ -258,13 +255,8 @@ impl<W> Producers<W> {
         }
     }
 
-    /// What is stored, for a log that goes on at this index and offset.
+    /// What is stored: everything before an entry and its offset, and perhaps more.
     pub(super) fn snapshot(&self, next_index: Index, next_offset: Offset) -> Snapshot {
-        let on_its_way = self.by_id.values().filter_map(|producer| producer.on_its_way.front());
-        let places = on_its_way.map(|batch| (batch.entry.index, batch.place.base_offset));
-        // What has not completed is read from the log again.
-        let next = places.chain([(next_index, next_offset)]).min();
-        let (next_index, next_offset) = next.unwrap_or((next_index, next_offset));
         let stored = self.by_id.iter().filter(|(_, producer)| !producer.stored.is_empty());
         let producers =
             stored.map(|(id, producer)| (*id, producer.epoch, producer.stored.iter().copied().collect()));
