@@ -170,7 +170,8 @@ impl Sending {
             let place = &mut places[key as usize];
             let id = Id { producer: self.number, key, place: *place };
             *place += 1;
-            let noise = self.rng.below(if self.rng.percent(2) { 20_000 } else { 100 }) as usize;
+            let noise_max = if self.rng.percent(2) { 20_000 } else { 100 };
+            let noise = self.rng.below(noise_max) as usize;
             let message = Message::new(id.value(noise)).key(id.key());
             let receipt = self.producer.enqueue(message).await.unwrap();
             self.receipts.send((id, receipt)).await.unwrap();
