@@ -35,6 +35,8 @@ pub(crate) struct Lane {
     pub(crate) waiting: VecDeque<Batch>,
     /// How many are in flight.
     pub(crate) in_flight: usize,
+    /// Whether it sends nothing for a while, after the server failed inside.
+    pub(crate) is_resting: bool,
     /// Whether it is among those that the stream looks at.
     pub(crate) is_queued: bool,
     /// How large the next batch may become, as the last one was.
@@ -63,7 +65,7 @@ impl Lane {
         in_flight_max: usize,
         name: Option<Identity>,
     ) -> Option<Batch> {
-        if self.in_flight >= in_flight_max {
+        if self.is_resting || self.in_flight >= in_flight_max {
             return None;
         }
         let Some(name) = name else {

@@ -29,7 +29,7 @@ use crate::{
 pub(crate) const TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
 /// The reason of a refusal that says that there are fewer partitions than we thought.
 const NO_PARTITION: &str = "PARTITION_NOT_FOUND";
-/// How long everything waits after the server failed inside: it may be restarted any moment, and knows then what it
+/// How long a partition waits after the server failed inside: it may be restarted any moment, and knows then what it
 /// has.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
 
@@ -103,6 +103,8 @@ pub(crate) struct State {
     stream_waker: Option<Waker>,
     /// The server asked to wait.
     paused_until: Option<Instant>,
+    /// Lanes that rest, and until when; the first to wake up comes first.
+    resting: VecDeque<(Instant, u32)>,
     /// Why there is no stream.
     unreachable: Option<Arc<str>>,
     failure: Option<FlushError>,
@@ -140,6 +142,7 @@ impl State {
             session: None,
             stream_waker: None,
             paused_until: None,
+            resting: VecDeque::new(),
             unreachable: None,
             failure: None,
             worker_is_concerned: false,

@@ -7,7 +7,7 @@ use minikafka_broker::{
 };
 use minikafka_record::{BatchBuilder, Offset, ProducerStamp, Sequence};
 use minikafka_storage::{
-    Storage,
+    LogId, Storage,
     filesystem::{FileStorage, Options},
     memory::MemoryStorage,
 };
@@ -261,4 +261,26 @@ async fn an_eviction_makes_nobody_unknown() {
     let sender = Sender::of(&broker, sender.identity).await;
     assert_eq!(sender.place(0, 4).await, (0, Origin::Earlier));
     assert_eq!(sender.place(4, 1).await, (4, Origin::This));
+}
+
+#[tokio::test]
+async fn a_snapshot_is_stored_now_and_then_and_replaces_the_log_before_it() {
+    let (storage, rig) = Rig::new();
+    let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
+    let sender = Sender::new(&broker).await;
+    sender.place(0, 2).await;
+    // Other messages come, 64 MiB of them.
+    let large = "x".repeat(2 << 20);
+    for _ in 0..33 {
+        let payload = broker.check(messages(&[&large])).unwrap();
+        sender.partition.produce(payload).await.unwrap().await.unwrap();
+    }
+    rig.seen("blob t done", 1).await;
+    let topic_id = broker.describe_topic("t").unwrap().summary.id;
+    let id = LogId { topic: "t".to_owned(), partition: 0, topic_id };
+    assert!(storage.load_blob(&id, "producers").unwrap().is_some());
+    // Another broker on the same storage knows the producer.
+    let again = Broker::open(storage, BrokerConfig::default()).await.unwrap();
+    let sender = Sender::of(&again, sender.identity).await;
+    assert_eq!(sender.place(0, 2).await, (0, Origin::Earlier));
 }

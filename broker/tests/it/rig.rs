@@ -162,8 +162,11 @@ impl Storage for RigStorage {
     }
 
     fn store_blob(&self, id: &LogId, name: &str, blob: &[u8]) -> Result<(), StorageError> {
-        self.rig.enter(&format!("blob {}", id.topic))?;
-        self.memory.store_blob(id, name, blob)
+        let call = format!("blob {}", id.topic);
+        self.rig.enter(&call)?;
+        self.memory.store_blob(id, name, blob)?;
+        self.rig.saw(&format!("{call} done"));
+        Ok(())
     }
 
     fn close(&self) -> Result<(), StorageError> {

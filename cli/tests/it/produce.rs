@@ -79,13 +79,14 @@ fn an_unknown_compression_is_wrong_usage() {
 #[test]
 fn keys_are_what_is_before_the_first_separator() {
     let server = TestServer::memory();
-    for (separator, input) in [(":", "k:v:w\n:empty key\nno key\n"), ("\\t", "k\tv:w\n\tempty key\nno key\n")]
+    for (topic, separator, input) in
+        [("colon", ":", "k:v:w\n:empty key\nno key\n"), ("tab", "\\t", "k\tv:w\n\tempty key\nno key\n")]
     {
-        let args = ["-host", server.host(), "-topic", separator, "-key-separator", separator];
+        let args = ["-host", server.host(), "-topic", topic, "-key-separator", separator];
         let produced = run(PRODUCE, &args, input.as_bytes());
         assert_eq!(produced.code, 0, "{}", produced.stderr);
         assert!(produced.stderr.starts_with("sent 3 messages, 18 bytes, in "), "{}", produced.stderr);
-        let args = ["-host", server.host(), "-topic", separator, "-until-end", "-format", "json"];
+        let args = ["-host", server.host(), "-topic", topic, "-until-end", "-format", "json"];
         let consumed = run(CONSUME, &args, b"").text();
         let messages: Vec<serde_json::Value> =
             consumed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -9,13 +9,18 @@ impl State {
     /// When something expires or a pause ends; `None` when there is nothing to wait for.
     pub(crate) fn next_wake_up(&self) -> Option<Instant> {
         let first = self.unsettled.first_key_value().map(|(_, (expires_at, _))| *expires_at);
-        first.into_iter().chain(self.paused_until).min()
+        let rested = self.resting.front().map(|(until, _)| *until);
+        first.into_iter().chain(rested).chain(self.paused_until).min()
     }
 
     /// Fails what has expired and ends a pause that is over.
     pub(crate) fn wake_up(&mut self, now: Instant) {
         if self.paused_until.is_some_and(|until| until <= now) {
             self.paused_until = None;
+            self.stream_is_concerned = true;
+        }
+        while let Some((_, partition)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
+            self.lane(partition).is_resting = false;
             self.stream_is_concerned = true;
         }
         while let Some((position, (expires_at, partition))) = self.unsettled.pop_first() {

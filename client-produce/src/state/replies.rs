@@ -63,7 +63,7 @@ impl State {
         match (code, self.delivery) {
             // The server failed in the middle of it, as when a disk does not say whether it has synced.
             (Code::Internal | Code::Unknown, Delivery::ExactlyOnce) => {
-                self.pause(PAUSE_AFTER_FAILURE);
+                self.rest(partition);
                 batch.may_be_stored = true;
                 batch.refusal = Some(refusal);
                 self.come_back(partition, batch);
@@ -78,6 +78,14 @@ impl State {
                 }
                 self.refuse(partition, batch, refusal);
             }
+        }
+    }
+
+    /// Lets one partition wait: it may have failed alone.
+    fn rest(&mut self, partition: u32) {
+        if !std::mem::replace(&mut self.lane(partition).is_resting, true) {
+            self.resting.push_back((Instant::now() + PAUSE_AFTER_FAILURE, partition));
+            self.worker_is_concerned = true;
         }
     }
 
