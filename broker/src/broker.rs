@@ -15,9 +15,13 @@ use crate::{
     AutoCreate, BrokerConfig, CheckedPayload, Error, Partition, Payload, TopicDescription, TopicSummary,
     admin::Admin,
     append_clock::AppendClock,
+    machine::Machine,
+    metadata::Metadata,
+    owner::Produce,
     partition::{PartitionCore, PartitionState, Progress},
     producers::{Memory, ProducerIds},
     retention::{RetentionQueue, Watch},
+    settings::TopicLimits,
     topic::Topics,
     validate_topic_name,
 };
@@ -31,6 +35,7 @@ pub(crate) struct Inner {
     pub(crate) config: BrokerConfig,
     pub(crate) clock: Arc<AppendClock>,
     pub(crate) topics: Topics,
+    pub(crate) metadata: Machine<Metadata>,
     pub(crate) admin: Arc<Mutex<Admin>>,
     pub(crate) room: Arc<Semaphore>,
     pub(crate) room_bytes: u32,
@@ -41,12 +46,34 @@ pub(crate) struct Inner {
 }
 
 impl Broker {
-    pub(crate) async fn start_partition(&self, id: LogId, log: Arc<dyn Log>) -> Result<Partition, Error> {
-        let progress = Progress { high_watermark: log.bounds().end, state: PartitionState::Open };
+    /// Starts partitions on logs that are there. Reads what the logs say about producers first.
+    pub(crate) async fn start_partitions(
+        &self,
+        logs: Vec<(LogId, Arc<dyn Log>)>,
+        limits: &Arc<TopicLimits>,
+    ) -> Result<Vec<Partition>, Error> {
         let (storage, expiry) = (self.0.storage.clone(), self.0.config.producer_expiry);
-        let (remembered, remembering) = (id.clone(), log.clone());
-        let producers = blocking(move || Memory::open(storage, remembered, &*remembering, expiry)).await?;
-        Ok(Partition::start(PartitionCore {
+        let remembering = move || {
+            let remembered = logs.into_iter().map(|(id, log)| {
+                let producers = Memory::open(&storage, id.clone(), &*log, expiry)?;
+                Ok((id, log, producers))
+            });
+            remembered.collect::<Result<Vec<_>, StorageError>>()
+        };
+        let remembered = blocking(remembering).await?;
+        let start = |(id, log, producers)| self.start_partition(id, log, producers, limits.clone());
+        Ok(remembered.into_iter().map(start).collect())
+    }
+
+    fn start_partition(
+        &self,
+        id: LogId,
+        log: Arc<dyn Log>,
+        producers: Memory<Produce>,
+        limits: Arc<TopicLimits>,
+    ) -> Partition {
+        let progress = Progress { high_watermark: log.bounds().end, state: PartitionState::Open };
+        Partition::start(PartitionCore {
             id,
             log,
             clock: self.0.clock.clone(),
@@ -54,9 +81,9 @@ impl Broker {
             room_bytes: self.0.room_bytes,
             cold_reads: self.0.cold_reads.clone(),
             progress: watch::Sender::new(progress),
-            watch: Watch::new(self.0.retention.clone()),
+            watch: Watch::new(self.0.retention.clone(), limits),
             producers,
-        }))
+        })
     }
 
     /// How it keeps its topics.
@@ -93,31 +120,52 @@ impl Broker {
         }
     }
 
-    /// As [`partition`](Broker::partition), but creates the topic when it is not there, if the configuration
+    /// The partition of a topic that takes this payload: the one that is named, or else the one that the keys of
+    /// its messages say, or else the next one in turn. Creates the topic when it is not there, if the configuration
     /// says so.
     ///
     /// # Errors
-    /// As there, or why it could not be created.
+    /// As [`partition`](Broker::partition), [`Error::InvalidRequest`] when the keys do not agree, or why the topic
+    /// could not be created.
     pub async fn partition_to_produce(
         &self,
         topic: &str,
         partition: Option<u32>,
+        payload: &CheckedPayload,
     ) -> Result<Partition, Error> {
-        match self.partition(topic, partition) {
-            Err(Error::TopicNotFound(_)) if self.0.config.auto_create == AutoCreate::Enabled => {
-                if let Some(number @ 1..) = partition {
-                    return Err(Error::PartitionNotFound {
-                        topic: topic.to_owned(),
-                        partition: number,
-                        partitions: 1,
-                    });
+        let BrokerConfig { auto_create, partitions, .. } = self.0.config;
+        match self.choose_partition(topic, partition, payload) {
+            Err(Error::TopicNotFound(_)) if auto_create == AutoCreate::Enabled => {
+                if let Some(partition) = partition.filter(|partition| *partition >= partitions) {
+                    let topic = topic.to_owned();
+                    return Err(Error::PartitionNotFound { topic, partition, partitions });
                 }
-                match self.create_topic(topic, 1).await {
-                    Ok(_) | Err(Error::TopicExists(_)) => self.partition(topic, partition),
+                // Keys that do not agree must not create it.
+                payload.partition_of_keys(partitions)?;
+                match self.create_topic(topic, partitions).await {
+                    Ok(_) | Err(Error::TopicExists(_)) => self.choose_partition(topic, partition, payload),
                     Err(error) => Err(error),
                 }
             }
             found => found,
+        }
+    }
+
+    fn choose_partition(
+        &self,
+        topic: &str,
+        partition: Option<u32>,
+        payload: &CheckedPayload,
+    ) -> Result<Partition, Error> {
+        match (partition, self.0.topics.get(topic)) {
+            // Sent again, it would go to another partition, which does not know it.
+            (None, Some(topic)) if payload.producer().is_some() && topic.count() > 1 => {
+                Err(Error::InvalidRequest(
+                    "a batch of an idempotent producer names its partition: the topic has several".to_owned(),
+                ))
+            }
+            (None, Some(topic)) => topic.choose(payload),
+            _ => self.partition(topic, partition),
         }
     }
 
@@ -156,9 +204,10 @@ impl Broker {
         let topic = self.0.topics.require(topic)?;
         Ok(TopicDescription {
             summary: topic.summary(),
-            partitions: topic.partitions.iter().map(Partition::bounds).collect(),
-            retention: self.0.config.retention,
-            retention_bytes: self.0.config.retention_bytes,
+            partitions: topic.partitions.iter().map(|slot| slot.as_ref().map(Partition::bounds)).collect(),
+            retention: topic.settings.retention(&self.0.config),
+            retention_bytes: topic.settings.retention_bytes(&self.0.config),
+            message_bytes_max: topic.settings.message_bytes_max(&self.0.config),
         })
     }
 
@@ -177,9 +226,9 @@ impl Broker {
 
     /// Evicts from each partition, whatever happens to the others. Returns those that failed.
     pub(crate) async fn evict_all(&self) -> Result<Vec<(Arc<PartitionCore>, StorageError)>, Error> {
-        let (limits, now) = (self.0.retention.limits(), self.0.clock.now());
+        let now = self.0.clock.now();
         let cores = self.cores();
-        let failed = move |core: Arc<PartitionCore>| match limits.enforce(&core, now) {
+        let failed = move |core: Arc<PartitionCore>| match core.watch.limits.kept().enforce(&core, now) {
             // Deleted meanwhile.
             Ok(()) | Err(StorageError::NotFound { .. }) => None,
             Err(error) => Some((core, error)),
@@ -190,7 +239,7 @@ impl Broker {
     /// All partitions.
     pub(crate) fn cores(&self) -> Vec<Arc<PartitionCore>> {
         let topics = self.0.topics.all();
-        topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.core.clone()).collect()
+        topics.iter().flat_map(|topic| topic.served()).map(|partition| partition.core.clone()).collect()
     }
 
     /// Lets nothing new in: from now on produces and fetches fail with [`Error::Stopping`], and so do those
@@ -198,7 +247,7 @@ impl Broker {
     pub fn begin_stop(&self) {
         self.0.stopping.store(true, Ordering::Release);
         for topic in self.0.topics.all() {
-            topic.partitions.iter().for_each(|partition| partition.core.set_state(PartitionState::Stopping));
+            topic.served().for_each(|partition| partition.core.set_state(PartitionState::Stopping));
         }
         self.0.topics.wake();
     }
@@ -216,7 +265,7 @@ impl Broker {
         self.0.room.close();
         drop(all);
         for topic in self.0.topics.all() {
-            for partition in &topic.partitions {
+            for partition in topic.served() {
                 partition.end(PartitionState::Stopping).await;
             }
         }
@@ -224,6 +273,7 @@ impl Broker {
             retention.stop().await;
         }
         admin.retention = None;
+        self.0.metadata.close().await;
         let storage = self.0.storage.clone();
         let cores = self.cores();
         blocking(move || {

@@ -7,6 +7,9 @@ use tokio::sync::Mutex;
 use super::ProducerIdentity;
 use crate::{Broker, Error, ProducerDescription};
 
+/// Ids that are allocated at once: a sync for so many producers, and as many that are lost with a restart.
+const BLOCK: u32 = 1000;
+
 /// Ids that are given out in ascending order, block by block.
 #[derive(Debug, Default)]
 pub(crate) struct ProducerIds {
@@ -50,7 +53,7 @@ impl Broker {
             Some(_) => Ok(one.producers()),
             None => {
                 let topic = self.0.topics.require(topic)?;
-                Ok(topic.partitions.iter().flat_map(|partition| partition.producers()).collect())
+                Ok(topic.served().flat_map(|partition| partition.producers()).collect())
             }
         }
     }
@@ -58,14 +61,9 @@ impl Broker {
     async fn new_producer(&self) -> Result<ProducerIdentity, Error> {
         let mut block = self.0.producer_ids.block.lock().await;
         if block.is_empty() {
-            *block = self.allocate_producer_ids().await?;
+            *block = self.allocate_producer_ids(BLOCK).await?;
         }
         let id = block.next().ok_or_else(|| Error::Full("no producer ids are left".to_owned()))?;
         Ok(ProducerIdentity { id, epoch: 0 })
-    }
-
-    async fn allocate_producer_ids(&self) -> Result<Range<i64>, Error> {
-        let start = self.0.clock.now().max(0) << 16;
-        Ok(start..start + 1000)
     }
 }

@@ -7,7 +7,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -33,7 +33,8 @@ pub(super) const BLOB: &str = "producers";
 
 /// See the module. `W` is one who waits for an answer.
 pub(crate) struct Memory<W> {
-    storage: Arc<dyn Storage>,
+    /// Not held on to: whoever drops a broker without closing it lets go of its storage.
+    storage: Weak<dyn Storage>,
     id: LogId,
     /// A std lock: held for a look at an entry's batches, never while anything waits.
     producers: Mutex<Producers<W>>,
@@ -60,13 +61,13 @@ impl<W> Memory<W> {
     /// # Errors
     /// When the log cannot be read, damage excepted: what is lost is not remembered.
     pub(crate) fn open(
-        storage: Arc<dyn Storage>,
+        storage: &Arc<dyn Storage>,
         id: LogId,
         log: &dyn Log,
         expiry: Duration,
     ) -> Result<Memory<W>, StorageError> {
         let mut producers = Producers::new(millis(expiry));
-        let snapshot = load(&*storage, &id)?;
+        let snapshot = load(&**storage, &id)?;
         let stored = snapshot.as_ref().map_or(Stored::default(), |snapshot| Stored {
             next_index: snapshot.next_index,
             next_offset: snapshot.next_offset,
@@ -76,7 +77,7 @@ impl<W> Memory<W> {
         Ok(Memory {
             committed_index: bounds.next_index.into(),
             committed_offset: bounds.end.get().into(),
-            storage,
+            storage: Arc::downgrade(storage),
             id,
             producers: Mutex::new(producers),
             stored: Mutex::new(stored),
@@ -141,7 +142,8 @@ impl<W> Memory<W> {
         let next_offset = Offset::new(self.committed_offset.load(Ordering::Acquire));
         let next_index = self.committed_index.load(Ordering::Acquire);
         let snapshot = self.lock().0.snapshot(next_index, next_offset);
-        self.storage.store_blob(&self.id, BLOB, &snapshot.encode())?;
+        let storage = self.storage.upgrade().ok_or(StorageError::Closed)?;
+        storage.store_blob(&self.id, BLOB, &snapshot.encode())?;
         *stored = Stored { next_index: snapshot.next_index, next_offset: snapshot.next_offset };
         Ok(())
     }

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::{
     rig::Rig,
-    setup::{ManualClock, memory_broker, messages, values},
+    setup::{ManualClock, memory_broker, messages, partition_of, values},
 };
 
 /// A batch of a producer: `count` messages from this sequence on.
@@ -43,7 +43,7 @@ impl Sender {
     }
 
     async fn of(broker: &Broker, identity: ProducerIdentity) -> Sender {
-        let partition = broker.partition_to_produce("t", None).await.unwrap();
+        let partition = partition_of(broker, "t").await;
         Sender { broker: broker.clone(), partition, identity }
     }
 
@@ -109,6 +109,23 @@ async fn what_comes_again_in_one_entry_is_stored_once_and_others_are_not_disturb
     ];
     assert_eq!(places, expected);
     assert_eq!(values(&one.partition, 0).await.len(), 5);
+}
+
+#[tokio::test]
+async fn of_several_partitions_a_batch_names_its_own() {
+    let broker = memory_broker(BrokerConfig::default()).await;
+    broker.create_topic("t", 3).await.unwrap();
+    let identity = broker.init_producer(None).await.unwrap();
+    let payload = broker.check(batch(identity, 0, 1)).unwrap();
+    let error = broker.partition_to_produce("t", None, &payload).await.unwrap_err();
+    assert!(matches!(error, Error::InvalidRequest(_)), "{error}");
+    for number in [2, 0] {
+        let partition = broker.partition("t", Some(number)).unwrap();
+        let payload = broker.check(batch(identity, 0, 1)).unwrap();
+        partition.produce(payload).await.unwrap().await.unwrap();
+    }
+    let listed = broker.producers("t", None).unwrap();
+    assert_eq!(listed.iter().map(|producer| producer.partition).collect::<Vec<_>>(), [0, 2]);
 }
 
 #[tokio::test]

@@ -138,6 +138,7 @@ impl fmt::Debug for Rig {
 impl Storage for RigStorage {
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
         let log = self.memory.open(id)?;
+        self.rig.enter(&format!("open {} {}", id.topic, id.partition))?;
         self.rig.enter(&format!("open {}", id.topic))?;
         Ok(Arc::new(RigLog { topic: id.topic.clone(), log, rig: self.rig.clone() }))
     }

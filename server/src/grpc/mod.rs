@@ -16,6 +16,7 @@ mod produce_stream;
 mod producers;
 mod reader;
 mod refusal;
+mod settings;
 mod subscribe;
 mod topics;
 mod v1;

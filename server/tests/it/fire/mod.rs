@@ -35,7 +35,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// A round takes a second or two; one that hangs fails.
 const ROUND_MAX: Duration = Duration::from_secs(60);
 const TOPIC: &str = "fire";
-const PARTITIONS: u32 = 1;
+const PARTITIONS: u32 = 6;
 const PRODUCERS: u64 = 3;
 const KEYS: u64 = 12;
 /// Receipts that wait to be looked at.
