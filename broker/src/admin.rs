@@ -292,7 +292,11 @@ impl Broker {
     async fn take_back(&self, logs: Vec<LogId>) {
         let storage = self.0.storage.clone();
         let removed = blocking(move || {
-            logs.iter().map(|id| storage.remove(id)).fold(Ok(()), |all, removed| all.and(removed))
+            let mut outcome = Ok(());
+            for id in &logs {
+                outcome = outcome.and(storage.remove(id));
+            }
+            outcome
         });
         if let Err(error) = removed.await {
             tracing::warn!(%error, "remains of a failed change stay until the next start");

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     thread::JoinHandle,
@@ -36,6 +36,11 @@ pub(super) const BLOB_FORMAT: u32 = 1;
 pub(super) const BLOB_PREFIX: &str = "blob-";
 /// Part of the headroom that a file of the journal may take up at most: all of them are to fit into it.
 const JOURNAL_PART: u64 = 4;
+
+/// Logs that are closed at the same time.
+const CLOSERS: usize = 8;
+/// With fewer logs, it is not worth a thread.
+const LOGS_PER_CLOSER: usize = 8;
 
 /// Logs in a directory.
 pub struct FileStorage {
@@ -228,11 +233,7 @@ impl Storage for FileStorage {
     fn close(&self) -> Result<(), StorageError> {
         self.stop_threads();
         let logs: Vec<Arc<FileLog>> = self.logs().values().cloned().collect();
-        let mut outcome = Ok(());
-        for log in logs {
-            outcome = outcome.and(log.close_clean());
-        }
-        outcome?;
+        close_all(&logs)?;
         match self.shared.journal_kept.load(Ordering::Acquire) {
             true => Ok(()),
             false => self.remove_journal(),
@@ -246,6 +247,26 @@ impl Storage for FileStorage {
             SyncPolicy::Never => Durability::Cached,
         }
     }
+}
+
+/// Closes logs, several at a time if they are many: their syncs overlap. The first error counts, and all are closed
+/// nonetheless.
+fn close_all(logs: &[Arc<FileLog>]) -> Result<(), StorageError> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut outcome = Ok(());
+        while let Some(log) = logs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            outcome = outcome.and(log.close_clean());
+        }
+        outcome
+    };
+    let helpers = (logs.len() / LOGS_PER_CLOSER).min(CLOSERS - 1);
+    std::thread::scope(|scope| {
+        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(work)).collect();
+        helpers.into_iter().fold(work(), |outcome, helper| {
+            outcome.and(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    })
 }
 
 impl Drop for FileStorage {
