@@ -139,8 +139,8 @@ impl Broker {
         let command = Command::CreateTopic(name.clone(), record);
         self.submit_with(&logs, command, &name).await?;
         let limits = Arc::new(TopicLimits::new(&settings, &self.0.config));
-        let partitions =
-            logs.into_iter().map(|(id, log)| Some(self.start_partition(id, log, limits.clone()))).collect();
+        let started = self.start_partitions(logs, &limits).await?;
+        let partitions = started.into_iter().map(Some).collect();
         let topic = self.0.topics.insert(Topic::new(name, record.id, partitions, settings, limits));
         tracing::info!(topic = topic.name, id = %topic.id, partitions = topic.count(), "created topic");
         Ok(topic.summary())
@@ -162,8 +162,7 @@ impl Broker {
         let command = Command::AlterTopic(name.clone(), record);
         self.submit_with(&logs, command, &name).await?;
         topic.limits.set(&settings, &self.0.config);
-        let added =
-            logs.into_iter().map(|(id, log)| Some(self.start_partition(id, log, topic.limits.clone())));
+        let added = self.start_partitions(logs, &topic.limits).await?.into_iter().map(Some);
         let partitions = topic.partitions.iter().cloned().chain(added).collect();
         let altered = Topic::new(name, topic.id, partitions, settings, topic.limits.clone());
         let altered = self.0.topics.insert(altered);

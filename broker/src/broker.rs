@@ -17,7 +17,9 @@ use crate::{
     append_clock::AppendClock,
     machine::Machine,
     metadata::Metadata,
+    owner::Produce,
     partition::{PartitionCore, PartitionState, Progress},
+    producers::{Memory, ProducerIds},
     retention::{RetentionQueue, Watch},
     settings::TopicLimits,
     topic::Topics,
@@ -40,13 +42,34 @@ pub(crate) struct Inner {
     pub(crate) cold_reads: Arc<Semaphore>,
     pub(crate) retention: RetentionQueue,
     pub(crate) stopping: AtomicBool,
+    pub(crate) producer_ids: ProducerIds,
 }
 
 impl Broker {
-    pub(crate) fn start_partition(
+    /// Starts partitions on logs that are there. Reads what the logs say about producers first.
+    pub(crate) async fn start_partitions(
+        &self,
+        logs: Vec<(LogId, Arc<dyn Log>)>,
+        limits: &Arc<TopicLimits>,
+    ) -> Result<Vec<Partition>, Error> {
+        let (storage, expiry) = (self.0.storage.clone(), self.0.config.producer_expiry);
+        let remembering = move || {
+            let remembered = logs.into_iter().map(|(id, log)| {
+                let producers = Memory::open(&storage, id.clone(), &*log, expiry)?;
+                Ok((id, log, producers))
+            });
+            remembered.collect::<Result<Vec<_>, StorageError>>()
+        };
+        let remembered = blocking(remembering).await?;
+        let start = |(id, log, producers)| self.start_partition(id, log, producers, limits.clone());
+        Ok(remembered.into_iter().map(start).collect())
+    }
+
+    fn start_partition(
         &self,
         id: LogId,
         log: Arc<dyn Log>,
+        producers: Memory<Produce>,
         limits: Arc<TopicLimits>,
     ) -> Partition {
         let progress = Progress { high_watermark: log.bounds().end, log, state: PartitionState::Open };
@@ -60,6 +83,7 @@ impl Broker {
             cold_reads: self.0.cold_reads.clone(),
             progress: watch::Sender::new(progress),
             watch: Watch::new(self.0.retention.clone(), limits),
+            producers,
         })
     }
 
@@ -142,6 +166,12 @@ impl Broker {
         payload: &CheckedPayload,
     ) -> Result<Partition, Error> {
         match (partition, self.0.topics.get(topic)) {
+            // Sent again, it would go to another partition, which does not know it.
+            (None, Some(topic)) if payload.producer().is_some() && topic.count() > 1 => {
+                Err(Error::InvalidRequest(
+                    "a batch of an idempotent producer names its partition: the topic has several".to_owned(),
+                ))
+            }
             (None, Some(topic)) => topic.choose(payload),
             _ => self.partition(topic, partition),
         }
@@ -205,15 +235,19 @@ impl Broker {
     /// Evicts from each partition, whatever happens to the others. Returns those that failed.
     pub(crate) async fn evict_all(&self) -> Result<Vec<(Arc<PartitionCore>, StorageError)>, Error> {
         let now = self.0.clock.now();
-        let topics = self.0.topics.all();
-        let cores: Vec<_> =
-            topics.iter().flat_map(|topic| topic.served()).map(|partition| partition.core.clone()).collect();
+        let cores = self.cores();
         let failed = move |core: Arc<PartitionCore>| match core.watch.limits.kept().enforce(&core, now) {
             // Deleted meanwhile.
             Ok(()) | Err(StorageError::NotFound { .. }) => None,
             Err(error) => Some((core, error)),
         };
         blocking(move || Ok(cores.into_iter().filter_map(failed).collect())).await
+    }
+
+    /// All partitions.
+    pub(crate) fn cores(&self) -> Vec<Arc<PartitionCore>> {
+        let topics = self.0.topics.all();
+        topics.iter().flat_map(|topic| topic.served()).map(|partition| partition.core.clone()).collect()
     }
 
     /// Lets nothing new in: from now on produces and fetches fail with [`Error::Stopping`], and so do those
@@ -249,7 +283,17 @@ impl Broker {
         admin.retention = None;
         self.0.metadata.close().await;
         let storage = self.0.storage.clone();
-        blocking(move || storage.close()).await
+        let cores = self.cores();
+        blocking(move || {
+            for core in cores {
+                // Without it, the next start reads more of the log.
+                if let Err(error) = core.producers.store_at_stop() {
+                    tracing::warn!(partition = %core.id, %error, "what is known of producers could not be stored");
+                }
+            }
+            storage.close()
+        })
+        .await
     }
 
     pub(crate) fn check_running(&self) -> Result<(), Error> {

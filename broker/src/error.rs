@@ -1,6 +1,6 @@
 //! [`Error`]: what can go wrong, by what the caller can do about it.
 
-use minikafka_record::{BatchError, Offset};
+use minikafka_record::{BatchError, Offset, Sequence};
 use minikafka_storage::{StorageError, TopicId};
 
 use crate::{TopicNameError, TopicSetting};
@@ -73,6 +73,46 @@ pub enum Error {
         wanted: u64,
         /// What it is.
         current: u64,
+    },
+    /// Send what is missing first: nothing of the request is stored.
+    #[error(
+        "producer {id} sent sequence {sequence} to topic \"{topic}\" partition {partition}, where {expected} is next: batches between them are missing, or it is too old to be remembered"
+    )]
+    OutOfSequence {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The producer.
+        id: i64,
+        /// What it sent.
+        sequence: Sequence,
+        /// What is next.
+        expected: Sequence,
+    },
+    /// Go on under a new identity: nothing of the request is stored.
+    #[error(
+        "topic \"{topic}\" partition {partition} does not know producer {id}, or no longer: it begins at sequence 0, not {sequence}"
+    )]
+    UnknownProducer {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The producer.
+        id: i64,
+        /// What it sent.
+        sequence: Sequence,
+    },
+    /// Stop: another one has taken over. Nothing of the request is stored.
+    #[error("epoch {epoch} of producer {id} is over: epoch {current} has begun")]
+    ProducerFenced {
+        /// The producer.
+        id: i64,
+        /// What it said.
+        epoch: i16,
+        /// The newest.
+        current: i16,
     },
     /// Mend the number of partitions.
     #[error("topic \"{topic}\" {rule}")]

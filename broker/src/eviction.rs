@@ -86,6 +86,9 @@ pub(crate) fn by_size(core: &PartitionCore) -> Result<(), StorageError> {
 fn trim(core: &PartitionCore, to: Offset) -> Result<(), StorageError> {
     let log = core.log();
     let start = log.bounds().start;
+    if to > start {
+        core.producers.store_before_trim(to)?;
+    }
     // Even if nothing is to go: an earlier trim may have work left, after a full disk.
     log.trim(to)?;
     if to > start {

@@ -31,6 +31,7 @@ use crate::{
     broker::{Inner, blocking},
     machine::{INTERNAL_PREFIX, Machine},
     metadata::{self, Command, Metadata, TopicRecord},
+    producers::ProducerIds,
     retention::{Retention, RetentionQueue},
     settings::TopicLimits,
     topic::{Topic, Topics},
@@ -82,6 +83,7 @@ impl Broker {
             room_bytes,
             cold_reads: Arc::new(Semaphore::new(COLD_READS_MAX)),
             stopping: AtomicBool::new(false),
+            producer_ids: ProducerIds::default(),
             storage,
             config,
             clock,
@@ -118,8 +120,7 @@ impl Broker {
         {
             tracing::error!(%error, "the next start finds the same damage");
         }
-        self.serve(topics);
-        Ok(())
+        self.serve(topics).await
     }
 
     /// What the metadata does not know and cannot be opened as a whole is no topic, and keeps its name.
@@ -243,25 +244,29 @@ impl Broker {
     }
 
     /// Starts all topics that the metadata knows.
-    fn serve(&self, mut topics: BTreeMap<String, Namesakes>) {
+    async fn serve(&self, mut topics: BTreeMap<String, Namesakes>) -> Result<(), Error> {
         let known = self.0.metadata.read(|metadata| metadata.topics().clone());
         for (name, TopicRecord { id: topic_id, partitions, settings }) in known {
             let mut logs =
                 topics.remove(&name).and_then(|mut found| found.remove(&topic_id)).unwrap_or_default();
             let limits = Arc::new(TopicLimits::new(&settings, &self.0.config));
-            let partitions = (0..partitions).map(|partition| {
+            let mut there = Vec::new();
+            for partition in 0..partitions {
                 let id = LogId { topic: name.clone(), partition, topic_id };
                 match logs.remove(&partition) {
-                    Some(log) => Some(self.start_partition(id, log, limits.clone())),
+                    Some(log) => there.push((id, log)),
                     None => {
                         tracing::error!(partition = %id, id = %topic_id, "its log is missing or damaged: the partition is out of service");
-                        None
                     }
                 }
-            });
-            let partitions = partitions.collect();
+            }
+            let mut started = self.start_partitions(there, &limits).await?.into_iter().peekable();
+            let partitions = (0..partitions)
+                .map(|number| started.next_if(|partition| partition.number() == number))
+                .collect();
             self.0.topics.insert(Topic::new(name, topic_id, partitions, settings, limits));
         }
+        Ok(())
     }
 }
 

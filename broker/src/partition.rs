@@ -16,6 +16,7 @@ use crate::{
     CheckedPayload, Error, PartitionBounds, PendingProduce,
     append_clock::AppendClock,
     owner::{self, Command, MAILBOX_LEN, Produce},
+    producers::{Memory, ProducerDescription},
     retention::Watch,
 };
 
@@ -44,6 +45,8 @@ pub(crate) struct PartitionCore {
     pub(crate) progress: watch::Sender<Progress>,
     /// What retention knows.
     pub(crate) watch: Watch,
+    /// What is known of idempotent producers.
+    pub(crate) producers: Memory<Produce>,
 }
 
 /// What readers of a partition wait for.
@@ -146,6 +149,11 @@ impl Partition {
             size_bytes: bounds.size_bytes,
             damaged: bounds.damaged,
         }
+    }
+
+    /// The idempotent producers that the partition remembers, ordered by id.
+    pub fn producers(&self) -> Vec<ProducerDescription> {
+        self.core.producers.describe(self.core.clock.now())
     }
 
     /// The first readable record with this timestamp (milliseconds since the Unix epoch) or a later one;

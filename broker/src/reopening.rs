@@ -32,8 +32,13 @@ impl Reopening {
         if !self.is_due() {
             return None;
         }
-        let (storage, id) = (core.storage.upgrade()?, core.id.clone());
-        match blocking(move || storage.open(&id)).await {
+        let (storage, asking) = (core.storage.upgrade()?, core.clone());
+        let open = move || {
+            let log = storage.open(&asking.id)?;
+            asking.producers.learn(&*log)?;
+            Ok(log)
+        };
+        match blocking(open).await {
             Ok(log) => {
                 core.reopened(log.clone());
                 Some(log)

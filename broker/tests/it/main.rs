@@ -9,6 +9,7 @@ mod machine;
 mod metadata;
 mod overtaken;
 mod produce;
+mod producers;
 mod restart;
 mod retention;
 mod rig;

@@ -161,8 +161,11 @@ impl Storage for RigStorage {
     }
 
     fn store_blob(&self, id: &LogId, name: &str, blob: &[u8]) -> Result<(), StorageError> {
-        self.rig.enter(&format!("blob {}", id.topic))?;
-        self.memory.store_blob(id, name, blob)
+        let call = format!("blob {}", id.topic);
+        self.rig.enter(&call)?;
+        self.memory.store_blob(id, name, blob)?;
+        self.rig.saw(&format!("{call} done"));
+        Ok(())
     }
 
     fn close(&self) -> Result<(), StorageError> {
@@ -196,8 +199,13 @@ impl Log for RigLog {
         if let Err(refused) = self.rig.enter(&format!("refuse {}", self.topic)) {
             return on_durable(Err(refused));
         }
-        if self.rig.enter(&format!("append {}", self.topic)).is_err() {
+        // A disk that fails over a sync may have kept what it was given.
+        let is_kept = self.rig.enter(&format!("doubt {}", self.topic)).is_err();
+        if self.rig.enter(&format!("append {}", self.topic)).is_err() || is_kept {
             self.has_failed.store(true, Ordering::Relaxed);
+            if is_kept {
+                self.log.append(entries, Box::new(drop));
+            }
             let source = Arc::new(std::io::Error::other("the disk is broken"));
             return on_durable(Err(StorageError::Io { action: "syncing", path: "t".into(), source }));
         }

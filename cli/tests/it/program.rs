@@ -11,9 +11,6 @@ use std::{
 /// Longer than any test takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often two programs are looked after in turn.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
 pub(crate) const PRODUCE: &str = env!("CARGO_BIN_EXE_produce");
 pub(crate) const CONSUME: &str = env!("CARGO_BIN_EXE_consume");
 pub(crate) const MINIKAFKA: &str = env!("CARGO_BIN_EXE_minikafka");
@@ -69,18 +66,6 @@ impl Program {
     pub(crate) fn line(&mut self) -> String {
         let line = self.stdout.recv_timeout(DEADLINE).expect("a line on stdout");
         String::from_utf8(line).unwrap().trim_end_matches('\n').to_owned()
-    }
-
-    /// The next line of stdout, unless `other` ends first.
-    pub(crate) fn line_unless_ended(&mut self, other: &mut Program) -> Option<String> {
-        loop {
-            match self.stdout.recv_timeout(LOOK_AGAIN) {
-                Ok(line) => return Some(String::from_utf8(line).unwrap().trim_end_matches('\n').to_owned()),
-                Err(RecvTimeoutError::Timeout) if other.has_ended() => return None,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => panic!("the program has ended"),
-            }
-        }
     }
 
     /// Waits until a line on stderr contains `text`, and returns it.

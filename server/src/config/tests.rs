@@ -48,6 +48,7 @@ fn variables_set_everything() {
             ("MINIKAFKA_PARTITIONS_MAX", "7"),
             ("MINIKAFKA_MESSAGE_MAX", "32MiB"),
             ("MINIKAFKA_AUTO_CREATE", "false"),
+            ("MINIKAFKA_PRODUCER_EXPIRY", "36h"),
             ("MINIKAFKA_LOG", "debug,json"),
             ("MINIKAFKA_KAFKA_HOST", "off"),
         ],
@@ -63,6 +64,7 @@ fn variables_set_everything() {
     assert_eq!(config.broker.message_bytes_max, 32 << 20);
     assert!(config.broker.waiting_bytes_max >= 4 * config.broker.message_bytes_max);
     assert_eq!(config.broker.auto_create, AutoCreate::Disabled);
+    assert_eq!(config.broker.producer_expiry, Duration::from_secs(36 * 3600));
     assert_eq!(config.log.format, LogFormat::Json);
 }
 
@@ -139,6 +141,8 @@ fn errors_name_the_setting_the_value_and_the_rule() {
     }
     let message = refused(&[("MINIKAFKA_STORAGE", "filesystem"), ("MINIKAFKA_ROOT_DIR", "")], &[]);
     assert!(message.starts_with("MINIKAFKA_ROOT_DIR=\"\": "), "{message}");
+    let message = refused(&[], &["-producer-expiry", "0"]);
+    assert!(message.contains("producers would be forgotten at once"), "{message}");
     let message = refused(&[], &["-retentiontime", "-5s"]);
     assert!(message.contains("negative"), "{message}");
 }

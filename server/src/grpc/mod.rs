@@ -13,6 +13,7 @@ mod poll;
 mod position;
 mod produce;
 mod produce_stream;
+mod producers;
 mod reader;
 mod refusal;
 mod settings;

@@ -61,6 +61,9 @@ impl Refusal {
             Error::TopicExists(_) => (Code::AlreadyExists, "TOPIC_EXISTS"),
             Error::OutOfRange { .. } => (Code::OutOfRange, "NUMBER_OUT_OF_RANGE"),
             Error::StaleLeaderEpoch { .. } => (Code::FailedPrecondition, "STALE_LEADER_EPOCH"),
+            Error::OutOfSequence { .. } => (Code::FailedPrecondition, "OUT_OF_SEQUENCE"),
+            Error::UnknownProducer { .. } => (Code::FailedPrecondition, "UNKNOWN_PRODUCER"),
+            Error::ProducerFenced { .. } => (Code::FailedPrecondition, "PRODUCER_FENCED"),
             Error::TooManyPartitions { .. } => (Code::ResourceExhausted, "TOO_MANY_PARTITIONS"),
             Error::Full(_) if durability == Durability::Memory => (Code::ResourceExhausted, "MEMORY_FULL"),
             Error::Full(_) => (Code::ResourceExhausted, "DISK_FULL"),
@@ -202,7 +205,7 @@ pub(crate) fn explain_too_large(
 
 #[cfg(test)]
 mod tests {
-    use minikafka_record::Offset;
+    use minikafka_record::{Offset, Sequence};
 
     use super::*;
 
@@ -218,6 +221,15 @@ mod tests {
             next: next.map(Offset::new),
             reason: "crc".into(),
         }
+    }
+
+    fn out_of_sequence() -> Error {
+        let (sequence, expected) = (Sequence::ZERO.plus(5), Sequence::ZERO);
+        Error::OutOfSequence { topic: "t".into(), partition: 0, id: 1, sequence, expected }
+    }
+
+    fn unknown_producer() -> Error {
+        Error::UnknownProducer { topic: "t".into(), partition: 0, id: 1, sequence: Sequence::ZERO.plus(5) }
     }
 
     #[test]
@@ -238,6 +250,13 @@ mod tests {
             (Error::TopicNotFound("t".into()), Code::NotFound, "TOPIC_NOT_FOUND"),
             (Error::TopicExists("t".into()), Code::AlreadyExists, "TOPIC_EXISTS"),
             (out_of_range, Code::OutOfRange, "NUMBER_OUT_OF_RANGE"),
+            (
+                Error::ProducerFenced { id: 1, epoch: 2, current: 3 },
+                Code::FailedPrecondition,
+                "PRODUCER_FENCED",
+            ),
+            (out_of_sequence(), Code::FailedPrecondition, "OUT_OF_SEQUENCE"),
+            (unknown_producer(), Code::FailedPrecondition, "UNKNOWN_PRODUCER"),
             (
                 Error::TooManyPartitions { there: 1, more: 1, max: 1 },
                 Code::ResourceExhausted,

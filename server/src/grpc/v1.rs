@@ -3,14 +3,15 @@
 use minikafka_broker::Broker;
 use minikafka_proto::v1::{
     AlterTopicRequest, AlterTopicResponse, CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest,
-    DeleteTopicResponse, DescribeTopicRequest, DescribeTopicResponse, ListTopicsRequest, ListTopicsResponse,
+    DeleteTopicResponse, DescribeTopicRequest, DescribeTopicResponse, InitProducerRequest,
+    InitProducerResponse, ListProducersRequest, ListProducersResponse, ListTopicsRequest, ListTopicsResponse,
     PollRequest, PollResponse, ProduceRequest, ProduceResponse, ProduceStreamRequest, ProduceStreamResponse,
     SubscribeRequest, SubscribeResponse, mini_kafka_service_server::MiniKafkaService,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
-use super::{intake::Held, poll, produce, produce_stream, subscribe, topics};
+use super::{intake::Held, poll, produce, produce_stream, producers, subscribe, topics};
 
 /// The `minikafka.v1` service.
 pub(crate) struct V1 {
@@ -51,6 +52,20 @@ impl MiniKafkaService for V1 {
     ) -> Result<Response<BoxStream<SubscribeResponse>>, Status> {
         let replies = subscribe::subscribe(self.broker.clone(), request.into_inner()).await?;
         Ok(Response::new(Box::pin(replies)))
+    }
+
+    async fn init_producer(
+        &self,
+        request: Request<InitProducerRequest>,
+    ) -> Result<Response<InitProducerResponse>, Status> {
+        Ok(Response::new(producers::init(&self.broker, &request.into_inner()).await?))
+    }
+
+    async fn list_producers(
+        &self,
+        request: Request<ListProducersRequest>,
+    ) -> Result<Response<ListProducersResponse>, Status> {
+        Ok(Response::new(producers::list(&self.broker, &request.into_inner())?))
     }
 
     async fn list_topics(
