@@ -25,6 +25,7 @@ mod description;
 mod error;
 mod eviction;
 mod fetch;
+mod group;
 mod opening;
 mod owner;
 mod partition;

@@ -1,0 +1,3 @@
+//! Consumer groups.
+
+mod core;
