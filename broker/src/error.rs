@@ -146,6 +146,14 @@ pub enum Error {
         /// What failed.
         source: StorageError,
     },
+    /// Start the version that has written it, or a later one.
+    #[error("log \"{log}\" holds what this version cannot read, a later one has written it: {what}")]
+    LaterVersion {
+        /// The log.
+        log: String,
+        /// What, and why.
+        what: String,
+    },
     /// Look at the server's disk.
     #[error("storage failed: {0}")]
     Storage(StorageError),

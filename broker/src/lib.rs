@@ -26,6 +26,7 @@ mod error;
 mod eviction;
 mod fetch;
 mod group;
+pub mod machine;
 mod opening;
 mod owner;
 mod partition;
@@ -34,7 +35,7 @@ mod retention;
 mod topic;
 mod topic_name;
 
-pub use append_clock::{Clock, SystemClock};
+pub use append_clock::{AppendClock, Clock, SystemClock};
 pub use broker::Broker;
 pub use config::{AutoCreate, BrokerConfig};
 pub use description::{PartitionBounds, TopicDescription, TopicSummary};

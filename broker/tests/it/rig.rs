@@ -130,6 +130,12 @@ impl Storage for RigStorage {
         Ok(Arc::new(RigLog { topic: id.topic.clone(), log, rig: self.rig.clone() }))
     }
 
+    fn open_reserved(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
+        let log = self.memory.open_reserved(id)?;
+        self.rig.enter(&format!("open {}", id.topic))?;
+        Ok(Arc::new(RigLog { topic: id.topic.clone(), log, rig: self.rig.clone() }))
+    }
+
     fn list(&self) -> Result<Vec<LogId>, StorageError> {
         self.memory.list()
     }

@@ -93,6 +93,23 @@ impl FileStorage {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The log `id`, which is created when it is not there.
+    fn open_log(&self, id: &LogId) -> Result<Arc<FileLog>, StorageError> {
+        // Held throughout: two openings of one log must not both create it.
+        let mut logs = self.logs();
+        if let Some(log) = logs.get(id) {
+            return Ok(log.clone());
+        }
+        let dir = self.directory.log_dir(id);
+        if self.shared.disk.is_dir(&dir) {
+            let what = "the log was left alone when the storage was opened, because it is damaged";
+            return Err(StorageError::damaged(dir, 0, what));
+        }
+        let log = recovery::create(id, &dir, &self.shared)?;
+        logs.insert(id.clone(), log.clone());
+        Ok(log)
+    }
+
     fn blob_path(&self, id: &LogId, name: &str) -> PathBuf {
         self.directory.log_dir(id).join(format!("{BLOB_PREFIX}{name}"))
     }
@@ -142,21 +159,14 @@ impl Threads {
 
 impl Storage for FileStorage {
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
-        // Held throughout: two openings of one log must not both create it.
-        let mut logs = self.logs();
-        if let Some(log) = logs.get(id) {
-            return Ok(log.clone());
-        }
-        let dir = self.directory.log_dir(id);
-        if self.shared.disk.is_dir(&dir) {
-            let what = "the log was left alone when the storage was opened, because it is damaged";
-            return Err(StorageError::damaged(dir, 0, what));
-        }
-        let log = recovery::create(id, &dir, &self.shared)?;
-        logs.insert(id.clone(), log.clone());
-        Ok(log)
+        Ok(self.open_log(id)?)
     }
 
+    fn open_reserved(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
+        let log = self.open_log(id)?;
+        log.may_use_headroom.store(true, Ordering::Release);
+        Ok(log)
+    }
     fn list(&self) -> Result<Vec<LogId>, StorageError> {
         Ok(self.logs().keys().cloned().collect())
     }
