@@ -15,6 +15,7 @@ use crate::{
     AutoCreate, BrokerConfig, CheckedPayload, Error, Partition, Payload, TopicDescription, TopicSummary,
     admin::Admin,
     append_clock::AppendClock,
+    group::Coordinator,
     partition::{PartitionCore, PartitionState, Progress},
     retention::{RetentionQueue, Watch},
     topic::Topics,
@@ -30,6 +31,7 @@ pub(crate) struct Inner {
     pub(crate) config: BrokerConfig,
     pub(crate) clock: Arc<AppendClock>,
     pub(crate) topics: Topics,
+    pub(crate) groups: Arc<Coordinator>,
     pub(crate) admin: Arc<Mutex<Admin>>,
     pub(crate) room: Arc<Semaphore>,
     pub(crate) room_bytes: u32,
@@ -193,6 +195,7 @@ impl Broker {
         for topic in self.0.topics.all() {
             topic.partitions.iter().for_each(|partition| partition.core.set_state(PartitionState::Stopping));
         }
+        self.0.groups.begin_stop();
         self.0.topics.wake();
     }
 
@@ -217,6 +220,7 @@ impl Broker {
             retention.stop().await;
         }
         admin.retention = None;
+        self.0.groups.close().await;
         let storage = self.0.storage.clone();
         blocking(move || storage.close()).await
     }

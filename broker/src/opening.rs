@@ -18,6 +18,8 @@ use crate::{
     append_clock::AppendClock,
     broker::{Inner, blocking},
     eviction::Limits,
+    group::{self, Coordinator},
+    machine::INTERNAL_PREFIX,
     retention::{Retention, RetentionQueue},
     topic::{Topic, Topics},
 };
@@ -53,8 +55,10 @@ impl Broker {
         let (retention, armed) = RetentionQueue::new(limits);
         let room_bytes =
             u32::try_from(config.waiting_bytes_max).unwrap_or(u32::MAX).min(Semaphore::MAX_PERMITS as u32);
+        let groups = Coordinator::open(storage.clone(), clock.clone(), config.position_retention).await?;
         let broker = Broker(Arc::new(Inner {
             topics: Topics::new([]),
+            groups: Arc::new(groups),
             admin: Arc::new(Mutex::new(Admin::default())),
             room: Arc::new(Semaphore::new(room_bytes as usize)),
             room_bytes,
@@ -68,6 +72,8 @@ impl Broker {
         for (name, namesakes) in opened {
             broker.adopt(name, namesakes).await?;
         }
+        // Once all topics are there: positions of those that are not are forgotten.
+        group::tasks::start(&broker);
         for (core, error) in broker.evict_all().await? {
             tracing::error!(partition = %core.id, %error, "eviction failed, trying again");
         }
@@ -119,6 +125,9 @@ impl Broker {
 fn open_logs(storage: &dyn Storage) -> Result<BTreeMap<String, Namesakes>, StorageError> {
     let mut opened: BTreeMap<String, Namesakes> = BTreeMap::new();
     for id in storage.list()? {
+        if id.topic.starts_with(INTERNAL_PREFIX) {
+            continue;
+        }
         let log = storage.open(&id)?;
         opened.entry(id.topic).or_default().entry(id.topic_id).or_default().insert(id.partition, log);
     }

@@ -69,7 +69,10 @@ impl Topics {
     }
 
     pub(crate) fn remove(&self, name: &str) -> Option<Arc<Topic>> {
-        self.by_name.write().unwrap_or_else(PoisonError::into_inner).remove(name)
+        let removed = self.by_name.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        // Groups have to know.
+        self.wake();
+        removed
     }
 
     /// Up to `count` topics with names behind `after`, ordered by name.

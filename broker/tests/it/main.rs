@@ -5,6 +5,7 @@
 mod clock;
 mod faults;
 mod fetch;
+mod groups;
 mod produce;
 mod restart;
 mod retention;

@@ -6,6 +6,7 @@ use minikafka_record::Offset;
 use minikafka_storage::{Millis, TopicId};
 
 use super::{PartitionMap, PartitionSet};
+use crate::TopicNameError;
 
 /// Something that happens to groups. One record of the log of groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,13 +128,8 @@ pub(crate) struct Applied {
 #[non_exhaustive]
 pub enum GroupError {
     /// Choose another name.
-    #[error("group name {name:?} {rule}")]
-    InvalidName {
-        /// The name, cut when it is long.
-        name: String,
-        /// What it breaks.
-        rule: String,
-    },
+    #[error("groups are named as topics are: {0}")]
+    InvalidName(TopicNameError),
     /// Name a group that is there.
     #[error("group \"{0}\" not found")]
     NotFound(String),

@@ -11,6 +11,6 @@ pub(crate) const POSITIONS_MAX: usize = 10_000;
 /// Bytes of metadata with a position, as in Kafka.
 pub(crate) const METADATA_BYTES_MAX: usize = 4096;
 /// Bytes of metadata in one commit: it is one record of the log of groups, and stays a small one.
-pub(crate) const COMMIT_METADATA_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const COMMIT_METADATA_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of a client id or an instance id, as of a topic's name.
 pub(crate) const ID_BYTES_MAX: usize = 249;
