@@ -62,7 +62,7 @@ impl AppendClock {
             ),
             Jump::Forward { ahead_ms } => tracing::warn!(
                 ahead_ms,
-                "by the wall clock, all messages are too old and are evicted: the server was away for longer than the retention, or the clock was set forward, or it was wrong when they were written"
+                "by the wall clock, all messages are too old and are evicted, but where a topic keeps them for longer: the server was away for longer than the retention, or the clock was set forward, or it was wrong when they were written"
             ),
         }
         let origin = now - millis(clock.elapsed());

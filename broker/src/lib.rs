@@ -1,4 +1,4 @@
-//! Topics, partitions, retention: what every door calls.
+//! Topics, partitions, retention, consumer groups: what every door calls.
 //!
 //! ```text
 //!   door -> Partition::produce -> mailbox -> owner task -> Log::append -> ... disk ... -> completion
@@ -27,11 +27,13 @@ mod eviction;
 mod fetch;
 mod group;
 pub mod machine;
+mod metadata;
 mod opening;
 mod owner;
 mod partition;
 mod payload;
 mod retention;
+mod settings;
 mod topic;
 mod topic_name;
 
@@ -49,4 +51,5 @@ pub use group::{
 pub use owner::{PendingProduce, Produced};
 pub use partition::Partition;
 pub use payload::{CheckedPayload, NewMessage, Payload};
+pub use settings::{Effective, Limit, SettingSource, TopicChange, TopicSetting, TopicSettings};
 pub use topic_name::{TOPIC_NAME_LEN_MAX, TopicNameError, validate_topic_name};

@@ -96,7 +96,8 @@ impl Coordinator {
     }
 
     /// The disk has lost a part of what was said about members: who has what is not known for sure any more, so all
-    /// of them join anew. Positions may be older than they were, which repeats messages and loses none.
+    /// of them join anew. Positions may be older than they were, which repeats messages; a group whose positions are
+    /// lost altogether begins where its members say.
     async fn fence_all(&self, members: impl Iterator<Item = (MemberKey, u64)>) -> Result<(), Error> {
         for (MemberKey { group, member_id }, session) in members {
             tracing::warn!(group, member_id, "the member has to join anew: a part of what is known was lost");
@@ -193,8 +194,9 @@ impl Coordinator {
             match self.submit_here(command).await {
                 Ok(applied) if applied.gone.is_empty() => {}
                 Ok(_) => tracing::info!(why, "removed a member from its group"),
-                // The member or the group is gone already, or nothing goes any more.
-                Err(Error::Group(_) | Error::Stopping) => {}
+                // The member is gone already; its stream may have been known too late to hear of it.
+                Err(Error::Group(_)) => self.sessions().forget(&due),
+                Err(Error::Stopping) => {}
                 Err(error) => {
                     tracing::error!(why, %error, "what is due in a group cannot be stored, trying again");
                     self.sessions().alarms.set(due, now.saturating_add(RETRY_MS));

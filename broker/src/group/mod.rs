@@ -30,7 +30,11 @@
 //! restart: nobody could be heard meanwhile.
 //!
 //! If the disk has lost a part of this log, who holds what is not known for sure. Then all members join anew.
-//! Positions may be older than they were, which repeats messages and skips none.
+//! Positions may be older than they were, which repeats messages; a group whose positions are lost altogether begins
+//! where its members say.
+//!
+//! A process that joins under the instance_id of a member whose stream is broken takes its place: the caller says with
+//! the name that the old process has ended. Should it live, its commits are refused.
 //!
 //! - **Invariant:** no partition has two owners, and only its owner commits it.
 //! - **Invariant:** what a member is told is durable.

@@ -110,6 +110,13 @@ impl Sessions {
         }
     }
 
+    /// What was due is about a member that is not there.
+    pub(super) fn forget(&mut self, due: &Due) {
+        if let Due::Session(key) = due {
+            self.remove(key);
+        }
+    }
+
     /// Everybody has time until then at least: nobody could be heard.
     pub(super) fn forgive(&mut self, now: Millis) {
         self.by_member.values_mut().for_each(|session| session.heard_at = session.heard_at.max(now));

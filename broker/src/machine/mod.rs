@@ -98,6 +98,8 @@ impl From<prost::DecodeError> for FormatError {
 pub struct Machine<S: StateMachine> {
     shared: Arc<Shared<S>>,
     mailbox: mpsc::Sender<Request<S>>,
+    /// Closed when the owner has ended.
+    ended: watch::Receiver<()>,
 }
 
 /// What handles and the owner share.
@@ -139,9 +141,11 @@ impl<S: StateMachine> Machine<S> {
             has_losses: replayed.has_losses,
         });
         let (mailbox, inbox) = mpsc::channel(MAILBOX_LEN);
-        let owner = Owner::new(shared.clone(), Arc::downgrade(&storage), replayed.log, clock, replayed.bytes);
+        let (running, ended) = watch::channel(());
+        let storage = Arc::downgrade(&storage);
+        let owner = Owner::new(shared.clone(), storage, replayed.log, clock, replayed.bytes, running);
         tokio::spawn(owner.run(inbox));
-        Ok(Machine { shared, mailbox })
+        Ok(Machine { shared, mailbox, ended })
     }
 
     /// Appends a command, waits until it is durable and applied, and returns what came of it. Who goes away
@@ -196,7 +200,8 @@ impl<S: StateMachine> Machine<S> {
     pub async fn close(&self) {
         // A full mailbox drains; a closed one has ended already.
         let _ = self.mailbox.send(Request::Stop).await;
-        self.mailbox.closed().await;
+        // Nothing is ever sent.
+        let _ = self.ended.clone().changed().await;
     }
 }
 
@@ -217,7 +222,7 @@ impl<S> Shared<S> {
 
 impl<S: StateMachine> Clone for Machine<S> {
     fn clone(&self) -> Machine<S> {
-        Machine { shared: self.shared.clone(), mailbox: self.mailbox.clone() }
+        Machine { shared: self.shared.clone(), mailbox: self.mailbox.clone(), ended: self.ended.clone() }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use minikafka_record::BatchBuilder;
 use minikafka_storage::{Entry, EntryKind, Log, Millis, Storage, StorageError};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -50,6 +50,8 @@ pub(super) struct Owner<S: StateMachine> {
     /// At so many, the next one is stored.
     snapshot_at_bytes: u64,
     storing: Option<JoinHandle<Result<(), Error>>>,
+    /// Dropped when the task ends.
+    _running: watch::Sender<()>,
 }
 
 impl<S: StateMachine> Owner<S> {
@@ -59,9 +61,10 @@ impl<S: StateMachine> Owner<S> {
         log: Arc<dyn Log>,
         clock: Arc<AppendClock>,
         bytes: u64,
+        running: watch::Sender<()>,
     ) -> Owner<S> {
         let snapshot_at_bytes = SNAPSHOT_AFTER_BYTES;
-        Owner { shared, storage, log, clock, bytes, snapshot_at_bytes, storing: None }
+        Owner { shared, storage, log, clock, bytes, snapshot_at_bytes, storing: None, _running: running }
     }
 
     /// Runs until it is told to stop.
@@ -88,7 +91,6 @@ impl<S: StateMachine> Owner<S> {
                 }
             }
             self.commit(round).await;
-            self.snapshot_if_due().await;
         }
         let _ = self.finish_storing().await;
     }
@@ -130,14 +132,13 @@ impl<S: StateMachine> Owner<S> {
             // Who went away does not want to know.
             let _ = reply.send(Ok(output));
         }
+        self.snapshot_if_due().await;
     }
 
-    /// Begins to store a snapshot if enough has come in since the last one. Commands go on meanwhile.
+    /// Begins to store a snapshot if enough has come in since the last one. Commands go on meanwhile, until the
+    /// next is due: a slow disk slows them down, rather than that the log grows.
     async fn snapshot_if_due(&mut self) {
         if self.bytes < self.snapshot_at_bytes {
-            return;
-        }
-        if self.storing.as_ref().is_some_and(|storing| !storing.is_finished()) {
             return;
         }
         // Why one failed is in the log.

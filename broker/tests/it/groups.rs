@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use minikafka_broker::{
     Assignment, Broker, BrokerConfig, Error, GroupError, GroupJoin, GroupState, Membership, PositionToStore,
-    PositionsBy, ReturningMember, SeekMode, SeekTo, TopicPartition,
+    PositionsBy, ReturningMember, SeekMode, SeekTo, TopicChange, TopicPartition,
 };
 use minikafka_record::Offset;
 use minikafka_storage::{
@@ -275,6 +275,21 @@ async fn topics_that_come_and_go_are_followed() {
     assert!(has.partitions.iter().all(|(_, position)| position.is_none()), "it is another topic");
     member.subscribe(vec!["t0".to_owned()]).await.unwrap();
     settle(&mut member, 1).await;
+}
+
+#[tokio::test]
+async fn partitions_that_a_topic_gets_are_shared_too() {
+    let broker = memory(&ManualClock::at(1_000)).await;
+    broker.create_topic("t", 4).await.unwrap();
+    let mut one = join(&broker, &["t".to_owned()]).await;
+    let mut two = join(&broker, &["t".to_owned()]).await;
+    settle(&mut one, 2).await;
+    let had = settle(&mut two, 2).await;
+    let change = TopicChange { partitions: Some(7), ..TopicChange::default() };
+    broker.alter_topic("t", change).await.unwrap();
+    let (first, second) = (next(&mut one).await, next(&mut two).await);
+    assert_eq!(first.partitions.len() + second.partitions.len(), 7);
+    assert!(partitions(&had).iter().all(|of| partitions(&second).contains(of)), "who had something keeps it");
 }
 
 #[tokio::test]

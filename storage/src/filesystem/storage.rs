@@ -1,12 +1,12 @@
 //! [`FileStorage`], the logs of a directory.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     thread::JoinHandle,
@@ -37,11 +37,19 @@ pub(super) const BLOB_PREFIX: &str = "blob-";
 /// Part of the headroom that a file of the journal may take up at most: all of them are to fit into it.
 const JOURNAL_PART: u64 = 4;
 
+/// Logs that are closed at the same time.
+const CLOSERS: usize = 8;
+/// With fewer logs, it is not worth a thread.
+const LOGS_PER_CLOSER: usize = 8;
+
 /// Logs in a directory.
 pub struct FileStorage {
     directory: Directory,
     shared: Arc<Shared>,
     logs: Mutex<HashMap<LogId, Arc<FileLog>>>,
+    /// Logs that somebody creates just now. Taken before `logs`.
+    creating: Mutex<HashSet<LogId>>,
+    created: Condvar,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -85,6 +93,8 @@ impl FileStorage {
             directory,
             shared,
             logs: Mutex::new(logs.into_iter().collect()),
+            creating: Mutex::default(),
+            created: Condvar::new(),
             threads: Mutex::new(Some(threads)),
         })
     }
@@ -95,19 +105,35 @@ impl FileStorage {
 
     /// The log `id`, which is created when it is not there.
     fn open_log(&self, id: &LogId) -> Result<Arc<FileLog>, StorageError> {
-        // Held throughout: two openings of one log must not both create it.
-        let mut logs = self.logs();
-        if let Some(log) = logs.get(id) {
+        let mut creating = self.creating();
+        // Two openings of one log must not both create it; those of others wait for the disk together.
+        while creating.contains(id) {
+            creating = self.created.wait(creating).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(log) = self.logs().get(id) {
             return Ok(log.clone());
         }
+        creating.insert(id.clone());
+        drop(creating);
+        let created = self.create(id);
+        self.creating().remove(id);
+        self.created.notify_all();
+        created
+    }
+
+    fn create(&self, id: &LogId) -> Result<Arc<FileLog>, StorageError> {
         let dir = self.directory.log_dir(id);
         if self.shared.disk.is_dir(&dir) {
             let what = "the log was left alone when the storage was opened, because it is damaged";
             return Err(StorageError::damaged(dir, 0, what));
         }
         let log = recovery::create(id, &dir, &self.shared)?;
-        logs.insert(id.clone(), log.clone());
+        self.logs().insert(id.clone(), log.clone());
         Ok(log)
+    }
+
+    fn creating(&self) -> MutexGuard<'_, HashSet<LogId>> {
+        self.creating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn blob_path(&self, id: &LogId, name: &str) -> PathBuf {
@@ -167,6 +193,7 @@ impl Storage for FileStorage {
         log.may_use_headroom.store(true, Ordering::Release);
         Ok(log)
     }
+
     fn list(&self) -> Result<Vec<LogId>, StorageError> {
         Ok(self.logs().keys().cloned().collect())
     }
@@ -206,11 +233,7 @@ impl Storage for FileStorage {
     fn close(&self) -> Result<(), StorageError> {
         self.stop_threads();
         let logs: Vec<Arc<FileLog>> = self.logs().values().cloned().collect();
-        let mut outcome = Ok(());
-        for log in logs {
-            outcome = outcome.and(log.close_clean());
-        }
-        outcome?;
+        close_all(&logs)?;
         match self.shared.journal_kept.load(Ordering::Acquire) {
             true => Ok(()),
             false => self.remove_journal(),
@@ -224,6 +247,26 @@ impl Storage for FileStorage {
             SyncPolicy::Never => Durability::Cached,
         }
     }
+}
+
+/// Closes logs, several at a time if they are many: their syncs overlap. The first error counts, and all are closed
+/// nonetheless.
+fn close_all(logs: &[Arc<FileLog>]) -> Result<(), StorageError> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut outcome = Ok(());
+        while let Some(log) = logs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            outcome = outcome.and(log.close_clean());
+        }
+        outcome
+    };
+    let helpers = (logs.len() / LOGS_PER_CLOSER).min(CLOSERS - 1);
+    std::thread::scope(|scope| {
+        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(work)).collect();
+        helpers.into_iter().fold(work(), |outcome, helper| {
+            outcome.and(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    })
 }
 
 impl Drop for FileStorage {
