@@ -101,7 +101,7 @@ impl Coordinator {
     async fn fence_all(&self, members: impl Iterator<Item = (MemberKey, u64)>) -> Result<(), Error> {
         for (MemberKey { group, member_id }, session) in members {
             tracing::warn!(group, member_id, "the member has to join anew: a part of what is known was lost");
-            let because = Because::ItWasSilent { session };
+            let because = Because::Silent { session };
             let removed = self.machine.submit(Command::Remove { group, member_id, because }).await?;
             if let Ok(applied) = removed {
                 self.announce(&applied);
@@ -213,7 +213,7 @@ impl Coordinator {
                 let sessions = self.sessions();
                 let session = sessions.get(key)?;
                 let at = if session.waiting > 0 { now + session.timeout_ms } else { session.deadline() };
-                (at, remove(key, Because::ItWasSilent { session: session.number }))
+                (at, remove(key, Because::Silent { session: session.number }))
             }
             Due::Revocation(key) => {
                 let (since, timeout_ms) = self.machine.read(|groups| {
@@ -222,7 +222,7 @@ impl Coordinator {
                 })?;
                 // While the server was away, nobody could answer.
                 let at = since.max(self.opened_at).saturating_add(timeout_ms.into());
-                (at, remove(key, Because::ItHeldOn { revoking_since: since }))
+                (at, remove(key, Because::HeldOn { revoking_since: since }))
             }
             Due::Group(name) => {
                 let empty_since = self.machine.read(|groups| {

@@ -273,7 +273,7 @@ impl Membership {
     /// When that cannot be stored: it is gone with its session timeout.
     pub async fn leave(self) -> Result<(), Error> {
         let MemberKey { group, member_id } = self.key.clone();
-        let because = Because::ItLeft { session: self.session };
+        let because = Because::Left { session: self.session };
         match self.submit(Command::Remove { group, member_id, because }).await {
             // It was gone already.
             Err(Error::Group(GroupError::UnknownMember { .. } | GroupError::NotFound(_))) => Ok(()),

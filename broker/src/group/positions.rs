@@ -1,6 +1,6 @@
 //! Positions: stored, asked for, moved.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minikafka_record::Offset;
 
@@ -136,11 +136,11 @@ impl Broker {
     ) -> Result<Vec<SoughtPosition>, Error> {
         self.check_running()?;
         check_group_name(group)?;
-        let before = match self.group_positions(group, None) {
+        let before: BTreeMap<TopicPartition, StoredPosition> = match self.group_positions(group, None) {
             Err(Error::Group(GroupError::NotFound(_))) if !topics.is_empty() || !partitions.is_empty() => {
-                Vec::new()
+                BTreeMap::new()
             }
-            found => found?,
+            found => found?.into_iter().collect(),
         };
         let mut wanted: BTreeSet<TopicPartition> = partitions.iter().cloned().collect();
         for topic in topics {
@@ -148,7 +148,7 @@ impl Broker {
             wanted.extend((0..count).map(|number| TopicPartition::new(topic, number)));
         }
         if topics.is_empty() && partitions.is_empty() {
-            wanted.extend(before.iter().map(|(of, _)| of.clone()));
+            wanted.extend(before.keys().cloned());
         }
         if wanted.len() > POSITIONS_MAX {
             return Err(Error::InvalidRequest(format!(
@@ -162,7 +162,7 @@ impl Broker {
             let offset = place(&partition, to).await?;
             let position = NewPosition { topic_id: partition.topic_id(), offset, metadata: String::new() };
             positions.insert(&of.topic, of.partition, position);
-            let from = before.iter().find(|(before, _)| *before == of).map(|(_, position)| position.offset);
+            let from = before.get(&of).map(|position| position.offset);
             sought.push(SoughtPosition { of, from, to: offset });
         }
         if mode == SeekMode::Move {

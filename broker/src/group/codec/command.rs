@@ -105,11 +105,11 @@ struct RemoveRecord {
 #[derive(Clone, Copy, PartialEq, prost::Oneof)]
 enum BecauseRecord {
     #[prost(uint64, tag = "3")]
-    ItLeft(u64),
+    Left(u64),
     #[prost(uint64, tag = "4")]
-    ItWasSilent(u64),
+    Silent(u64),
     #[prost(int64, tag = "5")]
-    ItHeldOn(i64),
+    HeldOn(i64),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -166,9 +166,9 @@ impl From<&Command> for CommandRecord {
             }
             Command::Remove { group, member_id, because } => {
                 let because = match because {
-                    Because::ItLeft { session } => BecauseRecord::ItLeft(session),
-                    Because::ItWasSilent { session } => BecauseRecord::ItWasSilent(session),
-                    Because::ItHeldOn { revoking_since } => BecauseRecord::ItHeldOn(revoking_since),
+                    Because::Left { session } => BecauseRecord::Left(session),
+                    Because::Silent { session } => BecauseRecord::Silent(session),
+                    Because::HeldOn { revoking_since } => BecauseRecord::HeldOn(revoking_since),
                 };
                 Kind::Remove(RemoveRecord { group, member_id, because: Some(because) })
             }
@@ -236,9 +236,9 @@ impl TryFrom<CommandRecord> for Command {
             }
             Kind::Remove(RemoveRecord { group, member_id, because }) => {
                 let because = match because {
-                    Some(BecauseRecord::ItLeft(session)) => Because::ItLeft { session },
-                    Some(BecauseRecord::ItWasSilent(session)) => Because::ItWasSilent { session },
-                    Some(BecauseRecord::ItHeldOn(revoking_since)) => Because::ItHeldOn { revoking_since },
+                    Some(BecauseRecord::Left(session)) => Because::Left { session },
+                    Some(BecauseRecord::Silent(session)) => Because::Silent { session },
+                    Some(BecauseRecord::HeldOn(revoking_since)) => Because::HeldOn { revoking_since },
                     None => return Err(FormatError::new("a member is removed for an unknown reason")),
                 };
                 Command::Remove { group, member_id, because }

@@ -87,11 +87,11 @@ pub(super) fn put_partitions(partitions: &PartitionSet) -> Vec<PartitionsRecord>
 }
 
 pub(super) fn take_partitions(records: &[PartitionsRecord]) -> PartitionSet {
-    let numbers = |record: &'_ PartitionsRecord| record.numbers.clone();
-    records
-        .iter()
-        .flat_map(|record| numbers(record).into_iter().map(|number| (record.topic.as_str(), number)))
-        .collect()
+    let of_topic = |record| {
+        let PartitionsRecord { topic, numbers }: &PartitionsRecord = record;
+        numbers.iter().map(move |number| (topic.as_str(), *number))
+    };
+    records.iter().flat_map(of_topic).collect()
 }
 
 /// A position as a command or as the state has it.

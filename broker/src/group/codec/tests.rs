@@ -83,9 +83,9 @@ fn golden() -> Vec<(Command, &'static str)> {
             },
             "1a110a016712016d180622070a017412020002",
         ),
-        (remove(Because::ItLeft { session: 0 }), "22080a016712016d1800"),
-        (remove(Because::ItWasSilent { session: 2 }), "22080a016712016d2002"),
-        (remove(Because::ItHeldOn { revoking_since: 300 }), "22090a016712016d28ac02"),
+        (remove(Because::Left { session: 0 }), "22080a016712016d1800"),
+        (remove(Because::Silent { session: 2 }), "22080a016712016d2002"),
+        (remove(Because::HeldOn { revoking_since: 300 }), "22090a016712016d28ac02"),
         (
             Command::Commit(Commit { group: group.clone(), by, positions: positions() }),
             "2a480a016712050a016d10051a230a01741210010101010101010101010101010101011a0510071a01781a05080210ac021a170a01751210020202020202020202020202020202021a00",

@@ -61,11 +61,11 @@ pub(crate) struct Returning {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Because {
     /// It says so, on this stream.
-    ItLeft { session: u64 },
+    Left { session: u64 },
     /// It was silent for its session timeout, since this stream.
-    ItWasSilent { session: u64 },
+    Silent { session: u64 },
     /// It was asked at that time to give something up, and has not.
-    ItHeldOn { revoking_since: Millis },
+    HeldOn { revoking_since: Millis },
 }
 
 /// Positions to store.

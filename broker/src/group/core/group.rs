@@ -218,8 +218,8 @@ impl Group {
     ) -> Result<Moved, GroupError> {
         let member = self.require(group, member_id)?;
         let is_so = match because {
-            Because::ItLeft { session } | Because::ItWasSilent { session } => member.session == session,
-            Because::ItHeldOn { revoking_since } => member.revoking_since == Some(revoking_since),
+            Because::Left { session } | Because::Silent { session } => member.session == session,
+            Because::HeldOn { revoking_since } => member.revoking_since == Some(revoking_since),
         };
         let mut moved = Moved::default();
         if is_so {
@@ -261,7 +261,7 @@ impl Group {
         member.check_epoch(group, member_id, epoch)?;
         let is_other = |(topic, number, _): &(&str, u32, _)| {
             // With an older epoch it may only commit what it has had since then.
-            !member.held.get(topic, *number).is_some_and(|held: &Holding| held.since <= epoch)
+            member.held.get(topic, *number).is_none_or(|held: &Holding| held.since > epoch)
         };
         let Some((topic, partition, _)) = positions.iter().find(is_other) else { return Ok(()) };
         let (member_id, topic) = (member_id.clone(), topic.to_owned());

@@ -4,7 +4,7 @@
 pub(crate) const GROUPS_MAX: usize = 10_000;
 /// Members of a group. Each change of one looks at all of them.
 pub(crate) const MEMBERS_MAX: usize = 1_000;
-/// Topics that a member subscribes to.
+/// Topics that a member subscribes to: all of them are in the command with which it joins.
 pub(crate) const TOPICS_MAX: usize = 1_000;
 /// Positions in one commit: one for each partition that a server has by default.
 pub(crate) const POSITIONS_MAX: usize = 10_000;

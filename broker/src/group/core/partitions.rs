@@ -41,10 +41,6 @@ impl<V> PartitionMap<V> {
         });
     }
 
-    pub(crate) fn remove_topic(&mut self, topic: &str) {
-        self.by_topic.remove(topic);
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u32, &V)> {
         self.by_topic.iter().flat_map(|(topic, partitions)| {
             partitions.iter().map(move |(partition, value)| (topic.as_str(), *partition, value))
@@ -70,10 +66,6 @@ impl<V> PartitionMap<V> {
 
     pub(crate) fn len(&self) -> usize {
         self.by_topic.values().map(BTreeMap::len).sum()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_topic.is_empty()
     }
 }
 

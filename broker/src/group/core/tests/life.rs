@@ -79,9 +79,9 @@ fn a_member_that_never_gives_up_is_removed_and_nobody_waits_for_it() {
     rig.join("m2", &["a"]);
     let revoking_since = rig.member("m1").revoking_since.unwrap();
     assert_eq!(revoking_since, 50);
-    let applied = rig.remove("m1", Because::ItHeldOn { revoking_since: 49 }).unwrap();
+    let applied = rig.remove("m1", Because::HeldOn { revoking_since: 49 }).unwrap();
     assert!(applied.gone.is_empty(), "that was another time");
-    let applied = rig.remove("m1", Because::ItHeldOn { revoking_since }).unwrap();
+    let applied = rig.remove("m1", Because::HeldOn { revoking_since }).unwrap();
     assert_eq!(applied.gone.len(), 1);
     assert_eq!(rig.reads("m2"), "a-0 a-1");
     assert!(matches!(rig.confirm("m1", 2, set("a-0")), Err(GroupError::UnknownMember { .. })));
@@ -93,9 +93,9 @@ fn a_member_that_came_back_is_not_removed_for_its_silence_before() {
     let first = rig.join("m1", &["a"]).session.unwrap();
     let second = rig.come_back("m1", 1, "a-0 a-1").unwrap().session.unwrap();
     assert!(second > first);
-    assert!(rig.remove("m1", Because::ItWasSilent { session: first }).unwrap().gone.is_empty());
-    assert!(rig.remove("m1", Because::ItLeft { session: first }).unwrap().gone.is_empty());
-    assert_eq!(rig.remove("m1", Because::ItWasSilent { session: second }).unwrap().gone.len(), 1);
+    assert!(rig.remove("m1", Because::Silent { session: first }).unwrap().gone.is_empty());
+    assert!(rig.remove("m1", Because::Left { session: first }).unwrap().gone.is_empty());
+    assert_eq!(rig.remove("m1", Because::Silent { session: second }).unwrap().gone.len(), 1);
 }
 
 #[test]

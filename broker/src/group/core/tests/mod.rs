@@ -114,7 +114,7 @@ impl Rig {
 
     fn leave(&mut self, member: &str) -> Applied {
         let session = self.member(member).session;
-        self.remove(member, Because::ItLeft { session }).unwrap()
+        self.remove(member, Because::Left { session }).unwrap()
     }
 
     fn commit(

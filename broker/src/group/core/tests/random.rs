@@ -115,8 +115,8 @@ impl World {
     fn time_out(&mut self, id: &str) {
         let member = self.rig.member(id);
         let because = match member.revoking_since {
-            Some(revoking_since) => Because::ItHeldOn { revoking_since },
-            None => Because::ItWasSilent { session: member.session },
+            Some(revoking_since) => Because::HeldOn { revoking_since },
+            None => Because::Silent { session: member.session },
         };
         self.rig.remove(id, because).unwrap();
         self.clients.remove(id);
