@@ -15,6 +15,7 @@ use crate::{
     AutoCreate, BrokerConfig, CheckedPayload, Error, Partition, Payload, TopicDescription, TopicSummary,
     admin::Admin,
     append_clock::AppendClock,
+    group::Coordinator,
     machine::Machine,
     metadata::Metadata,
     owner::Produce,
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) config: BrokerConfig,
     pub(crate) clock: Arc<AppendClock>,
     pub(crate) topics: Topics,
+    pub(crate) groups: Arc<Coordinator>,
     pub(crate) metadata: Machine<Metadata>,
     pub(crate) admin: Arc<Mutex<Admin>>,
     pub(crate) room: Arc<Semaphore>,
@@ -257,6 +259,7 @@ impl Broker {
         for topic in self.0.topics.all() {
             topic.served().for_each(|partition| partition.core.set_state(PartitionState::Stopping));
         }
+        self.0.groups.begin_stop();
         self.0.topics.wake();
     }
 
@@ -281,6 +284,7 @@ impl Broker {
             retention.stop().await;
         }
         admin.retention = None;
+        self.0.groups.close().await;
         self.0.metadata.close().await;
         let storage = self.0.storage.clone();
         let cores = self.cores();

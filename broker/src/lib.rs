@@ -1,4 +1,4 @@
-//! Topics, partitions, producers, retention: what every door calls.
+//! Topics, partitions, producers, retention, consumer groups: what every door calls.
 //!
 //! ```text
 //!   door -> Partition::produce -> mailbox -> owner task -> Log::append -> ... disk ... -> completion
@@ -26,6 +26,7 @@ mod description;
 mod error;
 mod eviction;
 mod fetch;
+mod group;
 pub mod machine;
 mod metadata;
 mod opening;
@@ -45,6 +46,11 @@ pub use config::{AutoCreate, BrokerConfig};
 pub use description::{PartitionBounds, TopicDescription, TopicSummary};
 pub use error::Error;
 pub use fetch::Fetched;
+pub use group::{
+    Assignment, GroupDescription, GroupError, GroupJoin, GroupState, GroupSummary, Lag, MemberDescription,
+    Membership, PartitionLag, PositionToStore, PositionsBy, ReturningMember, SeekMode, SeekTo,
+    SoughtPosition, StoredPosition, TopicPartition,
+};
 pub use owner::{Origin, PendingProduce, Produced};
 pub use partition::Partition;
 pub use payload::{CheckedPayload, NewMessage, Payload};

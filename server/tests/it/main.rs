@@ -10,6 +10,7 @@ mod damage;
 mod disk;
 mod disk_trouble;
 mod fire;
+mod groups;
 mod kills;
 mod moody_disk;
 mod names;

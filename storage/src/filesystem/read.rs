@@ -201,12 +201,22 @@ impl FileLog {
                 let lookup = match seek {
                     Seek::RecordTimestamp(timestamp) => Lookup::RecordTimestamp(timestamp),
                     Seek::AppendedAfter(time) => Lookup::AppendedAfter(time, state.start),
+                    Seek::Offset(offset) => {
+                        let offset = offset.max(state.start);
+                        // What is in memory is not looked for on the disk.
+                        if let Some(place) = state.tail.holding(offset).filter(|place| place.offset == offset)
+                        {
+                            return Ok(Some(place));
+                        }
+                        Lookup::Offset(offset)
+                    }
                     Seek::Newest(bytes) => return Ok(newest(&state, bytes)),
                 };
                 let extents = if state.tail_is_all() { Vec::new() } else { state.extents(lookup) };
                 let in_tail = match seek {
                     Seek::RecordTimestamp(timestamp) => state.tail.record_at(timestamp, state.start),
                     Seek::AppendedAfter(time) => state.tail.appended_after(time, state.start),
+                    Seek::Offset(offset) => state.tail.holding(offset.max(state.start)),
                     Seek::Newest(_) => None,
                 };
                 (extents, Sought { seek, start: state.start, found: None, unread: None }, in_tail)
@@ -301,6 +311,7 @@ impl Sought {
         self.found = match self.seek {
             Seek::RecordTimestamp(timestamp) => run::record_in_entry(&entry, timestamp, self.start),
             Seek::AppendedAfter(time) => run::appended_in_entry(&entry, time, self.start),
+            Seek::Offset(offset) => run::holding_entry(&entry, offset.max(self.start)),
             Seek::Newest(_) => None,
         };
         if self.found.is_some() {
