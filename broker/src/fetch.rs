@@ -1,12 +1,15 @@
 //! Fetching: from memory if possible, from the disk if not; at the end, waiting to be woken.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use minikafka_record::{Offset, RecordBatch};
 use minikafka_storage::{Log, StorageError};
 use tokio::time::Instant;
 
-use crate::{Error, Partition, partition::PartitionCore};
+use crate::{
+    Error, Partition,
+    partition::{PartitionCore, PartitionState, Progress},
+};
 
 /// What was fetched.
 #[derive(Clone, Debug)]
@@ -36,10 +39,7 @@ impl Partition {
         loop {
             self.core.check_open()?;
             let high_watermark = progress.borrow_and_update().high_watermark;
-            let start = self.core.log.bounds().start;
-            if from < start || from > high_watermark {
-                return Err(self.core.out_of_range(from, start));
-            }
+            let start = self.core.check_range(from, high_watermark)?;
             if from < high_watermark {
                 let batches = self.read(from, high_watermark, bytes_max).await?;
                 let next = batches.last().map_or(from, RecordBatch::end_offset);
@@ -55,6 +55,26 @@ impl Partition {
         }
     }
 
+    /// Whether `from` can be read, now or once it is written.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], and when the partition is no longer in service.
+    pub fn check_range(&self, from: Offset) -> Result<(), Error> {
+        self.core.check_open()?;
+        self.core.check_range(from, self.core.high_watermark()).map(|_start| ())
+    }
+
+    /// Waits until a [`fetch`](Partition::fetch) at `from`, which was the end, has something to say: that there are
+    /// messages, or that there will be none. Those who wait for many partitions at once keep one of these for each.
+    pub fn wait_beyond(&self, from: Offset) -> impl Future<Output = ()> + Send + use<> {
+        let mut progress = self.core.progress.subscribe();
+        async move {
+            let is_news = |now: &Progress| now.high_watermark > from || now.state != PartitionState::Open;
+            // Without a sender there is no partition any more, which the fetch will say.
+            let _ = progress.wait_for(is_news).await;
+        }
+    }
+
     async fn read(&self, from: Offset, upper: Offset, bytes_max: usize) -> Result<Vec<RecordBatch>, Error> {
         let in_memory = self.core.log.read_tail(from, upper, bytes_max);
         if let Some(batches) = in_memory.map_err(|error| self.core.read_error(from, error))? {
@@ -67,6 +87,15 @@ impl Partition {
 }
 
 impl PartitionCore {
+    /// The first offset kept, if `from` is not out of range.
+    fn check_range(&self, from: Offset, high_watermark: Offset) -> Result<Offset, Error> {
+        let start = self.log.bounds().start;
+        if from < start || from > high_watermark {
+            return Err(self.out_of_range(from, start));
+        }
+        Ok(start)
+    }
+
     /// What a storage error means to who reads at `from`.
     fn read_error(&self, from: Offset, error: StorageError) -> Error {
         let StorageError::Damaged { lost, .. } = &error else { return self.error(error) };

@@ -13,10 +13,12 @@ mod poll;
 mod position;
 mod produce;
 mod produce_stream;
+mod read;
 mod reader;
 mod refusal;
 mod subscribe;
 mod topics;
+mod turns;
 mod v1;
 
 pub(crate) use ending::end_when_stopping;

@@ -16,6 +16,7 @@ mod original;
 mod poll;
 mod produce;
 mod produce_stream;
+mod read;
 mod space;
 mod stop;
 mod subscribe;
