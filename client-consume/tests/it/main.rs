@@ -5,5 +5,7 @@
 
 mod compression;
 mod fake;
+mod fake_group;
 mod faults;
+mod members;
 mod reading;
