@@ -8,6 +8,7 @@ mod damage;
 mod dying_server;
 mod killed_server;
 mod outages;
+mod partitions;
 mod produce;
 mod program;
 mod server;

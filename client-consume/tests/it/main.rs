@@ -7,5 +7,7 @@ mod compression;
 mod fake;
 mod fake_group;
 mod faults;
+mod many;
 mod members;
 mod reading;
+mod setup;

@@ -16,6 +16,7 @@ mod produce_stream;
 mod read;
 mod reader;
 mod refusal;
+mod settings;
 mod subscribe;
 mod topics;
 mod turns;

@@ -2,10 +2,11 @@
 
 use minikafka_broker::Broker;
 use minikafka_proto::v1::{
-    CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeTopicRequest,
-    DescribeTopicResponse, ListTopicsRequest, ListTopicsResponse, PollRequest, PollResponse, ProduceRequest,
-    ProduceResponse, ProduceStreamRequest, ProduceStreamResponse, ReadRequest, ReadResponse,
-    SubscribeRequest, SubscribeResponse, mini_kafka_service_server::MiniKafkaService,
+    AlterTopicRequest, AlterTopicResponse, CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest,
+    DeleteTopicResponse, DescribeTopicRequest, DescribeTopicResponse, ListTopicsRequest, ListTopicsResponse,
+    PollRequest, PollResponse, ProduceRequest, ProduceResponse, ProduceStreamRequest, ProduceStreamResponse,
+    ReadRequest, ReadResponse, SubscribeRequest, SubscribeResponse,
+    mini_kafka_service_server::MiniKafkaService,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
@@ -80,6 +81,13 @@ impl MiniKafkaService for V1 {
         request: Request<CreateTopicRequest>,
     ) -> Result<Response<CreateTopicResponse>, Status> {
         Ok(Response::new(topics::create(&self.broker, &request.into_inner()).await?))
+    }
+
+    async fn alter_topic(
+        &self,
+        request: Request<AlterTopicRequest>,
+    ) -> Result<Response<AlterTopicResponse>, Status> {
+        Ok(Response::new(topics::alter(&self.broker, &request.into_inner()).await?))
     }
 
     async fn delete_topic(
