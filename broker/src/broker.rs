@@ -15,6 +15,7 @@ use crate::{
     AutoCreate, BrokerConfig, CheckedPayload, Error, Partition, Payload, TopicDescription, TopicSummary,
     admin::Admin,
     append_clock::AppendClock,
+    group::Coordinator,
     machine::Machine,
     metadata::Metadata,
     partition::{PartitionCore, PartitionState, Progress},
@@ -34,6 +35,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<AppendClock>,
     pub(crate) topics: Topics,
     pub(crate) metadata: Machine<Metadata>,
+    pub(crate) groups: Arc<Coordinator>,
     pub(crate) admin: Arc<Mutex<Admin>>,
     pub(crate) room: Arc<Semaphore>,
     pub(crate) room_bytes: u32,
@@ -215,6 +217,7 @@ impl Broker {
         for topic in self.0.topics.all() {
             topic.served().for_each(|partition| partition.core.set_state(PartitionState::Stopping));
         }
+        self.0.groups.begin_stop();
         self.0.topics.wake();
     }
 
@@ -240,6 +243,7 @@ impl Broker {
         }
         admin.retention = None;
         self.0.metadata.close().await;
+        self.0.groups.close().await;
         let storage = self.0.storage.clone();
         blocking(move || storage.close()).await
     }

@@ -3,7 +3,7 @@
 use minikafka_record::{BatchError, Offset};
 use minikafka_storage::{StorageError, TopicId};
 
-use crate::{TopicNameError, TopicSetting};
+use crate::{GroupError, TopicNameError, TopicSetting};
 
 /// An error of the broker. Every door maps it to its own codes in one table.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -193,6 +193,9 @@ pub enum Error {
         /// What, and why.
         what: String,
     },
+    /// What the reason says: it is about a consumer group.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// Look at the server's disk.
     #[error("storage failed: {0}")]
     Storage(StorageError),

@@ -25,6 +25,7 @@ mod description;
 mod error;
 mod eviction;
 mod fetch;
+mod group;
 pub mod machine;
 mod metadata;
 mod opening;
@@ -42,6 +43,11 @@ pub use config::{AutoCreate, BrokerConfig};
 pub use description::{PartitionBounds, TopicDescription, TopicSummary};
 pub use error::Error;
 pub use fetch::Fetched;
+pub use group::{
+    Assignment, GroupDescription, GroupError, GroupJoin, GroupState, GroupSummary, Lag, MemberDescription,
+    Membership, PartitionLag, PositionToStore, PositionsBy, ReturningMember, SeekMode, SeekTo,
+    SoughtPosition, StoredPosition, TopicPartition,
+};
 pub use owner::{PendingProduce, Produced};
 pub use partition::Partition;
 pub use payload::{CheckedPayload, NewMessage, Payload};

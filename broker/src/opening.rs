@@ -26,6 +26,7 @@ use crate::{
     AppendClock, Broker, BrokerConfig, Error, TopicSettings,
     admin::Admin,
     broker::{Inner, blocking},
+    group::{self, Coordinator},
     machine::{INTERNAL_PREFIX, Machine},
     metadata::{self, Command, Metadata, TopicRecord},
     retention::{Retention, RetentionQueue},
@@ -69,9 +70,11 @@ impl Broker {
         let (retention, armed) = RetentionQueue::new();
         let room_bytes =
             u32::try_from(config.waiting_bytes_max).unwrap_or(u32::MAX).min(Semaphore::MAX_PERMITS as u32);
+        let groups = Coordinator::open(storage.clone(), clock.clone(), config.position_retention).await?;
         let broker = Broker(Arc::new(Inner {
             topics: Topics::new(),
             metadata,
+            groups: Arc::new(groups),
             admin: Arc::new(Mutex::new(Admin::default())),
             room: Arc::new(Semaphore::new(room_bytes as usize)),
             room_bytes,
@@ -83,6 +86,8 @@ impl Broker {
             retention,
         }));
         broker.place(found).await?;
+        // Once all topics are there: positions of those that are not are forgotten.
+        group::tasks::start(&broker);
         for (core, error) in broker.evict_all().await? {
             tracing::error!(partition = %core.id, %error, "eviction failed, trying again");
         }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use minikafka_record::Offset;
-use minikafka_storage::{Epoch, Log, LogId, Seek, StorageError};
+use minikafka_storage::{Epoch, Log, LogId, Millis, Seek, StorageError, TopicId};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{
@@ -72,6 +72,11 @@ impl Partition {
     /// Its number, from 0.
     pub fn number(&self) -> u32 {
         self.core.id.partition
+    }
+
+    /// Identity of its topic.
+    pub fn topic_id(&self) -> TopicId {
+        self.core.id.topic_id
     }
 
     /// The current leader epoch; 0 without a cluster.
@@ -145,6 +150,15 @@ impl Partition {
         let high_watermark = self.core.high_watermark();
         let place = self.core.read_cold(move |log| log.seek(Seek::RecordTimestamp(timestamp))).await?;
         Ok(place.map(|place| place.offset).filter(|offset| *offset < high_watermark))
+    }
+
+    /// When the record at this offset was appended; when it is lost, the next one. `None` at the end.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn appended_at(&self, offset: Offset) -> Result<Option<Millis>, Error> {
+        let place = self.core.read_cold(move |log| log.seek(Seek::Offset(offset))).await?;
+        Ok(place.map(|place| place.time))
     }
 
     /// Ends the owner task and wakes all readers with the same news.

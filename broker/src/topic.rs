@@ -118,6 +118,7 @@ impl Topics {
 
     pub(crate) fn remove(&self, name: &str) -> Option<Arc<Topic>> {
         let removed = self.by_name.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        // Groups have to know.
         self.wake();
         removed
     }

@@ -67,7 +67,7 @@
 //!
 //! Members of a group share the partitions, and the server keeps the positions:
 //!
-//! ```no_run
+//! ```
 //! use std::time::Duration;
 //!
 //! use minikafka_client_consume::{GroupConsumer, Position};
@@ -94,7 +94,7 @@
 //!
 //! Or by hand, with a word to whoever reads on:
 //!
-//! ```no_run
+//! ```
 //! # use std::time::Duration;
 //! # use minikafka_client_consume::{GroupConsumer, Position, PositionToCommit, TopicPartition};
 //! # #[tokio::main(flavor = "current_thread")]

@@ -77,7 +77,7 @@ impl Server {
 async fn run(listener: TcpListener, broker: Broker, stop: CancellationToken) -> Result<(), ServerError> {
     let stopping = CancellationToken::new();
     let router = Router::new(&broker, &stopping).await;
-    let connections = Connections::new(router.door, connections_max(), stopping.clone());
+    let connections = Connections::new(move |peer| router.door.of(peer), connections_max(), stopping.clone());
     tokio::select! {
         () = stop.cancelled() => {}
         never = accept(&listener, &connections) => match never {},

@@ -214,6 +214,8 @@ pub enum Seek {
     RecordTimestamp(Millis),
     /// The first entry that was appended later than this: where eviction stops.
     AppendedAfter(Millis),
+    /// The entry that holds this offset, to know when it was appended; the next one when that is lost.
+    Offset(Offset),
     /// The first record of the newest part of the log that takes up at most so many bytes, in steps of whole
     /// segments; `None` when all of the log does. The part that is being written to is always counted in.
     Newest(u64),

@@ -173,6 +173,12 @@ impl Run {
         self.entries.range(first..).find_map(|entry| appended_in_entry(entry, time, start))
     }
 
+    /// The entry that holds this offset, or the first one behind it.
+    pub(crate) fn holding(&self, offset: Offset) -> Option<Place> {
+        let first = self.entries.partition_point(|entry| entry.end_offset() <= offset);
+        self.entries.range(first..).find_map(|entry| holding_entry(entry, offset))
+    }
+
     /// The first record of the newest entries that together take up at most so many bytes; the last one is
     /// always among them. `None` when all do.
     pub(crate) fn newest(&self, bytes: u64, start: Offset) -> Option<Place> {
@@ -199,6 +205,12 @@ impl Run {
 pub(crate) fn appended_in_entry(entry: &Entry, time: Millis, start: Offset) -> Option<Place> {
     let wanted = entry.append_time > time && entry.end_offset() > start && entry.record_count > 0;
     wanted.then(|| Place { offset: entry.base_offset.max(start), time: entry.append_time })
+}
+
+/// The record of `entry` at `offset`, or its first, if it has one there or later.
+pub(crate) fn holding_entry(entry: &Entry, offset: Offset) -> Option<Place> {
+    let wanted = entry.end_offset() > offset && entry.record_count > 0;
+    wanted.then(|| Place { offset: entry.base_offset.max(offset), time: entry.append_time })
 }
 
 /// The first record of `entry` at `start` or later with this timestamp or a later one.

@@ -5,6 +5,7 @@
 mod clock;
 mod faults;
 mod fetch;
+mod groups;
 mod machine;
 mod metadata;
 mod produce;

@@ -6,6 +6,7 @@
 mod consume;
 mod damage;
 mod dying_server;
+mod groups;
 mod killed_server;
 mod outages;
 mod partitions;

@@ -71,6 +71,12 @@ impl Program {
         String::from_utf8(line).unwrap().trim_end_matches('\n').to_owned()
     }
 
+    /// The next line of stdout, if it comes soon.
+    pub(crate) fn try_line(&mut self) -> Option<String> {
+        let line = self.stdout.recv_timeout(LOOK_AGAIN).ok()?;
+        Some(String::from_utf8(line).unwrap().trim_end_matches('\n').to_owned())
+    }
+
     /// The next line of stdout, unless `other` ends first.
     pub(crate) fn line_unless_ended(&mut self, other: &mut Program) -> Option<String> {
         loop {

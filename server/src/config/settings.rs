@@ -37,6 +37,9 @@ pub struct Settings {
     /// [default: no limit]
     #[arg(long, value_name = "SIZE")]
     pub retention_bytes: Option<String>,
+    /// How long positions of a consumer group are kept from the moment on when it has no members [default: 168h]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub position_retention: Option<String>,
     /// Where to store messages: filesystem or memory [default: filesystem]
     #[arg(long, value_name = "KIND")]
     pub storage: Option<String>,

@@ -41,6 +41,7 @@ fn variables_set_everything() {
             ("MINIKAFKA_HOST", ":1234"),
             ("MINIKAFKA_RETENTIONTIME", "1h30m"),
             ("MINIKAFKA_RETENTION_BYTES", "10GiB"),
+            ("MINIKAFKA_POSITION_RETENTION", "24h"),
             ("MINIKAFKA_ROOT_DIR", "/data"),
             ("MINIKAFKA_STORAGE", "filesystem"),
             ("MINIKAFKA_SYNC", "every:100ms"),
@@ -57,6 +58,7 @@ fn variables_set_everything() {
     assert_eq!(config.host.to_string(), ":1234");
     assert_eq!(config.broker.retention, Some(Duration::from_secs(5400)));
     assert_eq!(config.broker.retention_bytes, Some(10 << 30));
+    assert_eq!(config.broker.position_retention, Duration::from_secs(86_400));
     let sync = SyncPolicy::Every(Duration::from_millis(100));
     assert_eq!(config.storage, StorageConfig::Filesystem { root: "/data".into(), sync });
     assert_eq!((config.broker.partitions, config.broker.partitions_max), (3, 7));
@@ -110,6 +112,8 @@ fn errors_name_the_setting_the_value_and_the_rule() {
         ("RETENTION_BYTES", "0", "1MiB"),
         ("RETENTION_BYTES", "-1", "MiB"),
         ("RETENTION_BYTES", "1GB", "MiB"),
+        ("POSITION_RETENTION", "0s", "more than zero"),
+        ("POSITION_RETENTION", "a week", "invalid duration"),
         ("STORAGE", "tape", "filesystem or memory"),
         ("SYNC", "sometimes", "every:100ms"),
         ("SYNC", "every:0s", "more than zero"),

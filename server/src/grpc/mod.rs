@@ -6,6 +6,8 @@
 mod backlog;
 mod ending;
 mod framing;
+mod group_join;
+mod groups;
 mod intake;
 mod message;
 mod original;
@@ -23,6 +25,7 @@ mod turns;
 mod v1;
 
 pub(crate) use ending::end_when_stopping;
+pub(crate) use groups::Groups;
 pub(crate) use intake::{Admitted, Intake};
 pub(crate) use original::Original;
 pub(crate) use refusal::{explain_too_large, request_bytes_max};

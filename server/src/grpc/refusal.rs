@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Response;
-use minikafka_broker::{Broker, Error, TopicSetting};
+use minikafka_broker::{Broker, Error, GroupError, TopicSetting};
 use minikafka_proto::v1::RequestError;
 use minikafka_record::BatchError;
 use minikafka_storage::Durability;
@@ -66,6 +66,7 @@ impl Refusal {
             Error::Aborted => (Code::Unavailable, "ABORTED"),
             Error::Damaged { .. } | Error::PartitionLost { .. } => (Code::DataLoss, "DAMAGED"),
             Error::Poisoned { .. } | Error::OutcomeUnknown { .. } => (Code::Internal, "STORAGE_FAILED"),
+            Error::Group(error) => of_group(error),
             // The error can grow: what has no row yet is the server's fault, not the caller's.
             _ => (Code::Internal, "STORAGE_FAILED"),
         };
@@ -79,6 +80,9 @@ impl Refusal {
                 let behind = next.iter().flat_map(|next| ["to", "next"].map(|key| (key, next.number())));
                 let numbers = [("from", from.number())].into_iter().chain(behind);
                 numbers.map(|(key, number)| (key, number.to_string())).collect()
+            }
+            Error::Group(GroupError::PositionOutOfRange { topic, partition, end, .. }) => {
+                vec![("topic", topic.clone()), ("partition", partition.to_string()), ("end", end.to_string())]
             }
             _ => Vec::new(),
         };
@@ -142,6 +146,26 @@ impl Refusal {
 
     fn new(code: Code, reason: &'static str, message: String) -> Refusal {
         Refusal { code, reason, message, metadata: Vec::new(), retry_after: None }
+    }
+}
+
+/// The rows about groups.
+fn of_group(error: &GroupError) -> (Code, &'static str) {
+    match error {
+        GroupError::InvalidName(_) => (Code::InvalidArgument, "INVALID_GROUP_NAME"),
+        GroupError::NotFound(_) => (Code::NotFound, "GROUP_NOT_FOUND"),
+        GroupError::UnknownMember { .. } => (Code::NotFound, "UNKNOWN_MEMBER"),
+        GroupError::Fenced { .. } => (Code::FailedPrecondition, "MEMBER_FENCED"),
+        GroupError::StaleEpoch { .. } => (Code::FailedPrecondition, "STALE_MEMBER_EPOCH"),
+        GroupError::NotOwner { .. } => (Code::FailedPrecondition, "NOT_OWNER"),
+        GroupError::NotEmpty { .. } => (Code::FailedPrecondition, "GROUP_NOT_EMPTY"),
+        GroupError::InstanceInUse { .. } => (Code::AlreadyExists, "INSTANCE_IN_USE"),
+        GroupError::TooManyGroups { .. } => (Code::ResourceExhausted, "TOO_MANY_GROUPS"),
+        GroupError::TooManyMembers { .. } => (Code::ResourceExhausted, "TOO_MANY_MEMBERS"),
+        GroupError::PositionOutOfRange { .. } => (Code::InvalidArgument, "POSITION_OUT_OF_RANGE"),
+        GroupError::MetadataTooLarge { .. } => (Code::InvalidArgument, "METADATA_TOO_LARGE"),
+        // The error can grow, and what has no row yet is the server's fault.
+        _ => (Code::Internal, "STORAGE_FAILED"),
     }
 }
 

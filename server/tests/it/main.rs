@@ -9,6 +9,7 @@ mod compression;
 mod damage;
 mod disk;
 mod disk_trouble;
+mod groups;
 mod kills;
 mod moody_disk;
 mod names;

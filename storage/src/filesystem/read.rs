@@ -199,12 +199,21 @@ impl FileLog {
             let lookup = match seek {
                 Seek::RecordTimestamp(timestamp) => Lookup::RecordTimestamp(timestamp),
                 Seek::AppendedAfter(time) => Lookup::AppendedAfter(time, state.start),
+                Seek::Offset(offset) => {
+                    let offset = offset.max(state.start);
+                    // What is in memory is not looked for on the disk.
+                    if let Some(place) = state.tail.holding(offset).filter(|place| place.offset == offset) {
+                        return Ok(Some(place));
+                    }
+                    Lookup::Offset(offset)
+                }
                 Seek::Newest(bytes) => return Ok(newest(&state, bytes)),
             };
             let extents = if state.tail_is_all() { Vec::new() } else { state.extents(lookup) };
             let in_tail = match seek {
                 Seek::RecordTimestamp(timestamp) => state.tail.record_at(timestamp, state.start),
                 Seek::AppendedAfter(time) => state.tail.appended_after(time, state.start),
+                Seek::Offset(offset) => state.tail.holding(offset.max(state.start)),
                 Seek::Newest(_) => None,
             };
             (extents, state.start, in_tail)
@@ -217,6 +226,7 @@ impl FileLog {
                 found = match seek {
                     Seek::RecordTimestamp(timestamp) => run::record_in_entry(&entry, timestamp, start),
                     Seek::AppendedAfter(time) => run::appended_in_entry(&entry, time, start),
+                    Seek::Offset(offset) => run::holding_entry(&entry, offset.max(start)),
                     Seek::Newest(_) => None,
                 };
                 if found.is_some() { Step::Stop } else { Step::Next }
