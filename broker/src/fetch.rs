@@ -1,6 +1,6 @@
 //! Fetching: from memory if possible, from the disk if not; at the end, waiting to be woken.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use minikafka_record::{Offset, RecordBatch};
 use minikafka_storage::{Log, StorageError};
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     Error, Partition,
-    partition::{PartitionCore, Progress},
+    partition::{PartitionCore, PartitionState, Progress},
 };
 
 /// What was fetched.
@@ -39,10 +39,7 @@ impl Partition {
         loop {
             self.core.check_open()?;
             let Progress { log, high_watermark, .. } = progress.borrow_and_update().clone();
-            let start = log.bounds().start;
-            if from < start || from > high_watermark {
-                return Err(self.core.out_of_range(from, start));
-            }
+            let start = self.core.check_range(&*log, from, high_watermark)?;
             if from < high_watermark {
                 let Some(batches) = self.read(log, from, high_watermark, bytes_max).await? else {
                     // It was opened again after a failure: the other one comes at once.
@@ -59,6 +56,26 @@ impl Partition {
             if !woken {
                 return Ok(Fetched { batches: Vec::new(), next: from, start, high_watermark });
             }
+        }
+    }
+
+    /// Whether `from` can be read, now or once it is written.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], and when the partition is no longer in service.
+    pub fn check_range(&self, from: Offset) -> Result<(), Error> {
+        self.core.check_open()?;
+        self.core.check_range(&*self.core.log(), from, self.core.high_watermark()).map(|_start| ())
+    }
+
+    /// Waits until a [`fetch`](Partition::fetch) at `from`, which was the end, has something to say: that there are
+    /// messages, or that there will be none. Those who wait for many partitions at once keep one of these for each.
+    pub fn wait_beyond(&self, from: Offset) -> impl Future<Output = ()> + Send + use<> {
+        let mut progress = self.core.progress.subscribe();
+        async move {
+            let is_news = |now: &Progress| now.high_watermark > from || now.state != PartitionState::Open;
+            // Without a sender there is no partition any more, which the fetch will say.
+            let _ = progress.wait_for(is_news).await;
         }
     }
 
@@ -84,6 +101,15 @@ impl Partition {
 }
 
 impl PartitionCore {
+    /// The first offset kept, if `from` is not out of range.
+    fn check_range(&self, log: &dyn Log, from: Offset, high_watermark: Offset) -> Result<Offset, Error> {
+        let start = log.bounds().start;
+        if from < start || from > high_watermark {
+            return Err(self.out_of_range(from, start));
+        }
+        Ok(start)
+    }
+
     /// What a storage error means to who reads at `from`.
     fn read_error(&self, from: Offset, error: StorageError) -> Error {
         let StorageError::Damaged { lost, .. } = &error else { return self.error(error) };

@@ -11,6 +11,9 @@ use std::{
 /// Longer than any test takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long a line may take that need not come.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 pub(crate) const PRODUCE: &str = env!("CARGO_BIN_EXE_produce");
 pub(crate) const CONSUME: &str = env!("CARGO_BIN_EXE_consume");
 pub(crate) const MINIKAFKA: &str = env!("CARGO_BIN_EXE_minikafka");
@@ -66,6 +69,12 @@ impl Program {
     pub(crate) fn line(&mut self) -> String {
         let line = self.stdout.recv_timeout(DEADLINE).expect("a line on stdout");
         String::from_utf8(line).unwrap().trim_end_matches('\n').to_owned()
+    }
+
+    /// The next line of stdout, if it comes soon.
+    pub(crate) fn try_line(&mut self) -> Option<String> {
+        let line = self.stdout.recv_timeout(LOOK_AGAIN).ok()?;
+        Some(String::from_utf8(line).unwrap().trim_end_matches('\n').to_owned())
     }
 
     /// Waits until a line on stderr contains `text`, and returns it.

@@ -16,11 +16,13 @@ mod position;
 mod produce;
 mod produce_stream;
 mod producers;
+mod read;
 mod reader;
 mod refusal;
 mod settings;
 mod subscribe;
 mod topics;
+mod turns;
 mod v1;
 
 pub(crate) use ending::end_when_stopping;

@@ -103,6 +103,11 @@ impl Refusal {
         Refusal { code, reason, message: error.to_string(), metadata, retry_after }
     }
 
+    /// Whether the server stops, and so everything ends, not this request alone.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.reason == "STOPPING"
+    }
+
     /// A request that says too little, or what cannot be.
     pub(super) fn invalid_request(message: impl Into<String>) -> Refusal {
         Refusal::new(Code::InvalidArgument, "INVALID_REQUEST", message.into())

@@ -19,6 +19,7 @@ mod poll;
 mod produce;
 mod produce_stream;
 mod producers;
+mod read;
 mod space;
 mod stop;
 mod subscribe;
