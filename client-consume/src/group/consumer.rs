@@ -61,7 +61,7 @@ pub struct GroupConsumer {
     /// Those of them that may not be read before their start is stored.
     pub(super) starting: BTreeSet<TopicPartition>,
     /// What was taken from it and is not committed yet.
-    pub(super) revoked: BTreeMap<TopicPartition, u64>,
+    pub(super) revoked: BTreeMap<TopicPartition, Revoked>,
     /// What it has given up since it joined. When such a partition comes back, the assignment may have been made before
     /// the commit of its position, so the server is asked for that.
     pub(super) given_up: BTreeSet<TopicPartition>,
@@ -84,6 +84,15 @@ pub(super) struct Held {
     /// The position that is stored for it.
     pub(super) stored: Option<u64>,
     /// The member's epoch when it got it.
+    pub(super) epoch: u64,
+}
+
+/// A partition that the member reads no more, and still has until its position is committed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Revoked {
+    /// The position to commit.
+    pub(super) number: u64,
+    /// As in [`Held`].
     pub(super) epoch: u64,
 }
 
@@ -249,7 +258,7 @@ impl GroupConsumer {
         let committed = match self.options.commit_interval {
             Some(_) => {
                 let revoked = mem::take(&mut self.revoked);
-                let revoked = revoked.into_iter().map(|(of, number)| to_commit(of, number));
+                let revoked = revoked.into_iter().map(|(of, revoked)| to_commit(of, revoked.number));
                 let positions: Vec<_> = revoked.chain(self.uncommitted()).collect();
                 self.commit_positions(positions).await
             }
@@ -259,15 +268,17 @@ impl GroupConsumer {
         committed
     }
 
-    /// What it reads now, in order.
+    /// The partitions that it has: those that it reads, and those that it is giving up, which it has until their
+    /// positions are committed.
     pub fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
-        self.owned.keys()
+        self.owned.keys().chain(self.revoked.keys())
     }
 
-    /// The member's epoch when it got a partition that it reads now: rises when it has lost the partition and got it
-    /// back.
+    /// The member's epoch when it got a partition that it has: rises when it has lost the partition and got it back.
     pub fn epoch(&self, topic: &str, partition: u32) -> Option<u64> {
-        self.owned.get(&TopicPartition::new(topic, partition)).map(|held| held.epoch)
+        let of = TopicPartition::new(topic, partition);
+        let revoked = || self.revoked.get(&of).map(|revoked| revoked.epoch);
+        self.owned.get(&of).map(|held| held.epoch).or_else(revoked)
     }
 
     /// Number of the next message to read in a partition; `None` when it does not read it, or the server has not said

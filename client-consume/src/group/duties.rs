@@ -17,7 +17,7 @@ use tokio::time::{self, Instant};
 use super::{
     board::Assignment,
     commit::{Committer, CutShort, Outcome, PositionToCommit, commit, positions},
-    consumer::{GroupConsumer, Held},
+    consumer::{GroupConsumer, Held, Revoked},
     membership::Owned,
 };
 use crate::{ConsumeError, Position, TopicPartition, error::has_reason};
@@ -126,14 +126,14 @@ impl GroupConsumer {
     }
 
     pub(super) fn give_up(&mut self, of: &TopicPartition) {
-        let stored = self.owned.remove(of).and_then(|held| held.stored);
+        let Some(held) = self.owned.remove(of) else { return };
         self.starting.remove(of);
         self.given_up.insert(of.clone());
         if let Some(Position::Number(number)) = self.reads.remove(of)
             && self.options.commit_interval.is_some()
-            && stored != Some(number)
+            && held.stored != Some(number)
         {
-            self.revoked.insert(of.clone(), number);
+            self.revoked.insert(of.clone(), Revoked { number, epoch: held.epoch });
         }
     }
 
@@ -195,7 +195,8 @@ impl GroupConsumer {
     /// What others wait for, or this consumer.
     fn urgent(&self) -> Vec<PositionToCommit> {
         if !self.revoked.is_empty() {
-            return self.revoked.iter().map(|(of, number)| to_commit(of.clone(), *number)).collect();
+            let revoked = self.revoked.iter();
+            return revoked.map(|(of, revoked)| to_commit(of.clone(), revoked.number)).collect();
         }
         let starts = self.starting.iter().filter_map(|of| Some((of, self.reads.position(of)?)));
         starts.map(|(of, number)| to_commit(of.clone(), number)).collect()
@@ -230,7 +231,7 @@ impl GroupConsumer {
                 held.stored = Some(number);
             }
             self.starting.remove(&of);
-            if self.revoked.get(&of) == Some(&number) {
+            if self.revoked.get(&of).is_some_and(|revoked| revoked.number == number) {
                 self.revoked.remove(&of);
             }
         }

@@ -175,7 +175,7 @@ impl FakeState {
     /// What comes of a request, and whether the stream goes on.
     fn answer(
         &self,
-        request: ReadRequest,
+        request: &ReadRequest,
         replies: &mpsc::UnboundedSender<Result<ReadResponse, Status>>,
     ) -> bool {
         self.requests.lock().unwrap().push(request.clone());
@@ -226,7 +226,7 @@ impl MiniKafkaService for Service {
         let (state, mut requests) = (self.state.clone(), request.into_inner());
         tokio::spawn(async move {
             while let Ok(Some(request)) = requests.message().await {
-                if !state.answer(request, &replies) {
+                if !state.answer(&request, &replies) {
                     break;
                 }
             }

@@ -144,11 +144,14 @@ impl Member {
                 *self.ledger.lock().unwrap().ends.entry("lost").or_default() += 1;
                 self.tenures.clear();
             }
-            Err(error) => assert!(error.is_retryable(), "{error}"),
+            Err(error) => {
+                assert!(error.is_retryable(), "{error}");
+                self.see_partitions();
+            }
         }
     }
 
-    /// Those that were given up were committed, unless that is done by hand.
+    /// Those that it has no more were committed, unless that is done by hand: until then it has them.
     fn see_partitions(&mut self) {
         let mut ledger = self.ledger.lock().unwrap();
         let held = |of: &TopicPartition| {
