@@ -65,7 +65,8 @@ pub(crate) enum Command {
     ForgetTopics(Vec<TopicId>),
     /// The next `count` ids.
     AllocateProducerIds(u32),
-    /// The server has begun on an empty directory. Changes nothing; but the log is no longer a new one.
+    /// The server has begun on an empty directory. Ids that another directory has given at this address are known to
+    /// producers that are still there, so those of this one begin beyond them.
     Begin,
     /// Something of this log was lost, and what other logs tell is taken up again.
     Recover,
@@ -153,8 +154,7 @@ impl StateMachine for Metadata {
                 Output::Done
             }
             Command::AllocateProducerIds(count) => self.allocate(count),
-            Command::Begin => Output::Done,
-            Command::Recover => {
+            Command::Begin | Command::Recover => {
                 let beyond_all = at.saturating_mul(1 << PRODUCER_IDS_PER_MS_BITS);
                 self.next_producer_id = self.next_producer_id.max(beyond_all);
                 Output::Done
@@ -186,6 +186,17 @@ mod tests {
 
     fn topic(id: u8, partitions: u32) -> TopicRecord {
         TopicRecord { id: TopicId::from_bytes([id; 16]), partitions, settings: TopicSettings::default() }
+    }
+
+    #[test]
+    fn a_new_directory_gives_no_id_that_an_earlier_one_has_given() {
+        let mut before = Metadata::default();
+        before.apply(Command::Begin, 1_000);
+        let Output::ProducerIds(first) = before.apply(Command::AllocateProducerIds(1000), 1_000) else { panic!() };
+        let mut after = Metadata::default();
+        after.apply(Command::Begin, 1_001);
+        let Output::ProducerIds(next) = after.apply(Command::AllocateProducerIds(1000), 1_001) else { panic!() };
+        assert!(next >= first + 1000, "{first} {next}");
     }
 
     #[test]
