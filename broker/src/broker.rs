@@ -15,8 +15,11 @@ use crate::{
     AutoCreate, BrokerConfig, CheckedPayload, Error, Partition, Payload, TopicDescription, TopicSummary,
     admin::Admin,
     append_clock::AppendClock,
+    machine::Machine,
+    metadata::Metadata,
     partition::{PartitionCore, PartitionState, Progress},
     retention::{RetentionQueue, Watch},
+    settings::TopicLimits,
     topic::Topics,
     validate_topic_name,
 };
@@ -30,6 +33,7 @@ pub(crate) struct Inner {
     pub(crate) config: BrokerConfig,
     pub(crate) clock: Arc<AppendClock>,
     pub(crate) topics: Topics,
+    pub(crate) metadata: Machine<Metadata>,
     pub(crate) admin: Arc<Mutex<Admin>>,
     pub(crate) room: Arc<Semaphore>,
     pub(crate) room_bytes: u32,
@@ -39,7 +43,12 @@ pub(crate) struct Inner {
 }
 
 impl Broker {
-    pub(crate) fn start_partition(&self, id: LogId, log: Arc<dyn Log>) -> Partition {
+    pub(crate) fn start_partition(
+        &self,
+        id: LogId,
+        log: Arc<dyn Log>,
+        limits: Arc<TopicLimits>,
+    ) -> Partition {
         let progress = Progress { high_watermark: log.bounds().end, state: PartitionState::Open };
         Partition::start(PartitionCore {
             id,
@@ -49,7 +58,7 @@ impl Broker {
             room_bytes: self.0.room_bytes,
             cold_reads: self.0.cold_reads.clone(),
             progress: watch::Sender::new(progress),
-            watch: Watch::new(self.0.retention.clone()),
+            watch: Watch::new(self.0.retention.clone(), limits),
         })
     }
 
@@ -87,31 +96,46 @@ impl Broker {
         }
     }
 
-    /// As [`partition`](Broker::partition), but creates the topic when it is not there, if the configuration
+    /// The partition of a topic that takes this payload: the one that is named, or else the one that the keys of
+    /// its messages say, or else the next one in turn. Creates the topic when it is not there, if the configuration
     /// says so.
     ///
     /// # Errors
-    /// As there, or why it could not be created.
+    /// As [`partition`](Broker::partition), [`Error::InvalidRequest`] when the keys do not agree, or why the topic
+    /// could not be created.
     pub async fn partition_to_produce(
         &self,
         topic: &str,
         partition: Option<u32>,
+        payload: &CheckedPayload,
     ) -> Result<Partition, Error> {
-        match self.partition(topic, partition) {
-            Err(Error::TopicNotFound(_)) if self.0.config.auto_create == AutoCreate::Enabled => {
-                if let Some(number @ 1..) = partition {
-                    return Err(Error::PartitionNotFound {
-                        topic: topic.to_owned(),
-                        partition: number,
-                        partitions: 1,
-                    });
+        let BrokerConfig { auto_create, partitions, .. } = self.0.config;
+        match self.choose_partition(topic, partition, payload) {
+            Err(Error::TopicNotFound(_)) if auto_create == AutoCreate::Enabled => {
+                if let Some(partition) = partition.filter(|partition| *partition >= partitions) {
+                    let topic = topic.to_owned();
+                    return Err(Error::PartitionNotFound { topic, partition, partitions });
                 }
-                match self.create_topic(topic, 1).await {
-                    Ok(_) | Err(Error::TopicExists(_)) => self.partition(topic, partition),
+                // Keys that do not agree must not create it.
+                payload.partition_of_keys(partitions)?;
+                match self.create_topic(topic, partitions).await {
+                    Ok(_) | Err(Error::TopicExists(_)) => self.choose_partition(topic, partition, payload),
                     Err(error) => Err(error),
                 }
             }
             found => found,
+        }
+    }
+
+    fn choose_partition(
+        &self,
+        topic: &str,
+        partition: Option<u32>,
+        payload: &CheckedPayload,
+    ) -> Result<Partition, Error> {
+        match (partition, self.0.topics.get(topic)) {
+            (None, Some(topic)) => topic.choose(payload),
+            _ => self.partition(topic, partition),
         }
     }
 
@@ -150,9 +174,10 @@ impl Broker {
         let topic = self.0.topics.require(topic)?;
         Ok(TopicDescription {
             summary: topic.summary(),
-            partitions: topic.partitions.iter().map(Partition::bounds).collect(),
-            retention: self.0.config.retention,
-            retention_bytes: self.0.config.retention_bytes,
+            partitions: topic.partitions.iter().map(|slot| slot.as_ref().map(Partition::bounds)).collect(),
+            retention: topic.settings.retention(&self.0.config),
+            retention_bytes: topic.settings.retention_bytes(&self.0.config),
+            message_bytes_max: topic.settings.message_bytes_max(&self.0.config),
         })
     }
 
@@ -171,14 +196,11 @@ impl Broker {
 
     /// Evicts from each partition, whatever happens to the others. Returns those that failed.
     pub(crate) async fn evict_all(&self) -> Result<Vec<(Arc<PartitionCore>, StorageError)>, Error> {
-        let (limits, now) = (self.0.retention.limits(), self.0.clock.now());
+        let now = self.0.clock.now();
         let topics = self.0.topics.all();
-        let cores: Vec<_> = topics
-            .iter()
-            .flat_map(|topic| &topic.partitions)
-            .map(|partition| partition.core.clone())
-            .collect();
-        let failed = move |core: Arc<PartitionCore>| match limits.enforce(&core, now) {
+        let cores: Vec<_> =
+            topics.iter().flat_map(|topic| topic.served()).map(|partition| partition.core.clone()).collect();
+        let failed = move |core: Arc<PartitionCore>| match core.watch.limits.kept().enforce(&core, now) {
             // Deleted meanwhile.
             Ok(()) | Err(StorageError::NotFound { .. }) => None,
             Err(error) => Some((core, error)),
@@ -191,7 +213,7 @@ impl Broker {
     pub fn begin_stop(&self) {
         self.0.stopping.store(true, Ordering::Release);
         for topic in self.0.topics.all() {
-            topic.partitions.iter().for_each(|partition| partition.core.set_state(PartitionState::Stopping));
+            topic.served().for_each(|partition| partition.core.set_state(PartitionState::Stopping));
         }
         self.0.topics.wake();
     }
@@ -209,7 +231,7 @@ impl Broker {
         self.0.room.close();
         drop(all);
         for topic in self.0.topics.all() {
-            for partition in &topic.partitions {
+            for partition in topic.served() {
                 partition.end(PartitionState::Stopping).await;
             }
         }
@@ -217,6 +239,7 @@ impl Broker {
             retention.stop().await;
         }
         admin.retention = None;
+        self.0.metadata.close().await;
         let storage = self.0.storage.clone();
         blocking(move || storage.close()).await
     }

@@ -15,6 +15,8 @@ pub struct BrokerConfig {
     pub retention_bytes: Option<u64>,
     /// Whether a produce creates the topic that it names.
     pub auto_create: AutoCreate,
+    /// Partitions of a topic that a produce creates; at least one.
+    pub partitions: u32,
     /// Most partitions that there may be. There is a limit because with auto-create any client makes them.
     pub partitions_max: usize,
     /// Largest message or batch, in bytes as a batch. A compressed batch is counted as it is sent, and may
@@ -43,6 +45,7 @@ impl Default for BrokerConfig {
             retention: Some(Duration::from_secs(168 * 3600)),
             retention_bytes: None,
             auto_create: AutoCreate::Enabled,
+            partitions: 1,
             partitions_max: 10_000,
             message_bytes_max: 3 * 1024 * 1024,
             waiting_bytes_max: 16 * 1024 * 1024,

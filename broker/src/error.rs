@@ -3,7 +3,7 @@
 use minikafka_record::{BatchError, Offset};
 use minikafka_storage::{StorageError, TopicId};
 
-use crate::TopicNameError;
+use crate::{TopicNameError, TopicSetting};
 
 /// An error of the broker. Every door maps it to its own codes in one table.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -74,11 +74,42 @@ pub enum Error {
         /// What it is.
         current: u64,
     },
+    /// Mend the number of partitions.
+    #[error("topic \"{topic}\" {rule}")]
+    InvalidPartitions {
+        /// The topic.
+        topic: String,
+        /// What it breaks.
+        rule: String,
+    },
+    /// Mend the setting.
+    #[error("{setting}: {rule}")]
+    InvalidSetting {
+        /// Which one.
+        setting: TopicSetting,
+        /// What it breaks.
+        rule: String,
+    },
     /// Delete topics, or raise the limit.
-    #[error("there are {max} partitions, as many as allowed")]
+    #[error("{more} more partitions are too many: there are {there}, and {max} are allowed over all topics")]
     TooManyPartitions {
+        /// How many there are.
+        there: usize,
+        /// How many more are wanted.
+        more: usize,
         /// The limit.
         max: usize,
+    },
+    /// Restore the directory of its log and restart the server, or delete the topic: it is never made anew, because
+    /// nobody knows which numbers it has given.
+    #[error(
+        "the log of topic \"{topic}\" partition {partition} is missing or damaged: restore it and restart the server, or delete the topic"
+    )]
+    PartitionLost {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
     },
     /// Wait for space: reads go on, and produce resumes by itself.
     #[error("{0}")]
@@ -103,11 +134,19 @@ pub enum Error {
         /// What storage says.
         reason: String,
     },
-    /// Delete the topic again. It is out of service, and until that succeeds it may be back after a restart.
+    /// Mend the disk, restart the server, and look whether the topic is there still.
     #[error(
-        "topic \"{topic}\" is out of service, but removing it failed, and it may be back after a restart: {source}"
+        "topic \"{topic}\" is out of service, but nobody knows whether its deletion is on the disk, and it may be back after a restart: {source}"
     )]
     NotDeleted {
+        /// The topic.
+        topic: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// Delete the topic again, or restart the server: both try again.
+    #[error("topic \"{topic}\" is deleted, but removing its messages from the disk failed: {source}")]
+    NotRemoved {
         /// The topic.
         topic: String,
         /// Why.
@@ -145,6 +184,14 @@ pub enum Error {
         partition: u32,
         /// What failed.
         source: StorageError,
+    },
+    /// Start the version that has written it, or a later one.
+    #[error("log \"{log}\" holds what this version cannot read, a later one has written it: {what}")]
+    LaterVersion {
+        /// The log.
+        log: String,
+        /// What, and why.
+        what: String,
     },
     /// Look at the server's disk.
     #[error("storage failed: {0}")]

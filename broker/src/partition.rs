@@ -105,9 +105,11 @@ impl Partition {
     /// for their bytes; the [`PendingProduce`] resolves once they are committed.
     ///
     /// # Errors
-    /// When the partition is no longer in service. Nothing is stored then.
+    /// When the payload is over the topic's limit, or the partition is no longer in service. Nothing is stored
+    /// then.
     pub async fn produce(&self, payload: CheckedPayload) -> Result<PendingProduce, Error> {
         self.core.check_open()?;
+        payload.check_within(self.core.watch.limits.message_bytes_max())?;
         // What is larger than all the room there is goes alone.
         let bytes = payload.waiting_bytes().min(self.core.room_bytes as usize) as u32;
         let room = self.core.room.clone().acquire_many_owned(bytes).await.map_err(|_| Error::Stopping)?;

@@ -52,6 +52,13 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// When the log cannot be created or recovered; nothing is left half made.
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError>;
 
+    /// As [`open`](Storage::open), for a log of the server's own business: its appends may use the room that is
+    /// kept free, so that they go on when messages have filled the rest. Such a log has to stay small.
+    ///
+    /// # Errors
+    /// As there.
+    fn open_reserved(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError>;
+
     /// The logs there are, in no particular order.
     ///
     /// # Errors

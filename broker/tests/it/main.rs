@@ -5,10 +5,13 @@
 mod clock;
 mod faults;
 mod fetch;
+mod machine;
+mod metadata;
 mod produce;
 mod restart;
 mod retention;
 mod rig;
+mod settings;
 mod setup;
 mod size_retention;
 mod topics;

@@ -117,6 +117,18 @@ impl Rig {
     }
 }
 
+impl Rig {
+    /// Begins an append: it never waits, but may fail.
+    fn enter_append(&self, topic: &str) -> Result<(), StorageError> {
+        let call = format!("append {topic}");
+        self.saw(&call);
+        match self.state.lock().unwrap().failing.contains(&call) {
+            true => Err(StorageError::Poisoned(call)),
+            false => Ok(()),
+        }
+    }
+}
+
 impl fmt::Debug for Rig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Rig")
@@ -126,6 +138,13 @@ impl fmt::Debug for Rig {
 impl Storage for RigStorage {
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
         let log = self.memory.open(id)?;
+        self.rig.enter(&format!("open {} {}", id.topic, id.partition))?;
+        self.rig.enter(&format!("open {}", id.topic))?;
+        Ok(Arc::new(RigLog { topic: id.topic.clone(), log, rig: self.rig.clone() }))
+    }
+
+    fn open_reserved(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
+        let log = self.memory.open_reserved(id)?;
         self.rig.enter(&format!("open {}", id.topic))?;
         Ok(Arc::new(RigLog { topic: id.topic.clone(), log, rig: self.rig.clone() }))
     }
@@ -144,6 +163,7 @@ impl Storage for RigStorage {
     }
 
     fn store_blob(&self, id: &LogId, name: &str, blob: &[u8]) -> Result<(), StorageError> {
+        self.rig.enter(&format!("blob {}", id.topic))?;
         self.memory.store_blob(id, name, blob)
     }
 
@@ -172,6 +192,9 @@ impl Log for RigLog {
             self.rig.state.lock().unwrap().payloads.push((payload.len(), payload.capacity()));
             entry.payload = payload.freeze();
         }
+        if let Err(error) = self.rig.enter_append(&self.topic) {
+            return on_durable(Err(error));
+        }
         let rig = self.rig.clone();
         let completion = Box::new(move |outcome| {
             let mut state = rig.state.lock().unwrap();
@@ -183,7 +206,6 @@ impl Log for RigLog {
             }
         });
         self.log.append(entries, completion);
-        self.rig.saw(&format!("append {}", self.topic));
     }
 
     fn read_tail(

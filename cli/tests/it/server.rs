@@ -56,7 +56,9 @@ impl TestServer {
     /// Flips a bit of `text` where it lies in the files of a storage on disk.
     pub(crate) fn damage(&self, text: &str) {
         let Storage::Filesystem(root) = &self.storage else { panic!("memory has no files") };
-        let log = std::fs::read_dir(root.path().join("logs")).unwrap().next().unwrap().unwrap().path();
+        let mut logs = std::fs::read_dir(root.path().join("logs")).unwrap().map(|log| log.unwrap().path());
+        let is_own = |log: &std::path::PathBuf| log.to_string_lossy().contains("__minikafka");
+        let log = logs.find(|log| !is_own(log)).unwrap();
         for file in std::fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()) {
             let mut bytes = std::fs::read(&file).unwrap();
             if let Some(at) = bytes.windows(text.len()).position(|found| found == text.as_bytes()) {

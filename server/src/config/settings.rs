@@ -51,7 +51,10 @@ pub struct Settings {
     /// Most bytes that the memory storage takes up [default: half of the memory, or of the cgroup's limit]
     #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<String>,
-    /// Most partitions that there may be [default: 10000]
+    /// Partitions of a topic that a produce creates [default: 1]
+    #[arg(long, value_name = "COUNT")]
+    pub partitions: Option<String>,
+    /// Most partitions that there may be, over all topics [default: 10000]
     #[arg(long, value_name = "COUNT")]
     pub partitions_max: Option<String>,
     /// Largest message or batch; default gRPC clients read at most 4 MiB. A compressed batch may expand to

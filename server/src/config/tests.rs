@@ -27,7 +27,8 @@ fn no_setting_is_needed() {
     assert_eq!(config.broker.retention_bytes, None);
     let root = PathBuf::from("./minikafka-data");
     assert_eq!(config.storage, StorageConfig::Filesystem { root, sync: SyncPolicy::Always });
-    assert_eq!((config.broker.partitions_max, config.broker.message_bytes_max), (10_000, 3 << 20));
+    assert_eq!((config.broker.partitions, config.broker.partitions_max), (1, 10_000));
+    assert_eq!(config.broker.message_bytes_max, 3 << 20);
     assert_eq!(config.broker.auto_create, AutoCreate::Enabled);
     assert_eq!(config.log, LogConfig::default());
     assert!(config.warnings.is_empty());
@@ -43,6 +44,7 @@ fn variables_set_everything() {
             ("MINIKAFKA_ROOT_DIR", "/data"),
             ("MINIKAFKA_STORAGE", "filesystem"),
             ("MINIKAFKA_SYNC", "every:100ms"),
+            ("MINIKAFKA_PARTITIONS", "3"),
             ("MINIKAFKA_PARTITIONS_MAX", "7"),
             ("MINIKAFKA_MESSAGE_MAX", "32MiB"),
             ("MINIKAFKA_AUTO_CREATE", "false"),
@@ -57,7 +59,8 @@ fn variables_set_everything() {
     assert_eq!(config.broker.retention_bytes, Some(10 << 30));
     let sync = SyncPolicy::Every(Duration::from_millis(100));
     assert_eq!(config.storage, StorageConfig::Filesystem { root: "/data".into(), sync });
-    assert_eq!((config.broker.partitions_max, config.broker.message_bytes_max), (7, 32 << 20));
+    assert_eq!((config.broker.partitions, config.broker.partitions_max), (3, 7));
+    assert_eq!(config.broker.message_bytes_max, 32 << 20);
     assert!(config.broker.waiting_bytes_max >= 4 * config.broker.message_bytes_max);
     assert_eq!(config.broker.auto_create, AutoCreate::Disabled);
     assert_eq!(config.log.format, LogFormat::Json);
@@ -113,6 +116,7 @@ fn errors_name_the_setting_the_value_and_the_rule() {
         ("SYNC", "every:1", "missing unit"),
         ("MEMORY_LIMIT", "much", "MiB"),
         ("MEMORY_LIMIT", "1KiB", "1MiB"),
+        ("PARTITIONS", "0", "1 to 1000000"),
         ("PARTITIONS_MAX", "0", "1 to 1000000"),
         ("PARTITIONS_MAX", "-1", "whole number"),
         ("MESSAGE_MAX", "1", "1KiB to 512MiB"),

@@ -15,6 +15,7 @@ mod produce;
 mod produce_stream;
 mod reader;
 mod refusal;
+mod settings;
 mod subscribe;
 mod topics;
 mod v1;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Response;
-use minikafka_broker::{Broker, Error};
+use minikafka_broker::{Broker, Error, TopicSetting};
 use minikafka_proto::v1::RequestError;
 use minikafka_record::BatchError;
 use minikafka_storage::Durability;
@@ -52,6 +52,8 @@ impl Refusal {
             Error::MessageTooLarge { .. } | Error::BatchTooLarge(_) => {
                 (Code::InvalidArgument, "MESSAGE_TOO_LARGE")
             }
+            Error::InvalidPartitions { .. } => (Code::InvalidArgument, "INVALID_PARTITIONS"),
+            Error::InvalidSetting { .. } => (Code::InvalidArgument, "INVALID_SETTING"),
             Error::TopicNotFound(_) => (Code::NotFound, "TOPIC_NOT_FOUND"),
             Error::PartitionNotFound { .. } => (Code::NotFound, "PARTITION_NOT_FOUND"),
             Error::TopicExists(_) => (Code::AlreadyExists, "TOPIC_EXISTS"),
@@ -62,7 +64,7 @@ impl Refusal {
             Error::Full(_) => (Code::ResourceExhausted, "DISK_FULL"),
             Error::Stopping => (Code::Unavailable, "STOPPING"),
             Error::Aborted => (Code::Unavailable, "ABORTED"),
-            Error::Damaged { .. } => (Code::DataLoss, "DAMAGED"),
+            Error::Damaged { .. } | Error::PartitionLost { .. } => (Code::DataLoss, "DAMAGED"),
             Error::Poisoned { .. } | Error::OutcomeUnknown { .. } => (Code::Internal, "STORAGE_FAILED"),
             // The error can grow: what has no row yet is the server's fault, not the caller's.
             _ => (Code::Internal, "STORAGE_FAILED"),
@@ -71,6 +73,7 @@ impl Refusal {
             Error::OutOfRange { start, high_watermark, .. } => {
                 vec![("start", start.number().to_string()), ("end", high_watermark.number().to_string())]
             }
+            Error::InvalidSetting { setting, .. } => vec![("setting", setting.to_string())],
             Error::Damaged { from, next, .. } => {
                 // Ranges are half-open, so the end of what is lost is where to go on.
                 let behind = next.iter().flat_map(|next| ["to", "next"].map(|key| (key, next.number())));
@@ -91,6 +94,11 @@ impl Refusal {
     /// A request that says too little, or what cannot be.
     pub(super) fn invalid_request(message: impl Into<String>) -> Refusal {
         Refusal::new(Code::InvalidArgument, "INVALID_REQUEST", message.into())
+    }
+
+    /// A setting that cannot be, whatever the broker says.
+    pub(super) fn invalid_setting(setting: TopicSetting, rule: String) -> Refusal {
+        Refusal::of(&Error::InvalidSetting { setting, rule }, Durability::Synced)
     }
 
     /// A request that is far over the limit: it was not even read.
@@ -216,6 +224,7 @@ mod tests {
             start: Offset::new(2),
             high_watermark: Offset::new(5),
         };
+        let shrinking = Error::InvalidPartitions { topic: "t".into(), rule: "shrinks".into() };
         for (error, code, reason) in [
             (Error::InvalidRequest("x".into()), Code::InvalidArgument, "INVALID_REQUEST"),
             (Error::MessageTooLarge { size: 2, max: 1 }, Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
@@ -224,7 +233,13 @@ mod tests {
             (Error::TopicNotFound("t".into()), Code::NotFound, "TOPIC_NOT_FOUND"),
             (Error::TopicExists("t".into()), Code::AlreadyExists, "TOPIC_EXISTS"),
             (out_of_range, Code::OutOfRange, "NUMBER_OUT_OF_RANGE"),
-            (Error::TooManyPartitions { max: 1 }, Code::ResourceExhausted, "TOO_MANY_PARTITIONS"),
+            (
+                Error::TooManyPartitions { there: 1, more: 1, max: 1 },
+                Code::ResourceExhausted,
+                "TOO_MANY_PARTITIONS",
+            ),
+            (shrinking, Code::InvalidArgument, "INVALID_PARTITIONS"),
+            (Error::PartitionLost { topic: "t".into(), partition: 3 }, Code::DataLoss, "DAMAGED"),
             (Error::Full("x".into()), Code::ResourceExhausted, "DISK_FULL"),
             (Error::Stopping, Code::Unavailable, "STOPPING"),
             (Error::Aborted, Code::Unavailable, "ABORTED"),
@@ -237,6 +252,15 @@ mod tests {
         }
         let full = Refusal::of(&Error::Full("x".into()), Durability::Memory);
         assert_eq!(full.reason, "MEMORY_FULL");
+    }
+
+    #[test]
+    fn a_setting_that_is_refused_is_named() {
+        let error = Error::InvalidSetting { setting: TopicSetting::RetentionBytes, rule: "too few".into() };
+        let refusal = of(&error);
+        assert_eq!((refusal.code, refusal.reason), (Code::InvalidArgument, "INVALID_SETTING"));
+        assert_eq!(refusal.metadata, [("setting", "retention_bytes".to_owned())]);
+        assert_eq!(refusal.message, "retention_bytes: too few");
     }
 
     #[test]

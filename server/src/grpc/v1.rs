@@ -2,10 +2,10 @@
 
 use minikafka_broker::Broker;
 use minikafka_proto::v1::{
-    CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeTopicRequest,
-    DescribeTopicResponse, ListTopicsRequest, ListTopicsResponse, PollRequest, PollResponse, ProduceRequest,
-    ProduceResponse, ProduceStreamRequest, ProduceStreamResponse, SubscribeRequest, SubscribeResponse,
-    mini_kafka_service_server::MiniKafkaService,
+    AlterTopicRequest, AlterTopicResponse, CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest,
+    DeleteTopicResponse, DescribeTopicRequest, DescribeTopicResponse, ListTopicsRequest, ListTopicsResponse,
+    PollRequest, PollResponse, ProduceRequest, ProduceResponse, ProduceStreamRequest, ProduceStreamResponse,
+    SubscribeRequest, SubscribeResponse, mini_kafka_service_server::MiniKafkaService,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
@@ -72,6 +72,13 @@ impl MiniKafkaService for V1 {
         request: Request<CreateTopicRequest>,
     ) -> Result<Response<CreateTopicResponse>, Status> {
         Ok(Response::new(topics::create(&self.broker, &request.into_inner()).await?))
+    }
+
+    async fn alter_topic(
+        &self,
+        request: Request<AlterTopicRequest>,
+    ) -> Result<Response<AlterTopicResponse>, Status> {
+        Ok(Response::new(topics::alter(&self.broker, &request.into_inner()).await?))
     }
 
     async fn delete_topic(

@@ -11,7 +11,7 @@ use minikafka_server::Server;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{Fixture, Hands, number, numbers, poll, soon, values, why};
+use crate::support::{Fixture, Hands, number, numbers, only_topic, poll, soon, values, why};
 
 async fn start(root: &Path) -> Fixture {
     start_at(root, &Hands::default()).await
@@ -25,7 +25,7 @@ async fn start_at(root: &Path, hands: &Hands) -> Fixture {
 
 /// Flips a bit of `text` where it lies in a segment.
 fn damage(root: &Path, text: &str) {
-    let log = fs::read_dir(root.join("logs")).unwrap().next().unwrap().unwrap().path();
+    let log = only_topic(root);
     let files = fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path());
     for file in files.filter(|path| path.extension().is_some_and(|found| found == "log")) {
         let mut bytes = fs::read(&file).unwrap();

@@ -15,7 +15,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -159,7 +159,8 @@ impl Flusher {
             .collect();
         let bytes = parts.iter().map(|part| part.taken.bytes).sum();
         if let Err(full) = self.headroom.take(&*self.shared.disk, bytes) {
-            parts.retain(|part| part.taken.bytes == 0 || part.refuse(&full));
+            let is_allowed = |part: &Part| part.log.may_use_headroom.load(Ordering::Acquire);
+            parts.retain(|part| part.taken.bytes == 0 || is_allowed(part) || part.refuse(&full));
         }
         match self.shared.options.sync {
             SyncPolicy::Always => self.make_durable(parts),

@@ -4,7 +4,7 @@ use std::{
     fmt,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak, atomic::AtomicBool},
 };
 
 use minikafka_record::{Offset, RecordBatch};
@@ -32,6 +32,8 @@ pub(super) struct FileLog {
     pub(super) dir: PathBuf,
     pub(super) shared: Arc<Shared>,
     pub(super) cursors: Cursors,
+    /// Whether its appends are taken while only the headroom is left.
+    pub(super) may_use_headroom: AtomicBool,
     files: Mutex<()>,
     manifest: Mutex<Sequence>,
     state: Mutex<State>,
@@ -57,6 +59,7 @@ impl FileLog {
             dir,
             shared,
             cursors: Cursors::default(),
+            may_use_headroom: AtomicBool::new(false),
             files: Mutex::new(()),
             manifest: Mutex::new(sequence),
             state: Mutex::new(state),

@@ -1,11 +1,11 @@
 //! [`FileStorage`], the logs of a directory.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
@@ -42,6 +42,9 @@ pub struct FileStorage {
     directory: Directory,
     shared: Arc<Shared>,
     logs: Mutex<HashMap<LogId, Arc<FileLog>>>,
+    /// Logs that somebody creates just now. Taken before `logs`.
+    creating: Mutex<HashSet<LogId>>,
+    created: Condvar,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -85,12 +88,47 @@ impl FileStorage {
             directory,
             shared,
             logs: Mutex::new(logs.into_iter().collect()),
+            creating: Mutex::default(),
+            created: Condvar::new(),
             threads: Mutex::new(Some(threads)),
         })
     }
 
     fn logs(&self) -> MutexGuard<'_, HashMap<LogId, Arc<FileLog>>> {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log `id`, which is created when it is not there.
+    fn open_log(&self, id: &LogId) -> Result<Arc<FileLog>, StorageError> {
+        let mut creating = self.creating();
+        // Two openings of one log must not both create it; those of others wait for the disk together.
+        while creating.contains(id) {
+            creating = self.created.wait(creating).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(log) = self.logs().get(id) {
+            return Ok(log.clone());
+        }
+        creating.insert(id.clone());
+        drop(creating);
+        let created = self.create(id);
+        self.creating().remove(id);
+        self.created.notify_all();
+        created
+    }
+
+    fn create(&self, id: &LogId) -> Result<Arc<FileLog>, StorageError> {
+        let dir = self.directory.log_dir(id);
+        if self.shared.disk.is_dir(&dir) {
+            let what = "the log was left alone when the storage was opened, because it is damaged";
+            return Err(StorageError::damaged(dir, 0, what));
+        }
+        let log = recovery::create(id, &dir, &self.shared)?;
+        self.logs().insert(id.clone(), log.clone());
+        Ok(log)
+    }
+
+    fn creating(&self) -> MutexGuard<'_, HashSet<LogId>> {
+        self.creating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn blob_path(&self, id: &LogId, name: &str) -> PathBuf {
@@ -142,18 +180,12 @@ impl Threads {
 
 impl Storage for FileStorage {
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
-        // Held throughout: two openings of one log must not both create it.
-        let mut logs = self.logs();
-        if let Some(log) = logs.get(id) {
-            return Ok(log.clone());
-        }
-        let dir = self.directory.log_dir(id);
-        if self.shared.disk.is_dir(&dir) {
-            let what = "the log was left alone when the storage was opened, because it is damaged";
-            return Err(StorageError::damaged(dir, 0, what));
-        }
-        let log = recovery::create(id, &dir, &self.shared)?;
-        logs.insert(id.clone(), log.clone());
+        Ok(self.open_log(id)?)
+    }
+
+    fn open_reserved(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
+        let log = self.open_log(id)?;
+        log.may_use_headroom.store(true, Ordering::Release);
         Ok(log)
     }
 

@@ -295,3 +295,19 @@ fn a_closed_storage_takes_nothing_more() {
         backend.storage.close().unwrap();
     });
 }
+
+#[test]
+fn many_logs_may_be_created_at_once_and_each_only_once() {
+    on_all(|backend| {
+        let storage = backend.storage.clone();
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let open = |number: usize| storage.open(&id(&format!("t{}", number % 4))).unwrap();
+            let threads: Vec<_> = (0..16).map(|number| scope.spawn(move || open(number))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for (number, log) in opened.iter().enumerate() {
+            assert!(std::ptr::addr_eq(&**log, &*opened[number % 4]), "the same log");
+        }
+        assert_eq!(storage.list().unwrap().len(), 4);
+    });
+}
