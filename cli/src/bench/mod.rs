@@ -33,7 +33,7 @@ use self::{
     sending::{Load, Sending, Sent},
     target::Target,
 };
-use crate::{host::Host, output::Output};
+use crate::target::Target as Server;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,10 +52,7 @@ pub struct Args {
     #[command(subcommand)]
     what: What,
     #[command(flatten)]
-    host: Host,
-    /// How to print: text or json
-    #[arg(long, value_enum, default_value_t = Output::Text, hide_possible_values = true, global = true)]
-    output: Output,
+    server: Server,
 }
 
 #[derive(Debug, Subcommand)]
@@ -127,7 +124,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         common.warmup.get_or_insert(LATENCY_WARMUP);
     }
     let run = random();
-    let target = Target::open(&args.host.host, common.topic.as_deref(), common.partitions, run).await?;
+    let target = Target::open(&args.server, common.topic.as_deref(), common.partitions, run).await?;
     let measured = measure(name, &target, &common, run).await;
     let report = match measured {
         Ok(report) => report,
@@ -137,7 +134,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Err(error);
         }
     };
-    report.print(args.output)?;
+    report.print(args.server.output)?;
     target.close().await?;
     reading::check(&report.verified)?;
     Ok(ExitCode::SUCCESS)

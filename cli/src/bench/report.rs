@@ -1,11 +1,15 @@
 //! What a run has shown, with all that it takes to see it again: the command, the machine, the durability.
 
-use std::io::{Write as _, stdout};
+use std::io;
 
 use serde::Serialize;
 
 use super::{chain::Verdict, latency::Percentiles};
-use crate::{count::Size, machine, output::Output};
+use crate::{
+    count::Size,
+    machine,
+    output::{Output, json, text},
+};
 
 /// The report of one run.
 #[derive(Debug, Serialize)]
@@ -55,16 +59,11 @@ impl Throughput {
 }
 
 impl Report {
-    pub(super) fn print(&self, output: Output) -> anyhow::Result<()> {
-        let mut stdout = stdout().lock();
+    pub(super) fn print(&self, output: Output) -> io::Result<()> {
         match output {
-            Output::Text => stdout.write_all(self.text().as_bytes())?,
-            Output::Json => {
-                serde_json::to_writer(&mut stdout, self)?;
-                stdout.write_all(b"\n")?;
-            }
+            Output::Text => text(&self.text()),
+            Output::Json => json(self),
         }
-        Ok(())
     }
 
     fn text(&self) -> String {

@@ -1,9 +1,10 @@
 //! [`Target`], the topic that a run writes to and reads from.
 
-use anyhow::{Context as _, anyhow, bail};
-use minikafka_client_connection::{Address, Client, connect};
+use anyhow::{Context as _, bail};
+use minikafka_client_connection::Client;
 use minikafka_proto::v1::{CreateTopicRequest, DeleteTopicRequest, DescribeTopicRequest, Durability};
-use tonic::Status;
+
+use crate::target::{Target as Server, refused};
 
 /// A topic of a server.
 #[derive(Debug)]
@@ -21,30 +22,28 @@ pub(super) struct Target {
 impl Target {
     /// The topic `name`, which has to be there; or a new one, with a name of its own.
     pub(super) async fn open(
-        host: &str,
+        server: &Server,
         name: Option<&str>,
         partitions: u32,
         run: u64,
     ) -> anyhow::Result<Target> {
-        let address: Address = host.parse()?;
-        let mut client =
-            connect(address.clone()).await.map_err(|cause| anyhow!("cannot reach {address}: {cause}"))?;
+        let mut client = server.connect().await?;
         let topic = match name {
             Some(name) => name.to_owned(),
             None => {
                 let topic = format!("bench-{run:016x}");
                 let create = CreateTopicRequest { topic: topic.clone(), partitions, ..Default::default() };
-                client.create_topic(create).await.map_err(|status| explain(&status))?;
+                client.create_topic(create).await.map_err(refused)?;
                 topic
             }
         };
         let describe = DescribeTopicRequest { topic: topic.clone() };
-        let found = client.describe_topic(describe).await.map_err(|status| explain(&status))?.into_inner();
+        let found = client.describe_topic(describe).await.map_err(refused)?.into_inner();
         if found.partitions.is_empty() {
             bail!("topic \"{topic}\" has no partitions");
         }
         Ok(Target {
-            host: host.to_owned(),
+            host: server.host().to_owned(),
             partitions: found.partitions.len() as u32,
             durability: meaning(found.durability()),
             ends: found.partitions.iter().map(|partition| partition.end_number.max(1)).collect(),
@@ -64,9 +63,7 @@ impl Target {
         if self.is_ours {
             let topic = self.topic.clone();
             let deleted = self.client.delete_topic(DeleteTopicRequest { topic }).await;
-            deleted
-                .map_err(|status| explain(&status))
-                .with_context(|| format!("topic \"{}\" stays", self.topic))?;
+            deleted.map_err(refused).with_context(|| format!("topic \"{}\" stays", self.topic))?;
         }
         Ok(())
     }
@@ -80,12 +77,5 @@ fn meaning(durability: Durability) -> &'static str {
         Durability::Periodic => "periodic",
         Durability::Cached => "cached",
         Durability::Memory => "memory",
-    }
-}
-
-fn explain(status: &Status) -> anyhow::Error {
-    match status.message() {
-        "" => anyhow!("{}", status.code()),
-        message => anyhow!("{message}"),
     }
 }

@@ -27,10 +27,16 @@ struct Args {
 enum Command {
     /// Lists, describes, creates and deletes topics
     Topic(minikafka_cli::topic::Args),
+    /// Lists, describes, moves and deletes consumer groups
+    Group(minikafka_cli::group::Args),
+    /// Lists the idempotent producers of a topic
+    Producer(minikafka_cli::producer::Args),
     /// Measures a server, and checks that it keeps what it is sent
     Bench(minikafka_cli::bench::Args),
     /// Looks into the data directory of a server that does not run
     Storage(minikafka_cli::storage::Args),
+    /// Prints what a shell needs to complete command lines
+    Completion(minikafka_cli::completion::Args),
 }
 
 #[tokio::main]
@@ -38,6 +44,14 @@ async fn main() -> ExitCode {
     let args: Args = minikafka_cli::read();
     match args.command {
         Command::Topic(topic) => minikafka_cli::run("minikafka", minikafka_cli::topic::run(topic)).await,
+        Command::Group(group) => minikafka_cli::run("minikafka", minikafka_cli::group::run(group)).await,
+        Command::Producer(producer) => {
+            minikafka_cli::run("minikafka", minikafka_cli::producer::run(producer)).await
+        }
+        Command::Completion(completion) => {
+            minikafka_cli::run("minikafka", async { minikafka_cli::completion::run::<Args>(&completion) })
+                .await
+        }
         Command::Bench(bench) => minikafka_cli::run("minikafka", minikafka_cli::bench::run(bench)).await,
         Command::Storage(storage) => {
             minikafka_cli::run("minikafka", async { minikafka_cli::storage::run(&storage) }).await

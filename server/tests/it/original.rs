@@ -161,9 +161,6 @@ async fn topics_with_several_partitions_are_not_for_the_original() {
         original.produce(produce).await.expect_err("two partitions"),
         original.poll(poll).await.expect_err("two partitions"),
     ] {
-        assert_eq!(
-            why(&status),
-            (Code::FailedPrecondition, "SEVERAL_PARTITIONS".to_owned())
-        );
+        assert_eq!(why(&status), (Code::FailedPrecondition, "SEVERAL_PARTITIONS".to_owned()));
     }
 }
