@@ -132,14 +132,15 @@ impl Broker {
         if self.0.topics.get(&name).is_some() {
             return Err(Error::TopicExists(name));
         }
+        self.0.topics.check_usable(&name)?;
         self.check_room_for(partitions)?;
         let record = TopicRecord { id: TopicId::random().map_err(Error::Storage)?, partitions, settings };
         let logs = self.create_logs(&name, record.id, 0..partitions).await?;
         let command = Command::CreateTopic(name.clone(), record);
         self.submit_with(&logs, command, &name).await?;
         let limits = Arc::new(TopicLimits::new(&settings, &self.0.config));
-        let partitions =
-            logs.into_iter().map(|(id, log)| Some(self.start_partition(id, log, limits.clone()))).collect();
+        let started = self.start_partitions(logs, &limits).await?;
+        let partitions = started.into_iter().map(Some).collect();
         let topic = self.0.topics.insert(Topic::new(name, record.id, partitions, settings, limits));
         tracing::info!(topic = topic.name, id = %topic.id, partitions = topic.count(), "created topic");
         Ok(topic.summary())
@@ -161,8 +162,7 @@ impl Broker {
         let command = Command::AlterTopic(name.clone(), record);
         self.submit_with(&logs, command, &name).await?;
         topic.limits.set(&settings, &self.0.config);
-        let added =
-            logs.into_iter().map(|(id, log)| Some(self.start_partition(id, log, topic.limits.clone())));
+        let added = self.start_partitions(logs, &topic.limits).await?.into_iter().map(Some);
         let partitions = topic.partitions.iter().cloned().chain(added).collect();
         let altered = Topic::new(name, topic.id, partitions, settings, topic.limits.clone());
         let altered = self.0.topics.insert(altered);
@@ -293,7 +293,11 @@ impl Broker {
     async fn take_back(&self, logs: Vec<LogId>) {
         let storage = self.0.storage.clone();
         let removed = blocking(move || {
-            logs.iter().map(|id| storage.remove(id)).fold(Ok(()), |all, removed| all.and(removed))
+            let mut outcome = Ok(());
+            for id in &logs {
+                outcome = outcome.and(storage.remove(id));
+            }
+            outcome
         });
         if let Err(error) = removed.await {
             tracing::warn!(%error, "remains of a failed change stay until the next start");

@@ -8,16 +8,19 @@ use std::{
     },
 };
 
-use minikafka_storage::{Durability, Log, LogId, Storage, StorageError};
+use minikafka_storage::{Durability, FailureHook, Log, LogId, Storage, StorageError};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
     AutoCreate, BrokerConfig, CheckedPayload, Error, Partition, Payload, TopicDescription, TopicSummary,
     admin::Admin,
     append_clock::AppendClock,
+    group::Coordinator,
     machine::Machine,
     metadata::Metadata,
+    owner::Produce,
     partition::{PartitionCore, PartitionState, Progress},
+    producers::{Memory, ProducerIds},
     retention::{RetentionQueue, Watch},
     settings::TopicLimits,
     topic::Topics,
@@ -33,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) config: BrokerConfig,
     pub(crate) clock: Arc<AppendClock>,
     pub(crate) topics: Topics,
+    pub(crate) groups: Arc<Coordinator>,
     pub(crate) metadata: Machine<Metadata>,
     pub(crate) admin: Arc<Mutex<Admin>>,
     pub(crate) room: Arc<Semaphore>,
@@ -40,25 +44,48 @@ pub(crate) struct Inner {
     pub(crate) cold_reads: Arc<Semaphore>,
     pub(crate) retention: RetentionQueue,
     pub(crate) stopping: AtomicBool,
+    pub(crate) producer_ids: ProducerIds,
 }
 
 impl Broker {
-    pub(crate) fn start_partition(
+    /// Starts partitions on logs that are there. Reads what the logs say about producers first.
+    pub(crate) async fn start_partitions(
+        &self,
+        logs: Vec<(LogId, Arc<dyn Log>)>,
+        limits: &Arc<TopicLimits>,
+    ) -> Result<Vec<Partition>, Error> {
+        let (storage, expiry) = (self.0.storage.clone(), self.0.config.producer_expiry);
+        let remembering = move || {
+            let remembered = logs.into_iter().map(|(id, log)| {
+                let producers = Memory::open(&storage, id.clone(), &*log, expiry)?;
+                Ok((id, log, producers))
+            });
+            remembered.collect::<Result<Vec<_>, StorageError>>()
+        };
+        let remembered = blocking(remembering).await?;
+        let start = |(id, log, producers)| self.start_partition(id, log, producers, limits.clone());
+        Ok(remembered.into_iter().map(start).collect())
+    }
+
+    fn start_partition(
         &self,
         id: LogId,
         log: Arc<dyn Log>,
+        producers: Memory<Produce>,
         limits: Arc<TopicLimits>,
     ) -> Partition {
-        let progress = Progress { high_watermark: log.bounds().end, state: PartitionState::Open };
+        let progress = Progress { high_watermark: log.bounds().end, log, state: PartitionState::Open };
         Partition::start(PartitionCore {
             id,
-            log,
+            storage: Arc::downgrade(&self.0.storage),
+            has_failed: AtomicBool::new(false),
             clock: self.0.clock.clone(),
             room: self.0.room.clone(),
             room_bytes: self.0.room_bytes,
             cold_reads: self.0.cold_reads.clone(),
             progress: watch::Sender::new(progress),
             watch: Watch::new(self.0.retention.clone(), limits),
+            producers,
         })
     }
 
@@ -70,6 +97,12 @@ impl Broker {
     /// What an acknowledgement means.
     pub fn durability(&self) -> Durability {
         self.0.storage.durability()
+    }
+
+    /// Calls `hook` once if the storage has failed as a whole or ever does: only a restart helps then. A topic whose
+    /// disk fails is no such failure.
+    pub fn when_failed(&self, hook: FailureHook) {
+        self.0.storage.when_failed(hook);
     }
 
     /// Checks what a producer brings: at least one message, the size limit, and everything about an encoded
@@ -91,6 +124,7 @@ impl Broker {
             Some(topic) => topic.partition(partition),
             None => {
                 validate_topic_name(topic)?;
+                self.0.topics.check_usable(topic)?;
                 Err(Error::TopicNotFound(topic.to_owned()))
             }
         }
@@ -134,6 +168,12 @@ impl Broker {
         payload: &CheckedPayload,
     ) -> Result<Partition, Error> {
         match (partition, self.0.topics.get(topic)) {
+            // Sent again, it would go to another partition, which does not know it.
+            (None, Some(topic)) if payload.producer().is_some() && topic.count() > 1 => {
+                Err(Error::InvalidRequest(
+                    "a batch of an idempotent producer names its partition: the topic has several".to_owned(),
+                ))
+            }
             (None, Some(topic)) => topic.choose(payload),
             _ => self.partition(topic, partition),
         }
@@ -197,15 +237,19 @@ impl Broker {
     /// Evicts from each partition, whatever happens to the others. Returns those that failed.
     pub(crate) async fn evict_all(&self) -> Result<Vec<(Arc<PartitionCore>, StorageError)>, Error> {
         let now = self.0.clock.now();
-        let topics = self.0.topics.all();
-        let cores: Vec<_> =
-            topics.iter().flat_map(|topic| topic.served()).map(|partition| partition.core.clone()).collect();
+        let cores = self.cores();
         let failed = move |core: Arc<PartitionCore>| match core.watch.limits.kept().enforce(&core, now) {
             // Deleted meanwhile.
             Ok(()) | Err(StorageError::NotFound { .. }) => None,
             Err(error) => Some((core, error)),
         };
         blocking(move || Ok(cores.into_iter().filter_map(failed).collect())).await
+    }
+
+    /// All partitions.
+    pub(crate) fn cores(&self) -> Vec<Arc<PartitionCore>> {
+        let topics = self.0.topics.all();
+        topics.iter().flat_map(|topic| topic.served()).map(|partition| partition.core.clone()).collect()
     }
 
     /// Lets nothing new in: from now on produces and fetches fail with [`Error::Stopping`], and so do those
@@ -215,6 +259,7 @@ impl Broker {
         for topic in self.0.topics.all() {
             topic.served().for_each(|partition| partition.core.set_state(PartitionState::Stopping));
         }
+        self.0.groups.begin_stop();
         self.0.topics.wake();
     }
 
@@ -239,9 +284,20 @@ impl Broker {
             retention.stop().await;
         }
         admin.retention = None;
+        self.0.groups.close().await;
         self.0.metadata.close().await;
         let storage = self.0.storage.clone();
-        blocking(move || storage.close()).await
+        let cores = self.cores();
+        blocking(move || {
+            for core in cores {
+                // Without it, the next start reads more of the log.
+                if let Err(error) = core.producers.store_at_stop() {
+                    tracing::warn!(partition = %core.id, %error, "what is known of producers could not be stored");
+                }
+            }
+            storage.close()
+        })
+        .await
     }
 
     pub(crate) fn check_running(&self) -> Result<(), Error> {

@@ -1,9 +1,9 @@
 //! [`Error`]: what can go wrong, by what the caller can do about it.
 
-use minikafka_record::{BatchError, Offset};
+use minikafka_record::{BatchError, Offset, Sequence};
 use minikafka_storage::{StorageError, TopicId};
 
-use crate::{TopicNameError, TopicSetting};
+use crate::{GroupError, TopicNameError, TopicSetting};
 
 /// An error of the broker. Every door maps it to its own codes in one table.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -73,6 +73,46 @@ pub enum Error {
         wanted: u64,
         /// What it is.
         current: u64,
+    },
+    /// Send what is missing first: nothing of the request is stored.
+    #[error(
+        "producer {id} sent sequence {sequence} to topic \"{topic}\" partition {partition}, where {expected} is next: batches between them are missing, or it is too old to be remembered"
+    )]
+    OutOfSequence {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The producer.
+        id: i64,
+        /// What it sent.
+        sequence: Sequence,
+        /// What is next.
+        expected: Sequence,
+    },
+    /// Go on under a new identity: nothing of the request is stored.
+    #[error(
+        "topic \"{topic}\" partition {partition} does not know producer {id}, or no longer: it begins at sequence 0, not {sequence}"
+    )]
+    UnknownProducer {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The producer.
+        id: i64,
+        /// What it sent.
+        sequence: Sequence,
+    },
+    /// Stop: another one has taken over. Nothing of the request is stored.
+    #[error("epoch {epoch} of producer {id} is over: epoch {current} has begun")]
+    ProducerFenced {
+        /// The producer.
+        id: i64,
+        /// What it said.
+        epoch: i16,
+        /// The newest.
+        current: i16,
     },
     /// Mend the number of partitions.
     #[error("topic \"{topic}\" {rule}")]
@@ -161,9 +201,10 @@ pub enum Error {
         /// Their ids.
         ids: Vec<TopicId>,
     },
-    /// Mend the disk, and start the server again: then the log is read again, and shows what the disk kept.
+    /// Try again later: the log is opened again when somebody appends, and that succeeds once the disk works. Nothing
+    /// of the request is stored; reads go on.
     #[error(
-        "topic \"{topic}\" partition {partition} takes no messages since its disk failed, nothing of this request is stored; reads go on; mend the disk and restart the server: {reason}"
+        "topic \"{topic}\" partition {partition} takes no messages since its disk failed, nothing of this request is stored; reads go on; it is tried again, and succeeds once the disk works: {reason}"
     )]
     Poisoned {
         /// The topic.
@@ -173,9 +214,9 @@ pub enum Error {
         /// What failed first.
         reason: String,
     },
-    /// As [`Error::Poisoned`], but the messages were on their way: after the restart they are there or not.
+    /// As [`Error::Poisoned`], but the messages were on their way: once the log is opened again they are there or not.
     #[error(
-        "the disk failed while topic \"{topic}\" partition {partition} took these messages, they may or may not be there once the server is restarted: {source}"
+        "the disk failed while topic \"{topic}\" partition {partition} took these messages, they may or may not be there once it is opened again: {source}"
     )]
     OutcomeUnknown {
         /// The topic.
@@ -193,6 +234,9 @@ pub enum Error {
         /// What, and why.
         what: String,
     },
+    /// What the reason says: it is about a consumer group.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// Look at the server's disk.
     #[error("storage failed: {0}")]
     Storage(StorageError),
@@ -218,6 +262,6 @@ fn lost(from: Offset, next: Option<Offset>) -> String {
 impl Error {
     /// Whether the same request may succeed later, and nothing of it is stored now.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Full(_) | Error::Stopping | Error::Aborted)
+        matches!(self, Error::Full(_) | Error::Stopping | Error::Aborted | Error::Poisoned { .. })
     }
 }

@@ -40,11 +40,11 @@ impl Limits {
 pub(crate) fn by_age(core: &PartitionCore, cutoff: Millis) -> Result<Option<Millis>, StorageError> {
     let high_watermark = core.high_watermark();
     let after = |time| {
-        let place = core.log.seek(Seek::AppendedAfter(time))?;
+        let place = core.log().seek(Seek::AppendedAfter(time))?;
         Ok::<_, StorageError>(place.filter(|place| place.offset < high_watermark))
     };
     let mut oldest = after(cutoff)?;
-    let bounds = core.log.bounds();
+    let bounds = core.log().bounds();
     if bounds.damaged > 0 {
         // What is lost has no age that could be read. It goes with the message before it; where there is none,
         // with the one behind it, or with the last one there ever was.
@@ -67,12 +67,12 @@ pub(crate) fn by_size(core: &PartitionCore) -> Result<(), StorageError> {
     loop {
         let Some(bytes_max) = limit else { return Ok(()) };
         let step = bytes_max / SIZE_STEP_PART;
-        if core.log.bounds().size_bytes > bytes_max
-            && let Some(newest) = core.log.seek(Seek::Newest(bytes_max - step))?
+        if core.log().bounds().size_bytes > bytes_max
+            && let Some(newest) = core.log().seek(Seek::Newest(bytes_max - step))?
         {
             trim(core, newest.offset.min(core.high_watermark()))?;
         }
-        let left = core.log.bounds().size_bytes.saturating_add(step);
+        let left = core.log().bounds().size_bytes.saturating_add(step);
         core.watch.look_above_bytes.store(left.max(bytes_max), Ordering::Release);
         // Somebody may have changed the limit meanwhile, and must not find the old one at work.
         let now = core.watch.limits.kept().bytes_max;
@@ -84,9 +84,13 @@ pub(crate) fn by_size(core: &PartitionCore) -> Result<(), StorageError> {
 }
 
 fn trim(core: &PartitionCore, to: Offset) -> Result<(), StorageError> {
-    let start = core.log.bounds().start;
+    let log = core.log();
+    let start = log.bounds().start;
+    if to > start {
+        core.producers.store_before_trim(to)?;
+    }
     // Even if nothing is to go: an earlier trim may have work left, after a full disk.
-    core.log.trim(to)?;
+    log.trim(to)?;
     if to > start {
         let evicted = to.since(start);
         tracing::debug!(partition = %core.id, evicted, start = %Offset::number(to), "evicted");

@@ -13,6 +13,9 @@
 //!
 //! One name is one topic. Of several with messages nobody but the operator can say which is meant, so the broker
 //! does not start rather than hide messages.
+//!
+//! A log that is there and cannot be opened is as good as missing until the next start, and is left as it is. If the
+//! metadata does not know its topic, nobody makes another one of its name: whoever asks for it is told why.
 
 use std::{
     collections::BTreeMap,
@@ -26,8 +29,10 @@ use crate::{
     AppendClock, Broker, BrokerConfig, Error, TopicSettings,
     admin::Admin,
     broker::{Inner, blocking},
+    group::{self, Coordinator},
     machine::{INTERNAL_PREFIX, Machine},
     metadata::{self, Command, Metadata, TopicRecord},
+    producers::ProducerIds,
     retention::{Retention, RetentionQueue},
     settings::TopicLimits,
     topic::{Topic, Topics},
@@ -50,6 +55,8 @@ struct Found {
     newest: Option<i64>,
     /// Whether there is a log of the metadata.
     has_metadata: bool,
+    /// Topics with a log that is there and cannot be opened.
+    unusable: BTreeMap<String, StorageError>,
 }
 
 impl Broker {
@@ -57,7 +64,7 @@ impl Broker {
     /// runtime. An eviction that fails is logged and tried again later.
     ///
     /// # Errors
-    /// When a log cannot be opened, or two topics with messages have the same name.
+    /// When the storage does not say which logs there are, or two topics with messages have the same name.
     pub async fn open(storage: Arc<dyn Storage>, config: BrokerConfig) -> Result<Broker, Error> {
         let found = {
             let storage = storage.clone();
@@ -69,20 +76,25 @@ impl Broker {
         let (retention, armed) = RetentionQueue::new();
         let room_bytes =
             u32::try_from(config.waiting_bytes_max).unwrap_or(u32::MAX).min(Semaphore::MAX_PERMITS as u32);
+        let groups = Coordinator::open(storage.clone(), clock.clone(), config.position_retention).await?;
         let broker = Broker(Arc::new(Inner {
             topics: Topics::new(),
             metadata,
+            groups: Arc::new(groups),
             admin: Arc::new(Mutex::new(Admin::default())),
             room: Arc::new(Semaphore::new(room_bytes as usize)),
             room_bytes,
             cold_reads: Arc::new(Semaphore::new(COLD_READS_MAX)),
             stopping: AtomicBool::new(false),
+            producer_ids: ProducerIds::default(),
             storage,
             config,
             clock,
             retention,
         }));
         broker.place(found).await?;
+        // Once all topics are there: positions of those that are not are forgotten.
+        group::tasks::start(&broker);
         for (core, error) in broker.evict_all().await? {
             tracing::error!(partition = %core.id, %error, "eviction failed, trying again");
         }
@@ -95,6 +107,7 @@ impl Broker {
     async fn place(&self, found: Found) -> Result<(), Error> {
         let metadata = &self.0.metadata;
         let mut topics = found.topics;
+        self.set_unusable_aside(&mut topics, found.unusable);
         self.remove_deleted(&mut topics).await?;
         // Before the first start of a version that has metadata there were logs without it.
         let is_knowing = found.has_metadata && !metadata.has_losses();
@@ -112,8 +125,21 @@ impl Broker {
         {
             tracing::error!(%error, "the next start finds the same damage");
         }
-        self.serve(topics);
-        Ok(())
+        self.serve(topics).await
+    }
+
+    /// What the metadata does not know and cannot be opened as a whole is no topic, and keeps its name.
+    fn set_unusable_aside(
+        &self,
+        topics: &mut BTreeMap<String, Namesakes>,
+        unusable: BTreeMap<String, StorageError>,
+    ) {
+        for (name, why) in unusable {
+            if self.0.metadata.read(|metadata| !metadata.topics().contains_key(&name)) {
+                topics.remove(&name);
+                self.0.topics.refuse(name, why);
+            }
+        }
     }
 
     /// Removes the logs of topics that were deleted.
@@ -223,25 +249,29 @@ impl Broker {
     }
 
     /// Starts all topics that the metadata knows.
-    fn serve(&self, mut topics: BTreeMap<String, Namesakes>) {
+    async fn serve(&self, mut topics: BTreeMap<String, Namesakes>) -> Result<(), Error> {
         let known = self.0.metadata.read(|metadata| metadata.topics().clone());
         for (name, TopicRecord { id: topic_id, partitions, settings }) in known {
             let mut logs =
                 topics.remove(&name).and_then(|mut found| found.remove(&topic_id)).unwrap_or_default();
             let limits = Arc::new(TopicLimits::new(&settings, &self.0.config));
-            let partitions = (0..partitions).map(|partition| {
+            let mut there = Vec::new();
+            for partition in 0..partitions {
                 let id = LogId { topic: name.clone(), partition, topic_id };
                 match logs.remove(&partition) {
-                    Some(log) => Some(self.start_partition(id, log, limits.clone())),
+                    Some(log) => there.push((id, log)),
                     None => {
                         tracing::error!(partition = %id, id = %topic_id, "its log is missing or damaged: the partition is out of service");
-                        None
                     }
                 }
-            });
-            let partitions = partitions.collect();
+            }
+            let mut started = self.start_partitions(there, &limits).await?.into_iter().peekable();
+            let partitions = (0..partitions)
+                .map(|number| started.next_if(|partition| partition.number() == number))
+                .collect();
             self.0.topics.insert(Topic::new(name, topic_id, partitions, settings, limits));
         }
+        Ok(())
     }
 }
 
@@ -258,7 +288,19 @@ fn open_logs(storage: &dyn Storage) -> Result<Found, StorageError> {
     let mut found = Found::default();
     let metadata = metadata::log_id();
     for id in storage.list()? {
-        let log = storage.open(&id)?;
+        let log = match storage.open(&id) {
+            Ok(log) => log,
+            Err(why) if id.topic.starts_with(INTERNAL_PREFIX) => {
+                // Its owner decides what to do about it.
+                tracing::error!(log = %id, error = %why, "a log of the server's own cannot be opened");
+                continue;
+            }
+            Err(why) => {
+                tracing::error!(partition = %id, error = %why, "the partition cannot be used until the server is started again");
+                found.unusable.insert(id.topic, why);
+                continue;
+            }
+        };
         found.newest = found.newest.max(log.bounds().last_append_time);
         // What the server itself has is opened by whoever owns it.
         if id.topic.starts_with(INTERNAL_PREFIX) {

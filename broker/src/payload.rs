@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use minikafka_record::{
-    BATCH_HEADER_LEN, BatchBuilder, Compression, Expansion, Header, RecordBatch, partition_of_key,
+    BATCH_HEADER_LEN, BatchBuilder, Compression, Expansion, Header, ProducerStamp, RecordBatch,
+    partition_of_key,
 };
 
 use crate::Error;
@@ -96,6 +97,14 @@ impl CheckedPayload {
     /// Bytes that it occupies while it waits.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.bytes + self.overhead_bytes
+    }
+
+    /// The idempotent producer that it comes from, if any.
+    pub(crate) fn producer(&self) -> Option<ProducerStamp> {
+        match &self.form {
+            Form::Batch(batch) => batch.header().producer(),
+            Form::Messages(_) => None,
+        }
     }
 }
 

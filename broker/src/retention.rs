@@ -163,10 +163,10 @@ impl PartitionCore {
     fn has_to_evict(&self, why: Why) -> bool {
         let Limits { age_max, bytes_max } = self.watch.limits.kept();
         match why {
-            Why::Age => age_max.is_some() && self.log.bounds().start < self.high_watermark(),
+            Why::Age => age_max.is_some() && self.log().bounds().start < self.high_watermark(),
             Why::Size => {
                 let look_above_bytes = self.watch.look_above_bytes.load(Ordering::Acquire);
-                bytes_max.is_some() && self.log.bounds().size_bytes > look_above_bytes
+                bytes_max.is_some() && self.log().bounds().size_bytes > look_above_bytes
             }
         }
     }
@@ -280,6 +280,11 @@ async fn evict_in_time(due: Due, clock: Arc<AppendClock>) -> Option<Due> {
     let error: Box<dyn Error + Send + Sync> = match outcome.await {
         Ok(Ok(Some(at))) => return Some(Due { at, why, turn, partition, attempt: Attempt::First }),
         Ok(Ok(None) | Err(StorageError::NotFound { .. } | StorageError::Closed)) => return None,
+        // There is another log in its place, or will be in a moment.
+        Ok(Err(StorageError::Reopened)) => {
+            let at = now.saturating_add(millis(RETRY));
+            return Some(Due { at, why, turn, partition, attempt: Attempt::First });
+        }
         Ok(Err(error)) => error.into(),
         Err(join) => join.into(),
     };

@@ -11,9 +11,9 @@ use std::{
 
 use crate::{BrokerConfig, Error, eviction::Limits};
 
-/// Smallest [`TopicSettings::retention_bytes`]: less than that is not kept apart by the storage.
+/// Smallest `retention_bytes`: less than that is not kept apart by the storage.
 const RETENTION_BYTES_MIN: u64 = 1024 * 1024;
-/// Smallest [`TopicSettings::message_bytes_max`].
+/// Smallest `message_bytes_max`.
 const MESSAGE_BYTES_MIN: u64 = 1024;
 /// Stands for "no limit" in [`TopicLimits`].
 const UNLIMITED: u64 = u64::MAX;
@@ -51,11 +51,11 @@ pub struct TopicSettings {
 /// The name of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopicSetting {
-    /// [`TopicSettings::retention`].
+    /// `retention` of [`TopicSettings`].
     Retention,
-    /// [`TopicSettings::retention_bytes`].
+    /// `retention_bytes` of [`TopicSettings`].
     RetentionBytes,
-    /// [`TopicSettings::message_bytes_max`].
+    /// `message_bytes_max` of [`TopicSettings`].
     MessageBytesMax,
 }
 

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use minikafka_storage::TopicId;
+use minikafka_storage::{StorageError, TopicId};
 use tokio::sync::watch;
 
 use crate::{CheckedPayload, Error, Partition, TopicSettings, TopicSummary, settings::TopicLimits};
@@ -89,13 +89,15 @@ impl Topic {
 pub(crate) struct Topics {
     /// A std lock: it is held for a look-up, never across an await.
     by_name: RwLock<BTreeMap<String, Arc<Topic>>>,
+    /// Topics that are there and cannot be used until the next start, because a log of theirs could not be opened.
+    unusable: RwLock<BTreeMap<String, StorageError>>,
     /// How often a topic was created, altered or deleted; those who wait for one watch it.
     changed: watch::Sender<u64>,
 }
 
 impl Topics {
     pub(crate) fn new() -> Topics {
-        Topics { by_name: RwLock::default(), changed: watch::Sender::new(0) }
+        Topics { by_name: RwLock::default(), unusable: RwLock::default(), changed: watch::Sender::new(0) }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
@@ -103,7 +105,24 @@ impl Topics {
     }
 
     pub(crate) fn require(&self, name: &str) -> Result<Arc<Topic>, Error> {
-        self.get(name).ok_or_else(|| Error::TopicNotFound(name.to_owned()))
+        let Some(topic) = self.get(name) else {
+            self.check_usable(name)?;
+            return Err(Error::TopicNotFound(name.to_owned()));
+        };
+        Ok(topic)
+    }
+
+    /// The topic is there and cannot be used, for this reason.
+    pub(crate) fn refuse(&self, name: String, why: StorageError) {
+        self.unusable.write().unwrap_or_else(PoisonError::into_inner).insert(name, why);
+    }
+
+    /// Whether a topic of this name may be looked for or made.
+    pub(crate) fn check_usable(&self, name: &str) -> Result<(), Error> {
+        match self.unusable.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            Some(why) => Err(Error::Storage(why.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Adds a topic, or puts it in the place of the one that has its name.
@@ -118,6 +137,7 @@ impl Topics {
 
     pub(crate) fn remove(&self, name: &str) -> Option<Arc<Topic>> {
         let removed = self.by_name.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        // Groups have to know.
         self.wake();
         removed
     }

@@ -3,18 +3,22 @@
 use axum::{extract::Request, middleware, routing::get};
 use minikafka_broker::Broker;
 use minikafka_proto::{
-    FILE_DESCRIPTOR_SET, original::mini_kafka_server::MiniKafkaServer,
-    v1::mini_kafka_service_server::MiniKafkaServiceServer,
+    FILE_DESCRIPTOR_SET,
+    original::mini_kafka_server::MiniKafkaServer,
+    v1::{group_service_server::GroupServiceServer, mini_kafka_service_server::MiniKafkaServiceServer},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::{
-    door::Door,
-    grpc::{self, Intake, Original, V1, request_bytes_max},
+    door::{Door, Services},
+    grpc::{self, Groups, Intake, Original, V1, request_bytes_max},
     http,
 };
+
+/// Largest request about groups: a commit of as many positions as there may be in one.
+const GROUP_REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// All services of the gRPC and HTTP door.
 pub(crate) struct Router {
@@ -24,6 +28,7 @@ pub(crate) struct Router {
 }
 
 /// What the server says about itself to those who ask for its health.
+#[derive(Clone)]
 pub(crate) struct Health(HealthReporter);
 
 impl Router {
@@ -34,8 +39,11 @@ impl Router {
             .max_decoding_message_size(request_bytes_max(message_bytes_max));
         let original = MiniKafkaServer::new(Original::new(broker.clone()))
             .max_decoding_message_size(request_bytes_max(message_bytes_max));
+        let groups = GroupServiceServer::new(Groups::new(broker.clone(), stopping.clone()))
+            .max_decoding_message_size(GROUP_REQUEST_BYTES_MAX);
         let (reporter, health) = health_reporter();
         reporter.set_serving::<MiniKafkaServiceServer<V1>>().await;
+        reporter.set_serving::<GroupServiceServer<Groups>>().await;
         reporter.set_serving::<MiniKafkaServer<Original>>().await;
         let tools = Routes::new(health)
             .add_service(reflection().build_v1().expect("the descriptors are those of the build"))
@@ -50,7 +58,12 @@ impl Router {
             .route("/", get(http::front_page))
             .fallback(http::not_found);
         let intake = Intake::new(request_bytes_max(message_bytes_max));
-        let door = Door::new(v1, original, intake.clone(), message_bytes_max, others.with_state(()));
+        let door = Door::new(
+            Services { v1, groups, original },
+            intake.clone(),
+            message_bytes_max,
+            others.with_state(()),
+        );
         Router { door, health: Health(reporter), intake }
     }
 }
@@ -65,8 +78,9 @@ fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
 
 impl Health {
     /// Says that requests are better sent elsewhere.
-    pub(crate) async fn stopping(&self) {
+    pub(crate) async fn not_serving(&self) {
         self.0.set_not_serving::<MiniKafkaServiceServer<V1>>().await;
+        self.0.set_not_serving::<GroupServiceServer<Groups>>().await;
         self.0.set_not_serving::<MiniKafkaServer<Original>>().await;
         self.0.set_service_status("", tonic_health::ServingStatus::NotServing).await;
     }

@@ -200,11 +200,11 @@ async fn a_failed_append_is_answered_and_applies_nothing() {
     let storage: Arc<dyn Storage> = storage;
     let machine = open(&storage).await;
     machine.submit((5, 0)).await.unwrap();
-    rig.fail("append __minikafka_test");
+    rig.fail("refuse __minikafka_test");
     let error = machine.submit((6, 0)).await.unwrap_err();
     assert!(matches!(&error, Error::Poisoned { topic, .. } if topic == "__minikafka_test"), "{error}");
     assert_eq!(machine.read(|adder| adder.sum), 5);
-    rig.mend("append __minikafka_test");
+    rig.mend("refuse __minikafka_test");
     assert_eq!(machine.submit((7, 0)).await.unwrap(), 12, "and the log goes on where it was");
     let again = open(&storage).await;
     assert_eq!(state(&again), state(&machine));

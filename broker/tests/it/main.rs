@@ -5,9 +5,12 @@
 mod clock;
 mod faults;
 mod fetch;
+mod groups;
 mod machine;
 mod metadata;
+mod overtaken;
 mod produce;
+mod producers;
 mod restart;
 mod retention;
 mod rig;

@@ -77,7 +77,7 @@ pub(super) fn description(topic: &DescribeTopicResponse, output: Output) -> io::
 fn described(topic: &DescribeTopicResponse) -> String {
     let age = topic.retention_ms.map(|age| format_duration(Duration::from_millis(age)).to_string());
     let bytes = topic.retention_bytes.map(|bytes| format!("{} in each partition", format_byte_size(bytes)));
-    let largest = format_byte_size(topic.message_bytes_max).to_string();
+    let largest = format!("{}", format_byte_size(topic.message_bytes_max));
     let settings = [
         ("retention", age.unwrap_or_else(|| "for ever".to_owned()), topic.retention_ms_source()),
         ("retention bytes", bytes.unwrap_or_else(|| "no limit".to_owned()), topic.retention_bytes_source()),
@@ -118,7 +118,8 @@ fn table(partitions: &[PartitionDescription]) -> String {
         let lost = if row.len() == 1 { "  its log is missing or damaged: see the server's log" } else { "" };
         format!("{cells}{lost}\n")
     };
-    rows.iter().map(line).collect()
+    let note = if is_damaged { "lost: messages that damage of the disk has taken\n" } else { "" };
+    rows.iter().map(line).collect::<String>() + note
 }
 
 /// Who has chosen a setting.

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use minikafka_client_connection::{Client, connect};
+use minikafka_proto::v1::{
+    CreateTopicRequest, Message, MessageList, ProduceRequest, produce_request::Payload,
+};
 use minikafka_server::{Builder, Server};
 use tempfile::TempDir;
 use tokio::{net::TcpSocket, runtime::Runtime};
@@ -89,6 +93,29 @@ impl TestServer {
 
     pub(crate) fn host(&self) -> &str {
         self.address.host()
+    }
+
+    /// Creates a topic of so many partitions.
+    pub(crate) fn create_topic(&self, topic: &str, partitions: u32) {
+        let request = CreateTopicRequest { topic: topic.into(), partitions, settings: None };
+        self.runtime.block_on(async { self.client().await.create_topic(request).await.unwrap() });
+    }
+
+    /// Appends messages to a partition.
+    pub(crate) fn produce_to(&self, topic: &str, partition: u32, values: &[String]) {
+        let message = |value: &String| Message { value: Some(value.clone().into()), ..Message::default() };
+        let messages = MessageList { messages: values.iter().map(message).collect() };
+        let request = ProduceRequest {
+            topic: topic.into(),
+            partition: Some(partition),
+            payload: Some(Payload::Messages(messages)),
+            ..ProduceRequest::default()
+        };
+        self.runtime.block_on(async { self.client().await.produce(request).await.unwrap() });
+    }
+
+    async fn client(&self) -> Client {
+        connect(self.host().parse().unwrap()).await.unwrap()
     }
 
     /// Appends messages to a topic, as `produce` does it.

@@ -89,6 +89,8 @@ impl Config {
             retention: retention(source)?.or(default.retention),
             retention_bytes: retention_bytes(source)?,
             auto_create: auto_create(source)?,
+            producer_expiry: producer_expiry(source)?.unwrap_or(default.producer_expiry),
+            position_retention: position_retention(source)?.unwrap_or(default.position_retention),
             partitions: count(&source.get("partitions", |s| &s.partitions))?
                 .map_or(default.partitions, |count| count as u32),
             partitions_max: count(&source.get("partitions_max", |s| &s.partitions_max))?
@@ -112,6 +114,20 @@ impl Config {
 fn retention(source: &Source) -> Result<Option<Duration>, ConfigError> {
     source.get("retentiontime", |s| &s.retentiontime).parse(|text| match parse_duration(text)? {
         Duration::ZERO => Err("messages would be gone at once: choose more than zero".into()),
+        retention => Ok::<_, source::Rule>(retention),
+    })
+}
+
+fn producer_expiry(source: &Source) -> Result<Option<Duration>, ConfigError> {
+    source.get("producer_expiry", |s| &s.producer_expiry).parse(|text| match parse_duration(text)? {
+        Duration::ZERO => Err("producers would be forgotten at once: choose more than zero".into()),
+        expiry => Ok::<_, source::Rule>(expiry),
+    })
+}
+
+fn position_retention(source: &Source) -> Result<Option<Duration>, ConfigError> {
+    source.get("position_retention", |s| &s.position_retention).parse(|text| match parse_duration(text)? {
+        Duration::ZERO => Err("positions would be gone with the last member: choose more than zero".into()),
         retention => Ok::<_, source::Rule>(retention),
     })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Response;
-use minikafka_broker::{Broker, Error, TopicSetting};
+use minikafka_broker::{Broker, Error, GroupError, TopicSetting};
 use minikafka_proto::v1::RequestError;
 use minikafka_record::BatchError;
 use minikafka_storage::Durability;
@@ -17,6 +17,8 @@ const DOMAIN: &str = "minikafka";
 const RETRY_WHEN_FULL: Duration = Duration::from_secs(2);
 /// A server that stops is back soon, or another one is there.
 const RETRY_WHEN_STOPPING: Duration = Duration::from_secs(1);
+/// A log that has failed is opened again, at most so often.
+const RETRY_WHEN_FAILED: Duration = Duration::from_secs(1);
 /// The write that failed is over; the next one may succeed at once.
 const RETRY_WHEN_ABORTED: Duration = Duration::from_millis(100);
 
@@ -59,13 +61,19 @@ impl Refusal {
             Error::TopicExists(_) => (Code::AlreadyExists, "TOPIC_EXISTS"),
             Error::OutOfRange { .. } => (Code::OutOfRange, "NUMBER_OUT_OF_RANGE"),
             Error::StaleLeaderEpoch { .. } => (Code::FailedPrecondition, "STALE_LEADER_EPOCH"),
+            Error::OutOfSequence { .. } => (Code::FailedPrecondition, "OUT_OF_SEQUENCE"),
+            Error::UnknownProducer { .. } => (Code::FailedPrecondition, "UNKNOWN_PRODUCER"),
+            Error::ProducerFenced { .. } => (Code::FailedPrecondition, "PRODUCER_FENCED"),
             Error::TooManyPartitions { .. } => (Code::ResourceExhausted, "TOO_MANY_PARTITIONS"),
             Error::Full(_) if durability == Durability::Memory => (Code::ResourceExhausted, "MEMORY_FULL"),
             Error::Full(_) => (Code::ResourceExhausted, "DISK_FULL"),
             Error::Stopping => (Code::Unavailable, "STOPPING"),
             Error::Aborted => (Code::Unavailable, "ABORTED"),
             Error::Damaged { .. } | Error::PartitionLost { .. } => (Code::DataLoss, "DAMAGED"),
-            Error::Poisoned { .. } | Error::OutcomeUnknown { .. } => (Code::Internal, "STORAGE_FAILED"),
+            // Nothing of it is stored, and the log is opened again by and by.
+            Error::Poisoned { .. } => (Code::Unavailable, "STORAGE_FAILED"),
+            Error::OutcomeUnknown { .. } => (Code::Internal, "STORAGE_FAILED"),
+            Error::Group(error) => of_group(error),
             // The error can grow: what has no row yet is the server's fault, not the caller's.
             _ => (Code::Internal, "STORAGE_FAILED"),
         };
@@ -80,15 +88,24 @@ impl Refusal {
                 let numbers = [("from", from.number())].into_iter().chain(behind);
                 numbers.map(|(key, number)| (key, number.to_string())).collect()
             }
+            Error::Group(GroupError::PositionOutOfRange { topic, partition, end, .. }) => {
+                vec![("topic", topic.clone()), ("partition", partition.to_string()), ("end", end.to_string())]
+            }
             _ => Vec::new(),
         };
         let retry_after = match error {
             Error::Full(_) => Some(RETRY_WHEN_FULL),
             Error::Stopping => Some(RETRY_WHEN_STOPPING),
             Error::Aborted => Some(RETRY_WHEN_ABORTED),
+            Error::Poisoned { .. } => Some(RETRY_WHEN_FAILED),
             _ => None,
         };
         Refusal { code, reason, message: error.to_string(), metadata, retry_after }
+    }
+
+    /// Whether the server stops, and so everything ends, not this request alone.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.reason == "STOPPING"
     }
 
     /// A request that says too little, or what cannot be.
@@ -137,6 +154,26 @@ impl Refusal {
 
     fn new(code: Code, reason: &'static str, message: String) -> Refusal {
         Refusal { code, reason, message, metadata: Vec::new(), retry_after: None }
+    }
+}
+
+/// The rows about groups.
+fn of_group(error: &GroupError) -> (Code, &'static str) {
+    match error {
+        GroupError::InvalidName(_) => (Code::InvalidArgument, "INVALID_GROUP_NAME"),
+        GroupError::NotFound(_) => (Code::NotFound, "GROUP_NOT_FOUND"),
+        GroupError::UnknownMember { .. } => (Code::NotFound, "UNKNOWN_MEMBER"),
+        GroupError::Fenced { .. } => (Code::FailedPrecondition, "MEMBER_FENCED"),
+        GroupError::StaleEpoch { .. } => (Code::FailedPrecondition, "STALE_MEMBER_EPOCH"),
+        GroupError::NotOwner { .. } => (Code::FailedPrecondition, "NOT_OWNER"),
+        GroupError::NotEmpty { .. } => (Code::FailedPrecondition, "GROUP_NOT_EMPTY"),
+        GroupError::InstanceInUse { .. } => (Code::AlreadyExists, "INSTANCE_IN_USE"),
+        GroupError::TooManyGroups { .. } => (Code::ResourceExhausted, "TOO_MANY_GROUPS"),
+        GroupError::TooManyMembers { .. } => (Code::ResourceExhausted, "TOO_MANY_MEMBERS"),
+        GroupError::PositionOutOfRange { .. } => (Code::InvalidArgument, "POSITION_OUT_OF_RANGE"),
+        GroupError::MetadataTooLarge { .. } => (Code::InvalidArgument, "METADATA_TOO_LARGE"),
+        // The error can grow, and what has no row yet is the server's fault.
+        _ => (Code::Internal, "STORAGE_FAILED"),
     }
 }
 
@@ -197,7 +234,7 @@ pub(crate) fn explain_too_large(
 
 #[cfg(test)]
 mod tests {
-    use minikafka_record::Offset;
+    use minikafka_record::{Offset, Sequence};
 
     use super::*;
 
@@ -213,6 +250,15 @@ mod tests {
             next: next.map(Offset::new),
             reason: "crc".into(),
         }
+    }
+
+    fn out_of_sequence() -> Error {
+        let (sequence, expected) = (Sequence::ZERO.plus(5), Sequence::ZERO);
+        Error::OutOfSequence { topic: "t".into(), partition: 0, id: 1, sequence, expected }
+    }
+
+    fn unknown_producer() -> Error {
+        Error::UnknownProducer { topic: "t".into(), partition: 0, id: 1, sequence: Sequence::ZERO.plus(5) }
     }
 
     #[test]
@@ -233,6 +279,13 @@ mod tests {
             (Error::TopicNotFound("t".into()), Code::NotFound, "TOPIC_NOT_FOUND"),
             (Error::TopicExists("t".into()), Code::AlreadyExists, "TOPIC_EXISTS"),
             (out_of_range, Code::OutOfRange, "NUMBER_OUT_OF_RANGE"),
+            (
+                Error::ProducerFenced { id: 1, epoch: 2, current: 3 },
+                Code::FailedPrecondition,
+                "PRODUCER_FENCED",
+            ),
+            (out_of_sequence(), Code::FailedPrecondition, "OUT_OF_SEQUENCE"),
+            (unknown_producer(), Code::FailedPrecondition, "UNKNOWN_PRODUCER"),
             (
                 Error::TooManyPartitions { there: 1, more: 1, max: 1 },
                 Code::ResourceExhausted,

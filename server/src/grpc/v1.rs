@@ -3,14 +3,16 @@
 use minikafka_broker::Broker;
 use minikafka_proto::v1::{
     AlterTopicRequest, AlterTopicResponse, CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest,
-    DeleteTopicResponse, DescribeTopicRequest, DescribeTopicResponse, ListTopicsRequest, ListTopicsResponse,
+    DeleteTopicResponse, DescribeTopicRequest, DescribeTopicResponse, InitProducerRequest,
+    InitProducerResponse, ListProducersRequest, ListProducersResponse, ListTopicsRequest, ListTopicsResponse,
     PollRequest, PollResponse, ProduceRequest, ProduceResponse, ProduceStreamRequest, ProduceStreamResponse,
-    SubscribeRequest, SubscribeResponse, mini_kafka_service_server::MiniKafkaService,
+    ReadRequest, ReadResponse, SubscribeRequest, SubscribeResponse,
+    mini_kafka_service_server::MiniKafkaService,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
-use super::{intake::Held, poll, produce, produce_stream, subscribe, topics};
+use super::{intake::Held, poll, produce, produce_stream, producers, read, subscribe, topics};
 
 /// The `minikafka.v1` service.
 pub(crate) struct V1 {
@@ -19,7 +21,7 @@ pub(crate) struct V1 {
 }
 
 impl V1 {
-    /// Over a broker. Produce streams end when `stopping` is cancelled.
+    /// Over a broker. Produce and read streams end when `stopping` is cancelled.
     pub(crate) fn new(broker: Broker, stopping: CancellationToken) -> V1 {
         V1 { broker, stopping }
     }
@@ -50,6 +52,28 @@ impl MiniKafkaService for V1 {
         request: Request<SubscribeRequest>,
     ) -> Result<Response<BoxStream<SubscribeResponse>>, Status> {
         let replies = subscribe::subscribe(self.broker.clone(), request.into_inner()).await?;
+        Ok(Response::new(Box::pin(replies)))
+    }
+
+    async fn init_producer(
+        &self,
+        request: Request<InitProducerRequest>,
+    ) -> Result<Response<InitProducerResponse>, Status> {
+        Ok(Response::new(producers::init(&self.broker, &request.into_inner()).await?))
+    }
+
+    async fn list_producers(
+        &self,
+        request: Request<ListProducersRequest>,
+    ) -> Result<Response<ListProducersResponse>, Status> {
+        Ok(Response::new(producers::list(&self.broker, &request.into_inner())?))
+    }
+
+    async fn read(
+        &self,
+        request: Request<Streaming<ReadRequest>>,
+    ) -> Result<Response<BoxStream<ReadResponse>>, Status> {
+        let replies = read::run(self.broker.clone(), request.into_inner(), self.stopping.clone());
         Ok(Response::new(Box::pin(replies)))
     }
 

@@ -22,6 +22,7 @@ use std::{
 
 use super::{
     Shared, SyncPolicy,
+    crash::Watch,
     handles::SegmentKey,
     journal::{Journal, Part, Written},
     log::FileLog,
@@ -36,6 +37,10 @@ use crate::{Index, StorageError, run::Next};
 const ROUND_LOGS_MAX: usize = 1024;
 /// A part of so many bytes waits for its segment, if need be.
 const WAIT_BYTES: u64 = 1024 * 1024;
+/// Times [`early_bytes`](super::Options::early_bytes) that a round takes of one log, and a little more, unless
+/// they are written already: while the flusher syncs these, the writer writes those behind them, and neither
+/// waits for the other.
+const PIECES_TAKEN: u64 = 4;
 /// Files with unsynced bytes that may be open between two timed syncs.
 const UNSYNCED_FILES_MAX: usize = 256;
 
@@ -63,6 +68,13 @@ impl FlushQueue {
         drop(waiting);
         self.ready.notify_one();
         Ok(())
+    }
+
+    /// Adds logs of which a round has left something, also when the queue is closed.
+    fn push_again(&self, logs: Vec<Arc<FileLog>>) {
+        if !logs.is_empty() {
+            self.lock().logs.extend(logs);
+        }
     }
 
     /// Takes nothing more; what is in it is still flushed.
@@ -128,11 +140,16 @@ impl Flusher {
         shared: Arc<Shared>,
         journal: Journal,
         headroom: Headroom,
+        watch: Watch,
     ) -> io::Result<JoinHandle<()>> {
         let recent = Recent { bytes_max: shared.options.tail_bytes, bytes: 0, written: VecDeque::new() };
         let synced_at = Instant::now();
         let flusher = Flusher { shared, journal, headroom, lagging: HashMap::new(), synced_at, recent };
-        std::thread::Builder::new().name("flusher".to_owned()).spawn(move || flusher.run())
+        std::thread::Builder::new().name("flusher".to_owned()).spawn(move || {
+            // The last thing to go: nothing is locked any more then.
+            let _watch = watch;
+            flusher.run();
+        })
     }
 
     fn run(mut self) {
@@ -150,13 +167,24 @@ impl Flusher {
 
     /// Takes what all these logs have and makes it durable.
     fn round(&mut self, logs: Vec<Arc<FileLog>>) {
+        let bytes_max = self.shared.options.early_bytes.saturating_mul(PIECES_TAKEN);
+        let mut again = Vec::new();
         let mut parts: Vec<Part> = logs
             .into_iter()
             .map(|log| {
-                let taken = log.state().take();
+                let mut state = log.state();
+                let taken = state.take(bytes_max);
+                if state.queued {
+                    again.push(log.clone());
+                }
+                drop(state);
                 Part { log, taken }
             })
             .collect();
+        if self.shared.options.sync == SyncPolicy::Always {
+            again.iter().for_each(|log| self.shared.writer.push_early(log.clone()));
+        }
+        self.shared.queue.push_again(again);
         let bytes = parts.iter().map(|part| part.taken.bytes).sum();
         if let Err(full) = self.headroom.take(&*self.shared.disk, bytes) {
             let is_allowed = |part: &Part| part.log.may_use_headroom.load(Ordering::Acquire);
@@ -216,15 +244,16 @@ impl Flusher {
 
     fn sync_direct(&mut self, part: Direct) {
         let Direct { log, taken, file } = part;
-        let is_written = file.is_some();
-        if let Some(Unsynced { file, path, .. }) = file
-            && let Err(error) = log.sync_segment(&*file, &path)
-        {
-            log.poison(&error);
-            return;
-        }
-        if is_written {
-            log.state().synced(taken.upto);
+        if let Some(Unsynced { key, file, path }) = file {
+            // More may have been written early, and that is synced, too.
+            let end = log.state().written_end().filter(|(last, _)| *last == key);
+            if let Err(error) = log.sync_segment(&*file, &path) {
+                log.poison(&error);
+                return;
+            }
+            let mut state = log.state();
+            state.synced(taken.upto);
+            state.synced_end = end;
         }
         self.complete_direct(&log, &taken);
     }
@@ -233,7 +262,7 @@ impl Flusher {
     fn complete_direct(&mut self, log: &Arc<FileLog>, taken: &Taken) {
         let (due, is_due) = {
             let mut state = log.state();
-            let is_due = !state.behind && state.is_index_due();
+            let is_due = !state.behind && state.is_index_due(self.shared.options.sync);
             state.behind |= is_due;
             (state.complete(taken.upto.index), is_due)
         };
@@ -325,12 +354,16 @@ impl Part {
         if self.taken.bytes == 0 {
             return Some(Ok(direct(None)));
         }
-        let files = match rolling {
-            Rolling::Allowed => self.log.lock_files(),
-            Rolling::Not => self.log.try_lock_files()?,
+        let is_written = self.log.state().written.index >= self.taken.upto.index;
+        let written = if is_written {
+            Ok(None)
+        } else {
+            let files = match rolling {
+                Rolling::Allowed => self.log.lock_files_soon(),
+                Rolling::Not => self.log.try_lock_files()?,
+            };
+            self.log.write_out(&files, self.taken.upto, rolling)
         };
-        let written = self.log.write_out(&files, self.taken.upto, rolling);
-        drop(files);
         match written {
             Ok(file) if self.log.state().written.index >= self.taken.upto.index => {
                 match file.map_or_else(|| self.written_early(), |file| Ok(Some(file))) {
@@ -363,15 +396,22 @@ impl Part {
     /// Takes the part back: nothing of it is kept. Says that it is not to be written.
     fn refuse(&self, why: &StorageError) -> bool {
         let files = self.log.lock_files();
+        if self.log.state().check_writable().is_err() {
+            return false; // these files may be another's by now
+        }
         // What came before it has completed. A part of it may be in a segment already, or even in two, the first
         // of them synced.
         let floor = self.taken.from;
-        match self.log.cut_back(&files, floor) {
-            Ok(()) => {
-                let due = self.log.state().roll_back(floor);
-                due.fail(why);
-            }
-            Err(error) => self.log.poison(&error),
+        if let Err(error) = self.log.cut_back(&files, floor) {
+            self.log.poison(&error);
+        }
+        let due = {
+            let mut state = self.log.state();
+            // A log that has failed or was removed has taken back more, and answered everybody.
+            state.check_writable().is_ok().then(|| state.roll_back(floor))
+        };
+        if let Some(due) = due {
+            due.fail(why);
         }
         false
     }

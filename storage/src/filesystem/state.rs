@@ -5,11 +5,16 @@ use std::{collections::VecDeque, ops::Range};
 use minikafka_record::Offset;
 
 use super::{
+    SyncPolicy,
+    damage::{Damage, Lost},
+    extent::Extent,
     frame::frame_len,
-    index::Lookup,
+    handles::SegmentKey,
+    index::{IndexPoint, Lookup},
     journal::LogKey,
     manifest::Manifest,
-    segment::{Extent, Segment},
+    segment::Segment,
+    segments::Segments,
 };
 use crate::{
     Bounds, Completion, Entry, Index, LogId, Millis, Removed, StorageError,
@@ -38,10 +43,12 @@ pub(super) struct State {
     /// Completions of what is not complete, in order.
     pub(super) waiting: VecDeque<Waiting>,
     /// Segments in order; the last one is written to. May be empty.
-    pub(super) segments: Vec<Segment>,
+    pub(super) segments: Segments,
     pub(super) removed: Removed,
     pub(super) start: Offset,
     pub(super) synced: Next,
+    /// How far a segment was synced at last: it may be further than `synced`, by what was written early.
+    pub(super) synced_end: Option<(SegmentKey, IndexPoint)>,
     pub(super) written: Next,
     pub(super) durable: Next,
     pub(super) taken: Next,
@@ -50,14 +57,22 @@ pub(super) struct State {
     pub(super) pending_bytes: u64,
     /// Bytes of frames that are durable in the journal and not written.
     pub(super) behind_bytes: u64,
+    /// Bytes of frames that were written since the last sync.
+    pub(super) unsynced_bytes: u64,
     /// Entries before this one need not be kept in memory once they have completed.
     pub(super) release_before: Index,
     /// How often something was cut off the files.
     pub(super) cuts: u64,
+    /// Whether a truncation was begun and has not come to its end: what was durable may not be any more.
+    pub(super) is_truncating: bool,
     /// Everything before this index has completed.
     pub(super) completed: Index,
-    /// Records that are known to be lost, in order, apart from each other.
-    pub(super) damage: Vec<Range<Offset>>,
+    /// Records that are known to be lost.
+    pub(super) damage: Lost,
+    /// Whether more is known to be damaged than its file says.
+    pub(super) owes_damage: bool,
+    /// Entries from this one on are being taken off the files.
+    pub(super) truncating: Option<Index>,
     /// Segments that were trimmed away; their files go once the manifest says so.
     pub(super) doomed: Vec<Segment>,
     /// Whether the manifest on disk is behind this.
@@ -122,19 +137,54 @@ impl State {
         Ok(())
     }
 
-    /// What a round is to make durable.
-    pub(super) fn take(&mut self) -> Taken {
-        self.queued = false;
-        let taken =
-            Taken { from: self.taken, upto: self.end, bytes: std::mem::take(&mut self.pending_bytes) };
-        self.taken = self.end;
+    /// What a round is to make durable: what is written already and need only be synced, while the writer goes
+    /// on with what comes behind it; or else `bytes_max` of what is pending, and a little more.
+    pub(super) fn take(&mut self, bytes_max: u64) -> Taken {
+        let (upto, bytes) = match self.written_early() {
+            Some(upto) => (upto, frames_len(self.tail.range(self.taken.index..upto.index))),
+            None if self.pending_bytes <= bytes_max => (self.end, self.pending_bytes),
+            None => self.piece(self.taken, bytes_max),
+        };
+        let taken = Taken { from: self.taken, upto, bytes };
+        self.pending_bytes -= bytes;
+        self.taken = upto;
+        self.queued = upto.index < self.end.index;
         taken
+    }
+
+    /// The end of the appends that no round has taken and that are written.
+    fn written_early(&self) -> Option<Next> {
+        let count = self.waiting.partition_point(|waiting| waiting.next.index <= self.written.index);
+        let last = self.waiting.get(count.checked_sub(1)?)?.next;
+        (last.index > self.taken.index).then_some(last)
+    }
+
+    /// The end of the next `bytes_max` that are neither taken nor written; `None` when there are none.
+    pub(super) fn early_piece(&self, bytes_max: u64) -> Option<Next> {
+        let from = if self.written.index > self.taken.index { self.written } else { self.taken };
+        (from.index < self.end.index).then(|| self.piece(from, bytes_max).0)
+    }
+
+    /// Whole appends from `from` on: their end, and how many bytes they are, `bytes_max` and a little more if
+    /// there are so many.
+    fn piece(&self, from: Next, bytes_max: u64) -> (Next, u64) {
+        let mut bytes = 0;
+        let mut entries = self.tail.range(from.index..self.end.index);
+        let enough = entries.find(|entry| {
+            bytes += frame_len(entry);
+            bytes >= bytes_max
+        });
+        let Some(enough) = enough else { return (self.end, bytes) };
+        let at = self.waiting.partition_point(|waiting| waiting.next.index <= enough.index);
+        let upto = self.waiting.get(at).map_or(self.end, |append| append.next);
+        (upto, bytes + frames_len(self.tail.range(enough.index + 1..upto.index)))
     }
 
     /// Entries were written to the end of the last segment.
     pub(super) fn wrote(&mut self, entries: &[Entry], segment_bytes: u64) {
         let Some(segment) = self.segments.last_mut() else { return };
         entries.iter().for_each(|entry| segment.push(entry, segment_bytes));
+        self.unsynced_bytes += frames_len(entries);
         if let Some(last) = entries.last() {
             self.written = Next::after(last);
         }
@@ -149,6 +199,7 @@ impl State {
     pub(super) fn synced(&mut self, upto: Next) {
         // A truncation may have taken some of it back.
         let upto = if upto.index <= self.written.index { upto } else { self.written };
+        self.unsynced_bytes = 0;
         if upto.index >= self.synced.index {
             self.synced = upto;
         }
@@ -163,19 +214,37 @@ impl State {
         if self.end.index < taken.upto.index {
             return 0; // taken back meanwhile: the log was removed
         }
-        self.durable = taken.upto;
+        if taken.upto.index > self.durable.index {
+            self.durable = taken.upto;
+        }
         // A part of it may have gone to the segment.
         let behind = match self.written.index <= taken.from.index {
             true => taken.bytes,
-            false => frames_len(&self.tail.entries(self.written.index..taken.upto.index, usize::MAX)),
+            false => frames_len(self.tail.range(self.written.index..taken.upto.index)),
         };
         self.behind_bytes += behind;
         behind
     }
 
     /// Whether the index of the last segment is to be stored.
-    pub(super) fn is_index_due(&self) -> bool {
-        self.segments.last().is_some_and(Segment::is_index_due)
+    pub(super) fn is_index_due(&self, policy: SyncPolicy) -> bool {
+        let Some(last) = self.segments.last() else { return false };
+        match policy {
+            SyncPolicy::Always => self.checkpoint().is_some_and(|point| last.is_index_due(&point)),
+            // Nothing of it is synced, but then it will be.
+            SyncPolicy::Every(_) | SyncPolicy::Never => last.is_index_due(last.end()),
+        }
+    }
+
+    /// Where the last segment ends, and which one it is: what a sync that begins now makes durable.
+    pub(super) fn written_end(&self) -> Option<(SegmentKey, IndexPoint)> {
+        self.segments.last().map(|last| (last.key, *last.end()))
+    }
+
+    /// How far the last segment is known to be durable.
+    pub(super) fn checkpoint(&self) -> Option<IndexPoint> {
+        let last = self.segments.last()?;
+        self.synced_end.filter(|(key, _)| *key == last.key).map(|(_, point)| point)
     }
 
     /// The completions of everything before `index`.
@@ -220,8 +289,7 @@ impl State {
             None => self.written,
         };
         // What was appended together may have been cut in two: nobody waits for the first part.
-        let pending = self.tail.entries(self.taken.index..self.end.index, usize::MAX);
-        self.pending_bytes = frames_len(&pending);
+        self.pending_bytes = frames_len(self.tail.range(self.taken.index..self.end.index));
         due
     }
 
@@ -249,24 +317,47 @@ impl State {
             next_index: self.end.index,
             last_epoch: self.end.epoch_min,
             last_append_time: Some(self.end.append_time_min).filter(|time| *time != Millis::MIN),
-            size_bytes: self.pending_bytes
-                + self.behind_bytes
-                + self.segments.iter().map(|segment| segment.end().position).sum::<u64>(),
-            damaged: self.damage.iter().map(|lost| lost.end.since(lost.start.max(self.start))).sum(),
+            size_bytes: self.pending_bytes + self.behind_bytes + self.segments.bytes(),
+            damaged: self.damage.count_from(self.start),
         }
     }
 
-    /// Records are known to be lost. Says whether that is news.
-    pub(super) fn note_damage(&mut self, lost: Range<Offset>) -> bool {
-        if lost.is_empty()
-            || self.damage.iter().any(|known| known.start <= lost.start && lost.end <= known.end)
-        {
-            return false;
+    /// Records of a segment are known to be lost. Says whether that is news.
+    pub(super) fn note_damage(&mut self, key: SegmentKey, lost: Range<Offset>) -> bool {
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.key == key) {
+            self.owes_damage |= !std::mem::replace(&mut segment.damaged, true);
         }
-        self.damage.retain(|known| known.end <= lost.start || lost.end <= known.start);
-        self.damage.push(lost);
-        self.damage.sort_by_key(|lost| lost.start);
-        true
+        let is_news = self.damage.note(lost);
+        self.owes_damage |= is_news;
+        is_news
+    }
+
+    /// This is known to be damaged, too, as far as it speaks of what is there.
+    pub(super) fn know_damage(&mut self, mut damage: Damage) {
+        if damage.generation != self.generation {
+            return;
+        }
+        damage.lost.forget_from(self.end.offset);
+        for lost in damage.lost.ranges() {
+            self.owes_damage |= self.damage.note(lost.clone());
+        }
+        for segment in self.segments.iter_mut() {
+            if damage.holds(segment.header.generation, segment.header.base_index) {
+                self.owes_damage |= !std::mem::replace(&mut segment.damaged, true);
+            }
+        }
+    }
+
+    /// What is known to be damaged, as it is stored.
+    pub(super) fn known_damage(&self) -> Damage {
+        let segments = self.segments.iter().chain(&self.doomed).filter(|segment| segment.damaged);
+        let name = |segment: &Segment| (segment.header.generation, segment.header.base_index);
+        Damage {
+            generation: self.generation,
+            lost: self.damage.clone(),
+            segments: segments.map(name).collect(),
+            is_unknown: false,
+        }
     }
 
     /// Moves the start up to `to`, behind the entries that this removes, all of which are written. Readers see
@@ -275,7 +366,7 @@ impl State {
         self.start = to;
         self.removed = removed;
         self.owes_manifest = true;
-        self.damage.retain(|lost| lost.end > to);
+        self.damage.forget_before(to);
         self.release(removed.next_index);
         let is_over = |segment: &&Segment| segment.end().index <= removed.next_index;
         let sealed = self.segments.len().saturating_sub(1);
@@ -285,13 +376,15 @@ impl State {
         if all_gone && self.segments.last().is_some_and(|last| !last.is_empty()) {
             count = self.segments.len();
         }
-        self.doomed.extend(self.segments.drain(..count));
+        self.doomed.extend(self.segments.split_front(count));
     }
 
     /// Whether entries may be taken away.
     pub(super) fn check_open(&self) -> Result<(), StorageError> {
         match &self.closed {
-            Some(why @ (StorageError::NotFound { .. } | StorageError::Closed)) => Err(why.clone()),
+            Some(why @ (StorageError::NotFound { .. } | StorageError::Closed | StorageError::Reopened)) => {
+                Err(why.clone())
+            }
             _ => Ok(()),
         }
     }
@@ -299,14 +392,16 @@ impl State {
     /// Whether its files may be written.
     pub(super) fn check_writable(&self) -> Result<(), StorageError> {
         match &self.closed {
-            Some(why @ (StorageError::NotFound { .. } | StorageError::Poisoned(_))) => Err(why.clone()),
+            Some(
+                why @ (StorageError::NotFound { .. } | StorageError::Poisoned(_) | StorageError::Reopened),
+            ) => Err(why.clone()),
             _ => Ok(()),
         }
     }
 
     pub(super) fn check_there(&self) -> Result<(), StorageError> {
         match &self.closed {
-            Some(removed @ StorageError::NotFound { .. }) => Err(removed.clone()),
+            Some(gone @ (StorageError::NotFound { .. } | StorageError::Reopened)) => Err(gone.clone()),
             _ => Ok(()),
         }
     }
@@ -317,6 +412,18 @@ impl State {
             return Err(StorageError::OutOfRange { wanted: from, start: self.start, end: self.end.offset });
         }
         Ok(())
+    }
+
+    /// The entries for a reader at `from`, shared; `None` when they are not in memory.
+    pub(super) fn tail_portion(
+        &self,
+        from: Offset,
+        upper: Offset,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Entry>>, StorageError> {
+        self.check_readable(from)?;
+        let in_memory = from == self.end.offset || self.tail.holds(from);
+        Ok(in_memory.then(|| self.tail.portion(from, upper, bytes_max)))
     }
 
     pub(super) fn check_index(&self, wanted: Index) -> Result<(), StorageError> {
@@ -346,10 +453,16 @@ impl State {
         }
     }
 
+    /// Whether the segment of this extent is there and was not cut since.
+    pub(super) fn is_listed(&self, extent: &Extent) -> bool {
+        let at = self.segments.partition_point(|segment| segment.end().index < extent.end.index);
+        self.segments.get(at).is_some_and(|segment| segment.key == extent.key)
+    }
+
     /// For what should lie before this segment, or at the end of all.
     fn lost_before(&self, segment: Option<&Segment>, wanted: Offset) -> StorageError {
         let after = segment.map_or(self.written.offset, |segment| segment.base().offset);
-        let known = self.damage.iter().find(|lost| lost.contains(&wanted)).cloned();
+        let known = self.damage.around(wanted);
         let path = segment.map_or_else(|| self.id.to_string().into(), |segment| segment.path.clone());
         StorageError::damaged(path, 0, "what came before it is lost").losing(known.unwrap_or(wanted..after))
     }
@@ -383,10 +496,11 @@ impl State {
             durable_index: self.durable.index,
             journal_from: self.journal_from,
             key: self.key,
+            truncating: self.truncating,
         }
     }
 }
 
-fn frames_len(entries: &[Entry]) -> u64 {
-    entries.iter().map(frame_len).sum()
+fn frames_len<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> u64 {
+    entries.into_iter().map(frame_len).sum()
 }

@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 
 use self::log::MemoryLog;
-use crate::{Durability, Log, LogId, Storage, StorageError};
+use crate::{Durability, FailureHook, Log, LogId, Storage, StorageError};
 
 /// Logs in memory.
 #[derive(Debug)]
@@ -103,6 +103,9 @@ impl Storage for MemoryStorage {
     fn durability(&self) -> Durability {
         Durability::Memory
     }
+
+    /// Nothing here can fail as a whole.
+    fn when_failed(&self, _: FailureHook) {}
 }
 
 /// The bytes that all logs of a storage share.

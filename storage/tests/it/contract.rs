@@ -152,6 +152,10 @@ fn places_are_found_by_time() {
         assert_eq!(find(Seek::AppendedAfter(10)), Some((2, 20)));
         assert_eq!(find(Seek::AppendedAfter(20)), Some((6, 30)));
         assert_eq!(find(Seek::AppendedAfter(40)), None);
+        assert_eq!(find(Seek::Offset(Offset::ZERO)), Some((0, 10)));
+        assert_eq!(find(Seek::Offset(Offset::new(3))), Some((3, 20)));
+        assert_eq!(find(Seek::Offset(Offset::new(6))), Some((6, 30)));
+        assert_eq!(find(Seek::Offset(Offset::new(1000))), None);
         assert_eq!(find(Seek::RecordTimestamp(0)), Some((0, 10)));
         assert_eq!(find(Seek::RecordTimestamp(20)), Some((2, 20)));
         assert_eq!(find(Seek::RecordTimestamp(21)), Some((6, 30)));
