@@ -164,7 +164,7 @@ mod tests {
 
     fn verdict(messages: &[Vec<u8>], count: u64) -> Verdict {
         let mut reader = Reader::new(7, 1);
-        messages.iter().for_each(|message| drop(reader.take(message)));
+        messages.iter().for_each(|message| _ = reader.take(message));
         reader.end(count)
     }
 

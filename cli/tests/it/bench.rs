@@ -137,11 +137,13 @@ impl MiniKafkaService for Stutterer {
         }))))
     }
 
-    async fn subscribe(
+    async fn read(
         &self,
-        _: Request<SubscribeRequest>,
-    ) -> Result<Response<BoxStream<SubscribeResponse>>, Status> {
+        request: Request<Streaming<ReadRequest>>,
+    ) -> Result<Response<BoxStream<ReadResponse>>, Status> {
         let stored = self.0.lock().unwrap().clone();
+        let mut requests = request.into_inner();
+        let wanted = requests.message().await?.unwrap().add.remove(0);
         let mut next = 0;
         let stuttered = stored.first().into_iter().chain(&stored);
         let record_batches = stuttered
@@ -152,14 +154,22 @@ impl MiniKafkaService for Stutterer {
                 out.freeze()
             })
             .collect();
-        let reply = SubscribeResponse {
-            record_batches,
-            next_number: next + 1,
+        let confirmed = ReadResponse {
+            topic: wanted.topic,
+            partition: wanted.partition,
+            read_id: wanted.read_id,
+            next_number: 1,
             start_number: 1,
             end_number: next + 1,
             ..Default::default()
         };
-        Ok(Response::new(Box::pin(tokio_stream::once(Ok(reply)).chain(tokio_stream::pending()))))
+        let reply = ReadResponse { record_batches, next_number: next + 1, ..confirmed.clone() };
+        let replies = tokio_stream::iter([Ok(confirmed), Ok(reply)]).chain(tokio_stream::pending());
+        // The stream of requests lives as long as that of the replies.
+        Ok(Response::new(Box::pin(replies.map(move |reply| {
+            let _open = &requests;
+            reply
+        }))))
     }
 }
 

@@ -7,6 +7,7 @@ mod bench;
 mod consume;
 mod damage;
 mod dying_server;
+mod group;
 mod groups;
 mod killed_server;
 mod outages;
