@@ -6,19 +6,30 @@
 //! | `consume` | prints the messages of a topic | [`consume`] |
 //! | `minikafka` | lists, describes, creates and deletes topics | [`topic`] |
 //! | | looks into the data directory of a server that does not run | [`storage`] |
+//! | | lists, describes, moves and deletes consumer groups | [`group`] |
+//! | | lists the idempotent producers of a topic | [`producer`] |
+//! | | measures a server | [`bench`] |
+//! | | prints what a shell needs to complete command lines | [`completion`] |
 //!
 //! All of them: data on stdout, talk on stderr. They exit with 0 when they did what they were told, 1 when they
 //! could not, 2 when they were told nonsense, 130 when Ctrl-C cut them short. Flags take one dash or two.
 
+pub mod bench;
 mod command_line;
+pub mod completion;
 pub mod consume;
 mod count;
 mod exit;
+pub mod group;
 mod host;
 mod interrupt;
+pub mod machine;
 mod output;
 pub mod produce;
+pub mod producer;
 pub mod storage;
+mod table;
+mod target;
 pub mod topic;
 
 pub use command_line::read;

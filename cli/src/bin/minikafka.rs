@@ -1,5 +1,5 @@
 //! `minikafka`: the topics of a server, and the data directory of one that does not run; see
-//! [`minikafka_cli::topic`] and [`minikafka_cli::storage`].
+//! [`minikafka_cli::topic`], [`minikafka_cli::storage`] and [`minikafka_cli::bench`].
 
 use std::process::ExitCode;
 
@@ -11,10 +11,11 @@ Examples:
   minikafka topic describe orders --host 10.0.0.7:9999
   minikafka topic describe orders --output json
   minikafka storage verify ./minikafka-data
+  minikafka bench latency -rate 1000
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
-/// Looks after the topics of a MiniKafka server, and after its files.
+/// Looks after the topics of a MiniKafka server, and after its files, and measures it.
 #[derive(Debug, Parser)]
 #[command(name = "minikafka", version, after_help = EXAMPLES)]
 struct Args {
@@ -26,8 +27,16 @@ struct Args {
 enum Command {
     /// Lists, describes, creates and deletes topics
     Topic(minikafka_cli::topic::Args),
+    /// Lists, describes, moves and deletes consumer groups
+    Group(minikafka_cli::group::Args),
+    /// Lists the idempotent producers of a topic
+    Producer(minikafka_cli::producer::Args),
+    /// Measures a server, and checks that it keeps what it is sent
+    Bench(minikafka_cli::bench::Args),
     /// Looks into the data directory of a server that does not run
     Storage(minikafka_cli::storage::Args),
+    /// Prints what a shell needs to complete command lines
+    Completion(minikafka_cli::completion::Args),
 }
 
 #[tokio::main]
@@ -35,6 +44,15 @@ async fn main() -> ExitCode {
     let args: Args = minikafka_cli::read();
     match args.command {
         Command::Topic(topic) => minikafka_cli::run("minikafka", minikafka_cli::topic::run(topic)).await,
+        Command::Group(group) => minikafka_cli::run("minikafka", minikafka_cli::group::run(group)).await,
+        Command::Producer(producer) => {
+            minikafka_cli::run("minikafka", minikafka_cli::producer::run(producer)).await
+        }
+        Command::Completion(completion) => {
+            minikafka_cli::run("minikafka", async { minikafka_cli::completion::run::<Args>(&completion) })
+                .await
+        }
+        Command::Bench(bench) => minikafka_cli::run("minikafka", minikafka_cli::bench::run(bench)).await,
         Command::Storage(storage) => {
             minikafka_cli::run("minikafka", async { minikafka_cli::storage::run(&storage) }).await
         }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Subcommand};
 use minikafka_proto::v1::{AlterTopicRequest, CreateTopicRequest};
 
-use crate::{host::Host, output::Output};
+use crate::target::Target;
 use admin::Admin;
 use settings::Settings;
 
@@ -107,22 +107,12 @@ enum Action {
 /// The flags of a change, of which there is at least one.
 const CHANGES: [&str; 4] = ["partitions", "retention", "retention_bytes", "message_max"];
 
-/// Of which server, and how to print.
-#[derive(Debug, clap::Args)]
-struct Target {
-    #[command(flatten)]
-    host: Host,
-    /// How to print: text or json
-    #[arg(long, value_enum, default_value_t = Output::Text, hide_possible_values = true, global = true)]
-    output: Output,
-}
-
 /// Does what it is told.
 ///
 /// # Errors
 /// When the server cannot be reached or refuses.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut admin = Admin::connect(&args.target.host.host).await?;
+    let mut admin = Admin::connect(&args.target).await?;
     match args.action {
         Action::List => print::list(&admin.list().await?, args.target.output)?,
         Action::Describe { topic } => print::description(&admin.describe(&topic).await?, args.target.output)?,

@@ -1,9 +1,6 @@
 //! What `minikafka topic` prints.
 
-use std::{
-    io::{self, Write as _, stdout},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use minikafka_flags::{format_byte_size, format_duration};
 use minikafka_proto::v1::{
@@ -11,8 +8,10 @@ use minikafka_proto::v1::{
 };
 use serde::Serialize;
 
-use super::Output;
-use crate::count::Size;
+use crate::{
+    count::Size,
+    output::{Output, json, text},
+};
 
 /// A topic in JSON.
 #[derive(Serialize)]
@@ -159,16 +158,6 @@ fn name(durability: Durability) -> &'static str {
         Durability::Cached => "cached",
         Durability::Memory => "memory",
     }
-}
-
-fn text(text: &str) -> io::Result<()> {
-    stdout().write_all(text.as_bytes())
-}
-
-fn json(value: &impl Serialize) -> io::Result<()> {
-    let mut stdout = stdout().lock();
-    serde_json::to_writer(&mut stdout, value)?;
-    stdout.write_all(b"\n")
 }
 
 impl<'a> From<&'a TopicSummary> for Topic<'a> {

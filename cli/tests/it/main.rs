@@ -3,9 +3,11 @@
 // A test that cannot go on says so by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod bench;
 mod consume;
 mod damage;
 mod dying_server;
+mod group;
 mod groups;
 mod killed_server;
 mod outages;

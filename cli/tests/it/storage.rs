@@ -45,8 +45,8 @@ fn a_whole_directory_is_verified_for_people_and_for_programs() {
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
     let text = ended.text();
     assert!(
-        // With what the server itself has written down: its beginning, two topics, and producer ids.
-        text.starts_with("3 logs, 3 segments, 8 frames, 8 messages, ") && text.ends_with(": whole\n"),
+        // With what the server itself has written down: its beginning, two topics, and producer ids; and no group yet.
+        text.starts_with("4 logs, 4 segments, 8 frames, 8 messages, ") && text.ends_with(": whole\n"),
         "{text}"
     );
     let ended = storage("verify", server.root(), &["-output", "json"]);

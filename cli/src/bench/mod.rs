@@ -1,0 +1,212 @@
+//! `minikafka bench`: how fast a server is, as its clients see it.
+//!
+//! ```text
+//!   clock: when messages are due -> chain: messages that know each other -> sending -> server
+//!                                                                                        |
+//!   report <- latency <---------------- chain: what came of them <-------- reading <-----'
+//! ```
+//!
+//! Loads at a rate are open loops: a message is due when it is due, whatever became of those before it, and its
+//! time counts from then. So a server that stalls is seen to stall, which loops that wait hide (coordinated
+//! omission). All that is sent is read back and checked: a fast server that loses messages is no fast server.
+
+mod chain;
+mod clock;
+mod latency;
+mod reading;
+mod report;
+mod sending;
+mod target;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Subcommand;
+use minikafka_client_produce::Compression;
+use minikafka_flags::parse_duration;
+use tokio::time::Instant;
+
+use self::{
+    clock::End,
+    latency::Percentiles,
+    reading::{Read, Reading},
+    report::{Report, Throughput},
+    sending::{Load, Sending, Sent},
+    target::Target,
+};
+use crate::target::Target as Server;
+
+const EXAMPLES: &str = "\
+Examples:
+  minikafka bench produce
+  minikafka bench produce -size 1024 -producers 8 -partitions 8 -duration 30s
+  minikafka bench latency -rate 1000 -duration 60s
+  minikafka bench consume -messages 5000000
+  minikafka bench latency -output json | jq .acknowledged_ms.p99
+
+Everything that is sent is read back and checked. Exit codes: 0 done and sound, 1 failed or not sound, 2 wrong usage.";
+
+/// The command line of `minikafka bench`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+    #[command(flatten)]
+    server: Server,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Sends messages and measures until they are acknowledged
+    Produce(Common),
+    /// Fills a topic, then reads it from there on
+    Consume(Common),
+    /// Sends at a rate, and measures until messages are acknowledged and delivered
+    Latency(Common),
+}
+
+/// What all runs can be told.
+#[derive(Clone, Debug, clap::Args)]
+struct Common {
+    /// Topic, which has to be there [default: a new one, deleted afterwards]
+    #[arg(long)]
+    topic: Option<String>,
+    /// Partitions of the new topic
+    #[arg(long, default_value_t = 1, conflicts_with = "topic")]
+    partitions: u32,
+    /// Bytes of each message, at least 36
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(chain::LEN_MIN as i64..))]
+    size: u32,
+    /// Producers, each with a connection and a partition of its own, in turn
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    producers: u32,
+    /// Messages of all producers together, instead of a duration
+    #[arg(long, conflicts_with = "duration")]
+    messages: Option<u64>,
+    /// How long to send: 10s, 1m [default: 10s]
+    #[arg(long, value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// Messages per second of all producers together [default: as many as the server takes; latency: 1000]
+    #[arg(long, value_parser = rate)]
+    rate: Option<f64>,
+    /// Messages that are due before this time are sent and not measured [default: 0s; latency: 1s]
+    #[arg(long, value_parser = parse_duration)]
+    warmup: Option<Duration>,
+    /// gzip, snappy, lz4, zstd or none. The messages do not become smaller: it shows what trying costs
+    #[arg(long, default_value = "none")]
+    compression: Compression,
+}
+
+/// More than none.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("it is a number above 0".to_owned()),
+    }
+}
+
+const DURATION: Duration = Duration::from_secs(10);
+const LATENCY_RATE: f64 = 1000.0;
+const LATENCY_WARMUP: Duration = Duration::from_secs(1);
+
+/// Does what it is told.
+///
+/// # Errors
+/// When the server cannot be reached or refuses, or what is read back is not what was sent.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let (name, mut common) = match args.what {
+        What::Produce(common) => ("produce", common),
+        What::Consume(common) => ("consume", common),
+        What::Latency(common) => ("latency", common),
+    };
+    if name == "latency" {
+        common.rate.get_or_insert(LATENCY_RATE);
+        common.warmup.get_or_insert(LATENCY_WARMUP);
+    }
+    let run = random();
+    let target = Target::open(&args.server, common.topic.as_deref(), common.partitions, run).await?;
+    let measured = measure(name, &target, &common, run).await;
+    let report = match measured {
+        Ok(report) => report,
+        Err(error) => {
+            // The first error counts; the topic is deleted all the same.
+            let _ = target.close().await;
+            return Err(error);
+        }
+    };
+    report.print(args.server.output)?;
+    target.close().await?;
+    reading::check(&report.verified)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A number that no other run has.
+fn random() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+async fn measure(name: &'static str, target: &Target, common: &Common, run: u64) -> anyhow::Result<Report> {
+    let load = common.load(run);
+    let producers = sending::connect(target, &load).await?;
+    let (sent, read): (Sent, Read) = match name {
+        // Readers beside the producers: what is measured is how late they are.
+        "latency" => {
+            let consumers = reading::connect(target, &target.ends).await?;
+            let start = Instant::now();
+            let reading = Reading::start(consumers, target, &load, start);
+            let sent = Sending::start(producers, &load, start).end().await?;
+            let read = reading.end(&sent.counts).await?;
+            (sent, read)
+        }
+        _ => {
+            let start = Instant::now();
+            let sent = Sending::start(producers, &load, start).end().await?;
+            let consumers = reading::connect(target, &target.ends).await?;
+            let read = Reading::start(consumers, target, &load, start).end(&sent.counts).await?;
+            (sent, read)
+        }
+    };
+    Ok(common.report(name, target, &sent, &read))
+}
+
+impl Common {
+    fn load(&self, run: u64) -> Load {
+        let end = match self.messages {
+            Some(messages) => End::Messages(messages),
+            None => End::After(self.duration.unwrap_or(DURATION)),
+        };
+        Load {
+            run,
+            producers: self.producers,
+            message_len: self.size as usize,
+            per_second: self.rate,
+            end,
+            compression: self.compression,
+            warmup: self.warmup.unwrap_or_default(),
+        }
+    }
+
+    fn report(&self, name: &'static str, target: &Target, sent: &Sent, read: &Read) -> Report {
+        let size = self.size as usize;
+        let consumed = Throughput::new(read.verdict.sound, size, read.elapsed);
+        let delivered: Option<Percentiles> = read.latencies.percentiles();
+        Report {
+            benchmark: name,
+            command: report::command(),
+            version: env!("CARGO_PKG_VERSION"),
+            machine: report::machine(),
+            server: target.host.clone(),
+            topic: target.topic.clone(),
+            partitions: target.partitions,
+            durability: target.durability,
+            message_bytes: size,
+            rate: self.rate,
+            produced: Some(Throughput::new(sent.messages(), size, sent.elapsed)),
+            consumed: (name == "consume").then_some(consumed),
+            acknowledged_ms: sent.latencies.percentiles(),
+            delivered_ms: delivered.filter(|_| name == "latency"),
+            verified: read.verdict,
+        }
+    }
+}

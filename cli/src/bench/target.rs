@@ -1,0 +1,81 @@
+//! [`Target`], the topic that a run writes to and reads from.
+
+use anyhow::{Context as _, bail};
+use minikafka_client_connection::Client;
+use minikafka_proto::v1::{CreateTopicRequest, DeleteTopicRequest, DescribeTopicRequest, Durability};
+
+use crate::target::{Target as Server, refused};
+
+/// A topic of a server.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) host: String,
+    pub(super) topic: String,
+    pub(super) partitions: u32,
+    pub(super) durability: &'static str,
+    /// Number of the next message of each partition when the run began.
+    pub(super) ends: Vec<u64>,
+    client: Client,
+    is_ours: bool,
+}
+
+impl Target {
+    /// The topic `name`, which has to be there; or a new one, with a name of its own.
+    pub(super) async fn open(
+        server: &Server,
+        name: Option<&str>,
+        partitions: u32,
+        run: u64,
+    ) -> anyhow::Result<Target> {
+        let mut client = server.connect().await?;
+        let topic = match name {
+            Some(name) => name.to_owned(),
+            None => {
+                let topic = format!("bench-{run:016x}");
+                let create = CreateTopicRequest { topic: topic.clone(), partitions, ..Default::default() };
+                client.create_topic(create).await.map_err(refused)?;
+                topic
+            }
+        };
+        let describe = DescribeTopicRequest { topic: topic.clone() };
+        let found = client.describe_topic(describe).await.map_err(refused)?.into_inner();
+        if found.partitions.is_empty() {
+            bail!("topic \"{topic}\" has no partitions");
+        }
+        Ok(Target {
+            host: server.host().to_owned(),
+            partitions: found.partitions.len() as u32,
+            durability: meaning(found.durability()),
+            ends: found.partitions.iter().map(|partition| partition.end_number.max(1)).collect(),
+            topic,
+            client,
+            is_ours: name.is_none(),
+        })
+    }
+
+    /// The partition of a stream.
+    pub(super) fn partition_of(&self, stream: u32) -> u32 {
+        stream % self.partitions
+    }
+
+    /// Deletes the topic, if the run has made it.
+    pub(super) async fn close(mut self) -> anyhow::Result<()> {
+        if self.is_ours {
+            let topic = self.topic.clone();
+            let deleted = self.client.delete_topic(DeleteTopicRequest { topic }).await;
+            deleted.map_err(refused).with_context(|| format!("topic \"{}\" stays", self.topic))?;
+        }
+        Ok(())
+    }
+}
+
+/// What an acknowledgement meant.
+fn meaning(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Unspecified => "unknown",
+        Durability::Synced => "synced",
+        Durability::Periodic => "periodic",
+        Durability::Cached => "cached",
+        Durability::Memory => "memory",
+    }
+}

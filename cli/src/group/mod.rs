@@ -1,0 +1,154 @@
+//! `minikafka group`: lists and describes consumer groups, moves their positions, and deletes them.
+
+mod place;
+mod print;
+
+use std::{process::ExitCode, str::FromStr};
+
+use clap::Subcommand;
+use minikafka_client_connection::GroupClient;
+use minikafka_proto::v1::{
+    DeleteGroupRequest, DescribeGroupRequest, GroupSummary, ListGroupsRequest, SeekGroupRequest,
+    TopicPartition,
+};
+
+use self::place::Place;
+use crate::target::{Target, refused};
+
+const EXAMPLES: &str = "\
+Examples:
+  minikafka group list
+  minikafka group describe billing
+  minikafka group describe billing --output json | jq .lag_messages
+  minikafka group seek billing -to earliest --dry-run
+  minikafka group delete billing";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  minikafka group list
+  minikafka group list --output json | jq -r '.[] | select(.state == \"empty\") | .name'";
+
+const DESCRIBE_EXAMPLES: &str = "\
+Examples:
+  minikafka group describe billing
+  minikafka group describe billing --output json | jq '.positions[] | select(.lag_ms > 60000)'";
+
+const SEEK_EXAMPLES: &str = "\
+Examples:
+  minikafka group seek billing -to earliest --dry-run
+  minikafka group seek billing -to latest -topic orders
+  minikafka group seek billing -to 1h30m
+  minikafka group seek billing -to 2026-01-31T12:00:00Z -topic-partition orders:3
+  minikafka group seek billing -to 1017 -topic-partition orders:3
+
+Numbers beyond what is there are taken as its start or end. The group must have no members.";
+
+const DELETE_EXAMPLES: &str = "\
+Examples:
+  minikafka group delete billing";
+
+/// The command line of `minikafka group`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Prints the name of each group
+    #[command(after_help = LIST_EXAMPLES)]
+    List,
+    /// Prints the members of a group, how far they have come, and how far that is behind
+    #[command(after_help = DESCRIBE_EXAMPLES)]
+    Describe {
+        /// Name of the group
+        group: String,
+    },
+    /// Moves the positions of a group without members, and prints from where to where
+    #[command(after_help = SEEK_EXAMPLES)]
+    Seek {
+        /// Name of the group; it is created when it is not there
+        group: String,
+        /// Where to: earliest, latest, the number of a message, a time, or how long ago
+        #[arg(long, value_name = "PLACE")]
+        to: Place,
+        /// All partitions of this topic; may be given again [default: all for which the group has positions]
+        #[arg(long)]
+        topic: Vec<String>,
+        /// One partition; may be given again
+        #[arg(long, value_name = "TOPIC:PARTITION", value_parser = partition)]
+        topic_partition: Vec<TopicPartition>,
+        /// Prints what would move, and moves nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Deletes a group without members, and its positions, without asking
+    #[command(after_help = DELETE_EXAMPLES)]
+    Delete {
+        /// Name of the group
+        group: String,
+    },
+}
+
+/// A topic and a partition; the name may hold colons.
+fn partition(text: &str) -> Result<TopicPartition, &'static str> {
+    let parsed = text.rsplit_once(':').map(|(topic, partition)| (topic, u32::from_str(partition)));
+    match parsed {
+        Some((topic, Ok(partition))) if !topic.is_empty() => {
+            Ok(TopicPartition { topic: topic.to_owned(), partition })
+        }
+        _ => Err("not a topic and a partition, like orders:3"),
+    }
+}
+
+/// Does what it is told.
+///
+/// # Errors
+/// When the server cannot be reached or refuses.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut client = args.target.connect_to_groups().await?;
+    let output = args.target.output;
+    match args.action {
+        Action::List => print::list(&all(&mut client).await?, output)?,
+        Action::Describe { group } => {
+            let described = client.describe_group(DescribeGroupRequest { group }).await.map_err(refused)?;
+            print::description(&described.into_inner(), output)?;
+        }
+        Action::Seek { group, to, topic, topic_partition, dry_run } => {
+            let request = SeekGroupRequest {
+                group,
+                topics: topic,
+                partitions: topic_partition,
+                to: Some(to.position()),
+                dry_run,
+            };
+            let seeked = client.seek_group(request).await.map_err(refused)?.into_inner();
+            print::seeked(&seeked.positions, output)?;
+            if dry_run {
+                eprintln!("minikafka: nothing was moved: --dry-run");
+            }
+        }
+        Action::Delete { group } => {
+            client.delete_group(DeleteGroupRequest { group }).await.map_err(refused)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All groups, ordered by name.
+async fn all(client: &mut GroupClient) -> anyhow::Result<Vec<GroupSummary>> {
+    let (mut groups, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ListGroupsRequest { page_size: 0, page_token };
+        let page = client.list_groups(request).await.map_err(refused)?.into_inner();
+        groups.extend(page.groups);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(groups);
+        }
+    }
+}
