@@ -192,10 +192,14 @@ mod tests {
     fn a_new_directory_gives_no_id_that_an_earlier_one_has_given() {
         let mut before = Metadata::default();
         before.apply(Command::Begin, 1_000);
-        let Output::ProducerIds(first) = before.apply(Command::AllocateProducerIds(1000), 1_000) else { panic!() };
+        let Output::ProducerIds(first) = before.apply(Command::AllocateProducerIds(1000), 1_000) else {
+            panic!()
+        };
         let mut after = Metadata::default();
         after.apply(Command::Begin, 1_001);
-        let Output::ProducerIds(next) = after.apply(Command::AllocateProducerIds(1000), 1_001) else { panic!() };
+        let Output::ProducerIds(next) = after.apply(Command::AllocateProducerIds(1000), 1_001) else {
+            panic!()
+        };
         assert!(next >= first + 1000, "{first} {next}");
     }
 
