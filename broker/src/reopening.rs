@@ -50,7 +50,8 @@ impl Reopening {
         }
     }
 
-    fn is_due(&mut self) -> bool {
+    /// Whether it is time to try. The try counts from now.
+    pub(crate) fn is_due(&mut self) -> bool {
         let now = Instant::now();
         self.pause = match self.tried {
             Some(tried) if now - tried < self.pause => return false,

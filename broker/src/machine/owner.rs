@@ -12,8 +12,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{MAILBOX_LEN, Shared, StateMachine, blocking, snapshot::Snapshot};
-use crate::{AppendClock, Error};
+use super::{MAILBOX_LEN, Shared, StateMachine, blocking, replay, snapshot::Snapshot};
+use crate::{AppendClock, Error, reopening::Reopening};
 
 /// An entry takes no more commands once it has this many bytes: an upper limit of what is encoded at once.
 const ENTRY_BYTES: usize = 1024 * 1024;
@@ -50,6 +50,9 @@ pub(super) struct Owner<S: StateMachine> {
     /// At so many, the next one is stored.
     snapshot_at_bytes: u64,
     storing: Option<JoinHandle<Result<(), Error>>>,
+    /// The log takes no more appends until it is opened again.
+    has_failed: bool,
+    reopening: Reopening,
     /// Dropped when the task ends.
     _running: watch::Sender<()>,
 }
@@ -64,7 +67,18 @@ impl<S: StateMachine> Owner<S> {
         running: watch::Sender<()>,
     ) -> Owner<S> {
         let snapshot_at_bytes = SNAPSHOT_AFTER_BYTES;
-        Owner { shared, storage, log, clock, bytes, snapshot_at_bytes, storing: None, _running: running }
+        Owner {
+            shared,
+            storage,
+            log,
+            clock,
+            bytes,
+            snapshot_at_bytes,
+            storing: None,
+            has_failed: false,
+            reopening: Reopening::default(),
+            _running: running,
+        }
     }
 
     /// Runs until it is told to stop.
@@ -100,6 +114,9 @@ impl<S: StateMachine> Owner<S> {
         if round.is_empty() {
             return;
         }
+        if self.has_failed && self.reopening.is_due() {
+            self.reopen().await;
+        }
         // The log is asked each time: a refused append has taken its numbers back.
         let bounds = self.log.bounds();
         let at = self.clock.now().max(bounds.last_append_time.unwrap_or(Millis::MIN));
@@ -117,6 +134,8 @@ impl<S: StateMachine> Owner<S> {
         let (completed, completion) = oneshot::channel();
         self.log.append(vec![entry], Box::new(move |outcome| drop(completed.send(outcome))));
         if let Err(error) = completion.await.unwrap_or(Err(StorageError::Closed)) {
+            self.has_failed |=
+                matches!(error, StorageError::Io { .. } | StorageError::Poisoned(_) | StorageError::Reopened);
             for submission in round {
                 let _ = submission.reply.send(Err(self.shared.append_error(error.clone())));
             }
@@ -133,6 +152,37 @@ impl<S: StateMachine> Owner<S> {
             let _ = reply.send(Ok(output));
         }
         self.snapshot_if_due().await;
+    }
+
+    /// Opens the log again after its disk has failed, and applies what was on its way then and is there.
+    async fn reopen(&mut self) {
+        let Some(storage) = self.storage.upgrade() else { return };
+        let (id, applied) = (self.shared.id.clone(), *self.shared.applied.borrow());
+        let open = move || {
+            let log = storage.open_reserved(&id).map_err(Error::Storage)?;
+            let commands = replay::read_commands::<S>(&*log, applied)?;
+            Ok::<_, Error>((log, commands))
+        };
+        let opened = match tokio::task::spawn_blocking(open).await {
+            Ok(opened) => opened,
+            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+            Err(_) => return,
+        };
+        let (log, commands) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::warn!(log = %self.shared.id, %error, "the log could not be opened again");
+                return;
+            }
+        };
+        let end = log.bounds().end;
+        let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+        for (command, at) in commands {
+            state.apply(command, at);
+        }
+        drop(state);
+        self.shared.applied.send_replace(end);
+        (self.log, self.has_failed) = (log, false);
     }
 
     /// Begins to store a snapshot if enough has come in since the last one. Commands go on meanwhile, until the

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use minikafka_record::{Offset, RecordBatch};
-use minikafka_storage::{Log, LogId, Storage, StorageError};
+use minikafka_storage::{Log, LogId, Millis, Storage, StorageError};
 
 use super::{
     StateMachine,
@@ -61,6 +61,30 @@ fn open_log(storage: &dyn Storage, mut id: LogId) -> Result<(LogId, Arc<dyn Log>
             Err(error) => return Err(Error::Storage(error)),
         }
     }
+}
+
+/// The commands of a log that was opened again after a failure, from `from` on, each with its time:
+/// what was on its way then, and is there for good.
+pub(super) fn read_commands<S: StateMachine>(
+    log: &dyn Log,
+    from: Offset,
+) -> Result<Vec<(S::Command, Millis)>, Error> {
+    let end = log.bounds().end;
+    let (mut next, mut commands) = (from, Vec::new());
+    while next < end {
+        let batches = log.read(next, end, READ_BYTES).map_err(Error::Storage)?;
+        for record in batches.iter().flat_map(RecordBatch::records) {
+            let record = record.map_err(Error::from)?;
+            if record.offset < next {
+                continue;
+            }
+            let command = S::decode(record.value.as_deref().unwrap_or_default());
+            let command = command.map_err(|error| Error::InvalidRequest(error.to_string()))?;
+            commands.push((command, record.timestamp));
+            next = record.offset.plus(1);
+        }
+    }
+    Ok(commands)
 }
 
 impl<S: StateMachine> Replayed<S> {

@@ -210,6 +210,21 @@ async fn a_failed_append_is_answered_and_applies_nothing() {
     assert_eq!(state(&again), state(&machine));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_disk_has_kept_is_applied_when_the_log_is_opened_again() {
+    let (storage, rig) = Rig::new();
+    let storage: Arc<dyn Storage> = storage;
+    let machine = open(&storage).await;
+    machine.submit((5, 0)).await.unwrap();
+    rig.fail("doubt __minikafka_test");
+    let unknown = machine.submit((6, 0)).await.unwrap_err();
+    assert!(matches!(unknown, Error::OutcomeUnknown { .. }), "{unknown}");
+    assert_eq!(machine.read(|adder| adder.sum), 5, "nobody knows yet");
+    rig.mend("doubt __minikafka_test");
+    assert_eq!(machine.submit((7, 0)).await.unwrap(), 18);
+    assert_eq!(state(&open(&storage).await), state(&machine));
+}
+
 #[tokio::test]
 async fn a_snapshot_that_fails_stops_nothing() {
     let (storage, rig) = Rig::new();

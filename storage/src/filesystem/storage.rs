@@ -277,14 +277,24 @@ impl Storage for FileStorage {
     }
 }
 
+fn close(log: &Arc<FileLog>) -> Result<(), StorageError> {
+    match log.is_poisoned().then(|| log.reopen()) {
+        Some(Ok(again)) => again.close_clean(),
+        // Why it failed at first is the better reason.
+        Some(Err(_)) | None => log.close_clean(),
+    }
+}
+
 /// Closes logs, several at a time if they are many: their syncs overlap. The first error counts, and all are closed
 /// nonetheless.
+///
+/// A log that has failed is opened again once more: if the disk works by now, nothing is in doubt any more.
 fn close_all(logs: &[Arc<FileLog>]) -> Result<(), StorageError> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut outcome = Ok(());
         while let Some(log) = logs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            outcome = outcome.and(log.close_clean());
+            outcome = outcome.and(close(log));
         }
         outcome
     };

@@ -7,7 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{PAGE_LEN, record::RecordHeader, replay::Aside};
+use super::{
+    PAGE_LEN,
+    record::{HEADER_LEN, RecordHeader},
+    replay::Aside,
+};
 use crate::{
     StorageError,
     filesystem::{
@@ -47,11 +51,15 @@ pub(super) fn headless(
         end = (position + header.len as u64).next_multiple_of(PAGE_LEN);
         last = Some(header.sequence);
     }
-    let mut begin = [0; 8];
+    let mut begin = [0; HEADER_LEN];
     if end + PAGE_LEN <= len {
         durable::read_exact_at(&**file, &mut begin, end)?;
-        if begin == salt.0 {
-            found.push(bad(end..len, last.map_or(0, |last| last + 1)));
+        let next = last.map_or(0, |last| last + 1);
+        match RecordHeader::parse(&begin, salt) {
+            // The file ends before the record does: it was being written when the process ended.
+            Some(header) if header.sequence >= next => found.push(bad(end..len, header.sequence)),
+            None if begin[..8] == salt.0 => found.push(bad(end..len, next)),
+            _ => {}
         }
     }
     Ok(found)
