@@ -112,6 +112,9 @@ impl WriterQueue {
         let is_much = before + bytes >= BEHIND_BYTES || !behind.heavy.is_empty();
         if !behind.logs.is_empty() || !behind.heavy.is_empty() {
             let mut work = self.lock();
+            if work.closed {
+                return;
+            }
             work.logs.extend(behind.logs);
             work.heavy.extend(behind.heavy);
         }
@@ -194,14 +197,16 @@ impl WriterQueue {
         self.ready.notify_one();
     }
 
+    /// A file that may be written over; none any more once there is nobody to empty it.
     pub(super) fn take_free(&self) -> Option<JournalFile> {
-        self.lock().free.pop()
+        let mut work = self.lock();
+        if work.closed { None } else { work.free.pop() }
     }
 
-    /// The number of another file, unless there are `max`.
+    /// The number of another file, unless there are `max`, or nobody is there to empty it.
     pub(super) fn new_file(&self, max: usize) -> Option<usize> {
         let mut work = self.lock();
-        if work.files >= max {
+        if work.closed || work.files >= max {
             return None;
         }
         work.files += 1;
@@ -220,9 +225,14 @@ impl WriterQueue {
         self.ready.notify_one();
     }
 
-    /// There is no writer any more. Logs keep the queue; it must not keep them.
+    /// There is no writer any more. Logs keep the queue; it must not keep them. Files of the journal stay counted:
+    /// when the writer has panicked the flusher may be in a round, and no file is to get the number of one that is
+    /// there.
     pub(super) fn end(&self) {
-        *self.lock() = Work { closed: true, ..Work::default() };
+        let mut work = self.lock();
+        let (files, file_numbers) = (work.files, work.file_numbers);
+        *work = Work { files, file_numbers, closed: true, ..Work::default() };
+        drop(work);
         self.ready.notify_one();
     }
 
