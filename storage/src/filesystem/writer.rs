@@ -388,8 +388,7 @@ impl FileLog {
             if state.segments.last().is_none_or(|last| last.key != key) {
                 return Ok(()); // full meanwhile, and synced
             }
-            let is_early = state.written.index > state.durable.index;
-            (if is_early { state.durable } else { state.written }, state.cuts)
+            (self.settled(&state), state.cuts)
         };
         self.sync_segment(&*file, &path).inspect_err(|error| self.poison(error))?;
         let mut state = self.state();
