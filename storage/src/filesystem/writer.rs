@@ -375,25 +375,30 @@ impl FileLog {
         self.store_due_index(&files);
         drop(files);
         let unsynced_bytes_max = self.shared.options.early_bytes.saturating_mul(PIECES_UNSYNCED);
-        let is_much = self.state().unsynced_bytes >= unsynced_bytes_max;
-        if is_much { self.sync_written() } else { Ok(()) }
+        let is_much = self.state().unsynced_bytes() >= unsynced_bytes_max;
+        if is_much {
+            self.sync_written()?;
+            self.store_due_index(&self.lock_files());
+        }
+        Ok(())
     }
 
     /// Syncs what is written and durable elsewhere, before there is so much of it that the disk would be busy with
     /// it for long. Appends go on meanwhile.
     fn sync_written(&self) -> Result<(), StorageError> {
         let Some(Unsynced { key, file, path }) = self.last_file()? else { return Ok(()) };
-        let (upto, cuts) = {
+        let (upto, end, cuts) = {
             let state = self.state();
-            if state.segments.last().is_none_or(|last| last.key != key) {
+            let Some(end) = state.written_end().filter(|(last, _)| *last == key) else {
                 return Ok(()); // full meanwhile, and synced
-            }
-            (self.settled(&state), state.cuts)
+            };
+            (self.settled(&state), end, state.cuts)
         };
         self.sync_segment(&*file, &path).inspect_err(|error| self.poison(error))?;
         let mut state = self.state();
         if state.cuts == cuts {
             state.synced(upto);
+            state.synced_to(end);
         }
         Ok(())
     }
