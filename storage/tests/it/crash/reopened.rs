@@ -144,6 +144,36 @@ fn a_journal_that_has_failed_begins_anew_in_other_files() {
     assert_eq!(journal_files(&disk), 0, "after a clean stop nothing in it counts");
 }
 
+/// A file of the journal that cannot be made, or whose name cannot be made durable, is a failure of the journal: the
+/// logs of the round fail, and the others go on without it for a while instead of failing one by one.
+#[test]
+fn a_journal_file_that_cannot_be_made_fails_one_round() {
+    let options = Options {
+        direct_bytes: u64::MAX,
+        journal_pause: Duration::from_secs(3600),
+        ..tiny(SyncPolicy::Always)
+    };
+    for after in 0..2 {
+        let disk = FakeDisk::new();
+        let storage = open(&disk, &options).unwrap();
+        let [failing, other] = ["failing", "other"].map(|topic| storage.open(&id(topic)).unwrap());
+        // The first append makes the first file.
+        disk.fail(Fault { after, ..EIO });
+        let failed = append(&*failing, vec![entry_at(&*failing, 1, 0, &[b"in doubt"])]).unwrap_err();
+        assert!(matches!(failed, StorageError::Io { .. }), "{failed:?}");
+        append_message(&*other, 1, b"to its segment");
+        assert_eq!(disk.file_syncs("journal"), 0, "no other log is tried on it");
+        let failing = storage.open(&id("failing")).unwrap();
+        append_message(&*failing, 1, b"after");
+        drop((storage, other));
+        for image in [disk.live_image(), disk.image_after(&PowerLoss::NothingUnsynced)] {
+            let storage = open(&FakeDisk::with(&image), &options).unwrap();
+            assert_eq!(without_doubt(&*storage.open(&id("failing")).unwrap()), ["after"]);
+            assert_eq!(without_doubt(&*storage.open(&id("other")).unwrap()), ["to its segment"]);
+        }
+    }
+}
+
 /// A log that has failed keeps files of the journal from being used again; once it was opened again, they are.
 #[test]
 fn files_that_were_pinned_for_a_failed_log_are_used_again() {
