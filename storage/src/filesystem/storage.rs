@@ -224,7 +224,12 @@ impl Storage for FileStorage {
     fn remove(&self, id: &LogId) -> Result<(), StorageError> {
         let claim = self.logs.claim(id);
         if let Some(log) = claim.take() {
+            let was_poisoned = log.is_poisoned();
             log.abandon(&StorageError::NotFound { log: id.to_string() });
+            if was_poisoned {
+                // Files of the journal may have been kept for it; nobody needs what they have of it.
+                self.shared.writer.unpin();
+            }
         }
         let dir = self.directory.log_dir(id);
         durable::remove_dir(&*self.shared.disk, &dir)?;
@@ -250,7 +255,9 @@ impl Storage for FileStorage {
         if self.shared.options.sync != SyncPolicy::Always {
             log.sync()?;
         }
-        let _one_at_a_time = log.lock_manifest();
+        // One at a time, and not into the directory of a log that was removed or opened anew meanwhile.
+        let _manifest = log.lock_manifest();
+        log.state().check_there()?;
         let content = sealed::seal(BLOB_MAGIC, BLOB_FORMAT, blob);
         durable::replace(&*self.shared.disk, &self.blob_path(id, name), &content)
     }

@@ -174,26 +174,32 @@ fn a_journal_file_that_cannot_be_made_fails_one_round() {
     }
 }
 
-/// A log that has failed keeps files of the journal from being used again; once it was opened again, they are.
+/// A log that has failed keeps files of the journal from being used again; once it was opened again, or removed, they
+/// are.
 #[test]
 fn files_that_were_pinned_for_a_failed_log_are_used_again() {
     let options = Options { direct_bytes: u64::MAX, ..tiny(SyncPolicy::Always) };
-    let disk = FakeDisk::new();
-    let (storage, mut logs) = started(&disk, &options, &["t", "other"]);
-    for _ in 0..10 {
-        append_message(&*logs[0], 1, b"only in the journal");
-        fail(&disk, &*logs[0]);
-        for _ in 0..40 {
+    for is_removed in [false, true] {
+        let disk = FakeDisk::new();
+        let (storage, mut logs) = started(&disk, &options, &["t", "other"]);
+        for _ in 0..10 {
+            append_message(&*logs[0], 1, b"only in the journal");
+            fail(&disk, &*logs[0]);
+            for _ in 0..40 {
+                append_message(&*logs[1], 1, &[b'x'; 1000]);
+            }
+            if is_removed {
+                storage.remove(&id("t")).unwrap();
+            }
+            logs[0] = storage.open(&id("t")).unwrap();
+            append_message(&*logs[0], 1, b"after");
+        }
+        assert_eq!(without_doubt(&*logs[0]).len(), if is_removed { 1 } else { 21 });
+        for _ in 0..100 {
             append_message(&*logs[1], 1, &[b'x'; 1000]);
         }
-        logs[0] = storage.open(&id("t")).unwrap();
-        append_message(&*logs[0], 1, b"after");
+        assert!(journal_files(&disk) <= 5, "{}", journal_files(&disk));
     }
-    assert_eq!(without_doubt(&*logs[0]).len(), 21);
-    for _ in 0..100 {
-        append_message(&*logs[1], 1, &[b'x'; 1000]);
-    }
-    assert!(journal_files(&disk) <= 5, "{}", journal_files(&disk));
 }
 
 /// A log that goes on failing is none the worse for being opened again and again.
