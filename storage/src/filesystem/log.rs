@@ -77,7 +77,8 @@ impl FileLog {
         })
     }
 
-    /// No change of the state can panic half way, so a poisoned lock protects a whole state.
+    /// A panic under it is a bug, and may leave the state half changed. When it is a thread of the storage that panics,
+    /// every log fails and nothing more is written of it (see module `crash`); whoever reads, or is to be told, goes on.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

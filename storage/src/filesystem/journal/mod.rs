@@ -25,8 +25,8 @@
 //!   write or a sync of it has failed.
 //!
 //! When that happens, or the next file cannot be made, the logs that had a part in the round fail, and the others go
-//! on without a journal for a while, so that a disk that is broken for good does not fail them all in turn. Then it begins anew, in new files;
-//! the old ones go once the segments have what was durable in them.
+//! on without a journal for a while, so that a disk that is broken for good does not fail them all in turn. Then it
+//! begins anew, in new files; the old ones go once the segments have what was durable in them.
 //!
 //! Opening a storage reads all records in the order of their sequence and hands their entries to the logs,
 //! which take those that continue them. What is older than a log's segments is skipped, and what was truncated
@@ -245,7 +245,7 @@ impl Journal {
         // knows.
         let is_written = outcome.inspect_err(|error| {
             if !matches!(error, StorageError::Full(_)) {
-                self.fail()
+                self.fail();
             }
         })?;
         if !is_written {
