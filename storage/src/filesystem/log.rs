@@ -77,7 +77,8 @@ impl FileLog {
         })
     }
 
-    /// No change of the state can panic half way, so a poisoned lock protects a whole state.
+    /// A panic under it is a bug, and may leave the state half changed. When it is a thread of the storage that panics,
+    /// every log fails and nothing more is written of it (see module `crash`); whoever reads, or is to be told, goes on.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,6 +147,13 @@ impl FileLog {
         }
     }
 
+    /// What is durable once the segments are synced as they are. What was written early is not: its round may refuse
+    /// it yet, and the manifest is not to miss it then.
+    pub(super) fn settled(&self, state: &State) -> Next {
+        let floor = self.floor(state);
+        if state.written.index > floor.index { floor } else { state.written }
+    }
+
     /// Takes no more appends until it is opened again: after a failed write or sync nobody knows what the
     /// disk holds. What has completed stays readable.
     pub(super) fn poison(&self, error: &StorageError) {
@@ -208,10 +216,11 @@ impl FileLog {
         })?;
         let (upto, end) = {
             let state = self.state();
-            if state.synced.index >= state.written.index {
+            let upto = self.settled(&state);
+            if state.synced.index >= upto.index {
                 return Ok(());
             }
-            (state.written, state.written_end())
+            (upto, state.written_end())
         };
         if let Some(Unsynced { file, path, .. }) = self.last_file()? {
             self.sync_segment(&*file, &path).inspect_err(|error| self.poison(error))?;

@@ -57,8 +57,6 @@ pub(super) struct State {
     pub(super) pending_bytes: u64,
     /// Bytes of frames that are durable in the journal and not written.
     pub(super) behind_bytes: u64,
-    /// Bytes of frames that were written since the last sync.
-    pub(super) unsynced_bytes: u64,
     /// Entries before this one need not be kept in memory once they have completed.
     pub(super) release_before: Index,
     /// How often something was cut off the files.
@@ -184,7 +182,6 @@ impl State {
     pub(super) fn wrote(&mut self, entries: &[Entry], segment_bytes: u64) {
         let Some(segment) = self.segments.last_mut() else { return };
         entries.iter().for_each(|entry| segment.push(entry, segment_bytes));
-        self.unsynced_bytes += frames_len(entries);
         if let Some(last) = entries.last() {
             self.written = Next::after(last);
         }
@@ -199,7 +196,6 @@ impl State {
     pub(super) fn synced(&mut self, upto: Next) {
         // A truncation may have taken some of it back.
         let upto = if upto.index <= self.written.index { upto } else { self.written };
-        self.unsynced_bytes = 0;
         if upto.index >= self.synced.index {
             self.synced = upto;
         }
@@ -245,6 +241,21 @@ impl State {
     pub(super) fn checkpoint(&self) -> Option<IndexPoint> {
         let last = self.segments.last()?;
         self.synced_end.filter(|(key, _)| *key == last.key).map(|(_, point)| point)
+    }
+
+    /// A sync of a segment made it durable as far as this. Another one that began later may have ended before.
+    pub(super) fn synced_to(&mut self, (key, end): (SegmentKey, IndexPoint)) {
+        let is_further =
+            self.synced_end.is_some_and(|(last, point)| last == key && point.position > end.position);
+        if !is_further {
+            self.synced_end = Some((key, end));
+        }
+    }
+
+    /// Bytes of the last segment that are not known to be durable.
+    pub(super) fn unsynced_bytes(&self) -> u64 {
+        let written = self.segments.last().map_or(0, |last| last.end().position);
+        written.saturating_sub(self.checkpoint().map_or(0, |point| point.position))
     }
 
     /// The completions of everything before `index`.

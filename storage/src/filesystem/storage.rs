@@ -224,7 +224,12 @@ impl Storage for FileStorage {
     fn remove(&self, id: &LogId) -> Result<(), StorageError> {
         let claim = self.logs.claim(id);
         if let Some(log) = claim.take() {
+            let was_poisoned = log.is_poisoned();
             log.abandon(&StorageError::NotFound { log: id.to_string() });
+            if was_poisoned {
+                // Files of the journal may have been kept for it; nobody needs what they have of it.
+                self.shared.writer.unpin();
+            }
         }
         let dir = self.directory.log_dir(id);
         durable::remove_dir(&*self.shared.disk, &dir)?;
@@ -250,7 +255,9 @@ impl Storage for FileStorage {
         if self.shared.options.sync != SyncPolicy::Always {
             log.sync()?;
         }
-        let _one_at_a_time = log.lock_manifest();
+        // One at a time, and not into the directory of a log that was removed or opened anew meanwhile.
+        let _manifest = log.lock_manifest();
+        log.state().check_there()?;
         let content = sealed::seal(BLOB_MAGIC, BLOB_FORMAT, blob);
         durable::replace(&*self.shared.disk, &self.blob_path(id, name), &content)
     }
@@ -331,7 +338,14 @@ mod tests {
     };
 
     use super::*;
-    use crate::{TopicId, filesystem::disk::DiskFile};
+    use crate::{
+        Entry, EntryKind, TopicId,
+        filesystem::{disk::DiskFile, write::Rolling},
+    };
+
+    fn id() -> LogId {
+        LogId { topic: "t".to_owned(), partition: 0, topic_id: TopicId::from_bytes([7; 16]) }
+    }
 
     /// A file whose sync takes until it is let go. The first one fails; of that the system speaks once.
     #[derive(Debug)]
@@ -373,9 +387,7 @@ mod tests {
     fn a_failed_sync_is_everybodys() {
         let dir = tempfile::tempdir().unwrap();
         let storage = FileStorage::open(dir.path(), Options::default()).unwrap();
-        let id = LogId { topic: "t".to_owned(), partition: 0, topic_id: TopicId::from_bytes([7; 16]) };
-        storage.open(&id).unwrap();
-        let log = storage.logs.get(&id).unwrap();
+        let log = storage.open_log(&id()).unwrap();
         let ((begun, has_begun), (go, let_go)) = (channel(), channel());
         let file = FailsOnce { begun, let_go: Mutex::new(let_go), syncs: AtomicU64::new(0) };
         std::thread::scope(|scope| {
@@ -386,5 +398,42 @@ mod tests {
             threads.into_iter().for_each(|thread| _ = thread.join().unwrap().unwrap_err());
         });
         assert_eq!(file.syncs.load(Ordering::Relaxed), 1);
+    }
+
+    /// What no round has taken yet may be refused by the one that takes it. A manifest that calls it durable before
+    /// would have the next opening miss it.
+    #[test]
+    fn what_is_written_early_is_not_durable_before_its_round() {
+        // Into a segment with room, and into one that is full then.
+        for segment_bytes in [1, 1 << 20] {
+            let dir = tempfile::tempdir().unwrap();
+            let options = Options { segment_bytes, direct_bytes: 0, ..Options::default() };
+            let storage = FileStorage::open(dir.path(), options).unwrap();
+            let log = storage.open_log(&id()).unwrap();
+            let (done, outcomes) = channel();
+            let append = |index| {
+                let (kind, payload) = (EntryKind::Internal, Bytes::from_static(b"internal"));
+                let base_offset = log.bounds().end;
+                let entry =
+                    Entry { index, epoch: 0, base_offset, record_count: 0, append_time: 1, kind, payload };
+                let done = done.clone();
+                log.append(vec![entry], Box::new(move |outcome| done.send(outcome).unwrap()));
+            };
+            let first = log.bounds().next_index;
+            append(first);
+            outcomes.recv().unwrap().unwrap();
+            // No round takes anything from here on.
+            let round = storage.shared.lock_rounds();
+            append(first + 1);
+            append(first + 2);
+            let end = log.state().end;
+            log.write_out(&log.lock_files(), end, Rolling::Allowed).unwrap();
+            log.sync().unwrap();
+            assert_eq!(log.state().written.index, first + 3);
+            assert_eq!(log.state().manifest().durable_index, first + 1);
+            drop(round);
+            (0..2).for_each(|_| outcomes.recv().unwrap().unwrap());
+            assert_eq!(log.state().manifest().durable_index, first + 3);
+        }
     }
 }

@@ -202,8 +202,8 @@ impl FileLog {
         self.sync_segment(&*full.file, &full.path)?;
         let sealed = {
             let mut state = self.state();
-            let written = state.written;
-            state.synced(written);
+            let settled = self.settled(&state);
+            state.synced(settled);
             let Some(last) = state.segments.last_mut() else { return Ok(()) };
             let (header, path) = (last.header, last.index_path());
             last.seal().map(|index: SegmentIndex| (index.encode(&header), path))

@@ -112,6 +112,9 @@ impl WriterQueue {
         let is_much = before + bytes >= BEHIND_BYTES || !behind.heavy.is_empty();
         if !behind.logs.is_empty() || !behind.heavy.is_empty() {
             let mut work = self.lock();
+            if work.closed {
+                return;
+            }
             work.logs.extend(behind.logs);
             work.heavy.extend(behind.heavy);
         }
@@ -194,14 +197,16 @@ impl WriterQueue {
         self.ready.notify_one();
     }
 
+    /// A file that may be written over; none any more once there is nobody to empty it.
     pub(super) fn take_free(&self) -> Option<JournalFile> {
-        self.lock().free.pop()
+        let mut work = self.lock();
+        if work.closed { None } else { work.free.pop() }
     }
 
-    /// The number of another file, unless there are `max`.
+    /// The number of another file, unless there are `max`, or nobody is there to empty it.
     pub(super) fn new_file(&self, max: usize) -> Option<usize> {
         let mut work = self.lock();
-        if work.files >= max {
+        if work.closed || work.files >= max {
             return None;
         }
         work.files += 1;
@@ -220,9 +225,14 @@ impl WriterQueue {
         self.ready.notify_one();
     }
 
-    /// There is no writer any more. Logs keep the queue; it must not keep them.
+    /// There is no writer any more. Logs keep the queue; it must not keep them. Files of the journal stay counted:
+    /// when the writer has panicked the flusher may be in a round, and no file is to get the number of one that is
+    /// there.
     pub(super) fn end(&self) {
-        *self.lock() = Work { closed: true, ..Work::default() };
+        let mut work = self.lock();
+        let (files, file_numbers) = (work.files, work.file_numbers);
+        *work = Work { files, file_numbers, closed: true, ..Work::default() };
+        drop(work);
         self.ready.notify_one();
     }
 
@@ -365,26 +375,30 @@ impl FileLog {
         self.store_due_index(&files);
         drop(files);
         let unsynced_bytes_max = self.shared.options.early_bytes.saturating_mul(PIECES_UNSYNCED);
-        let is_much = self.state().unsynced_bytes >= unsynced_bytes_max;
-        if is_much { self.sync_written() } else { Ok(()) }
+        let is_much = self.state().unsynced_bytes() >= unsynced_bytes_max;
+        if is_much {
+            self.sync_written()?;
+            self.store_due_index(&self.lock_files());
+        }
+        Ok(())
     }
 
     /// Syncs what is written and durable elsewhere, before there is so much of it that the disk would be busy with
     /// it for long. Appends go on meanwhile.
     fn sync_written(&self) -> Result<(), StorageError> {
         let Some(Unsynced { key, file, path }) = self.last_file()? else { return Ok(()) };
-        let (upto, cuts) = {
+        let (upto, end, cuts) = {
             let state = self.state();
-            if state.segments.last().is_none_or(|last| last.key != key) {
+            let Some(end) = state.written_end().filter(|(last, _)| *last == key) else {
                 return Ok(()); // full meanwhile, and synced
-            }
-            let is_early = state.written.index > state.durable.index;
-            (if is_early { state.durable } else { state.written }, state.cuts)
+            };
+            (self.settled(&state), end, state.cuts)
         };
         self.sync_segment(&*file, &path).inspect_err(|error| self.poison(error))?;
         let mut state = self.state();
         if state.cuts == cuts {
             state.synced(upto);
+            state.synced_to(end);
         }
         Ok(())
     }

@@ -24,9 +24,9 @@
 //! - **Invariant:** a file is not reused before everything in it is durable elsewhere, or void; and never after a
 //!   write or a sync of it has failed.
 //!
-//! When that happens, the logs that had a part in the round fail, and the others go on without a journal for a
-//! while, so that a disk that is broken for good does not fail them all in turn. Then it begins anew, in new files;
-//! the old ones go once the segments have what was durable in them.
+//! When that happens, or the next file cannot be made, the logs that had a part in the round fail, and the others go
+//! on without a journal for a while, so that a disk that is broken for good does not fail them all in turn. Then it
+//! begins anew, in new files; the old ones go once the segments have what was durable in them.
 //!
 //! Opening a storage reads all records in the order of their sequence and hands their entries to the logs,
 //! which take those that continue them. What is older than a log's segments is skipped, and what was truncated
@@ -241,7 +241,14 @@ impl Journal {
         if self.buffer.capacity() > BUFFER_KEPT {
             self.buffer = Vec::new();
         }
-        if !outcome? {
+        // A full disk has changed nothing. After any other error, of a file that could not be made for one, nobody
+        // knows.
+        let is_written = outcome.inspect_err(|error| {
+            if !matches!(error, StorageError::Full(_)) {
+                self.fail();
+            }
+        })?;
+        if !is_written {
             return Ok(false);
         }
         self.next.fetch_add(1, Ordering::AcqRel);
@@ -253,19 +260,8 @@ impl Journal {
     fn append(&mut self, record: &[u8]) -> Result<bool, StorageError> {
         let Some(active) = &mut self.active else { return Ok(false) };
         let end = active.position + record.len() as u64;
-        let full = |error| durable::io_or_full("writing", &active.path, error);
-        let fail = |error: StorageError| {
-            let passes = matches!(error, StorageError::Full(_));
-            (error, passes)
-        };
-        let written = durable::write_all_at(&*active.file, &mut [IoSlice::new(record)], active.position)
-            .map_err(|error| fail(full(error)));
-        if let Err((error, passes)) = written {
-            if !passes {
-                self.fail();
-            }
-            return Err(error);
-        }
+        durable::write_all_at(&*active.file, &mut [IoSlice::new(record)], active.position)
+            .map_err(|error| durable::io_or_full("writing", &active.path, error))?;
         active.position = end;
         self.is_dirty = true;
         if end > active.len {

@@ -271,7 +271,6 @@ impl Opened {
             end: self.end,
             pending_bytes: 0,
             behind_bytes,
-            unsynced_bytes: 0,
             damage: self.damage.lost,
             owes_damage: false,
             truncating: None,

@@ -6,13 +6,16 @@ use minikafka_storage::{Storage, filesystem::Options};
 
 use super::run::open;
 use crate::{
-    backend::{begin_append, entry_at, id},
+    backend::{append_message, begin_append, entry_at, id},
     fake_disk::{FakeDisk, PowerLoss},
 };
 
 const APPEND_BYTES: usize = 1024 * 1024;
 const APPENDS: usize = 48;
 const IN_FLIGHT: usize = 8;
+/// For the journal.
+const SMALL_BYTES: usize = 32 * 1024;
+const SMALL_APPENDS: usize = 1024;
 
 /// Large appends that never end: something is always written and not synced yet. The checkpoint follows nonetheless.
 #[test]
@@ -48,4 +51,34 @@ fn the_checkpoint_follows_appends_that_never_pause() {
     let behind = (IN_FLIGHT * APPEND_BYTES) as u64 + 2 * step;
     assert!(written > 30 << 20, "{written}");
     assert!(read < 2 * behind + (1 << 20), "{read} of {written} bytes were read");
+}
+
+/// Small appends go to the journal, and the writer brings them to the segment: the checkpoint follows there, too, long
+/// before a file of the journal is full.
+#[test]
+fn the_checkpoint_follows_small_appends() {
+    let options = Options { tail_bytes: 0, ..Options::default() };
+    let disk = FakeDisk::new();
+    let storage = open(&disk, &options).unwrap();
+    let log = storage.open(&id("t")).unwrap();
+    let value = vec![b'x'; SMALL_BYTES];
+    for _ in 0..SMALL_APPENDS {
+        append_message(&*log, 1, &value);
+    }
+    let written = log.bounds().size_bytes;
+    let image = disk.live_image();
+    drop((storage, log));
+    let files = image.files().filter(|path| path.extension().is_some_and(|found| found == "journal"));
+    let journal: usize = files.filter_map(|path| image.file(path)).map(<[u8]>::len).sum();
+    let disk = FakeDisk::with(&image);
+    let storage = open(&disk, &options).unwrap();
+    let read = disk.read_bytes();
+    assert_eq!(storage.open(&id("t")).unwrap().bounds().damaged, 0);
+    // What the writer leaves for later, and a step of the checkpoint: twice, as above. The journal is read whole.
+    let behind = (8 << 20) + written / 8;
+    assert!(written > 30 << 20, "{written}");
+    assert!(
+        read < journal as u64 + 2 * behind + (1 << 20),
+        "{read} of {written} bytes, {journal} of them journal"
+    );
 }

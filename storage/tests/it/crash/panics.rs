@@ -96,3 +96,52 @@ fn a_writer_that_panics_fails_everything() {
     assert!(error.to_string().contains("writer thread panicked"), "{error}");
     check_crashed("writer", started, &told, &options);
 }
+
+/// The writer panics while the flusher is in a round, which needs another file of the journal then: it gets none, and
+/// none that is there is written over.
+#[test]
+fn a_writer_that_panics_during_a_round_loses_nothing() {
+    let options = Options {
+        segment_bytes: 4096,
+        early_bytes: 4 << 20,
+        ..tiny(minikafka_storage::filesystem::SyncPolicy::Always)
+    };
+    let (disk, storage, [busy, idle]) = started(&options);
+    let gate = storage.open(&id("gate")).unwrap();
+    let told = hook(&*storage);
+    // From here on the first file of the journal is full: each record begins on a page of its own.
+    (0..2).for_each(|_| _ = append_message(&*idle, 1, b"only in the journal"));
+    // Straight to the segments: one that is full, and one with room.
+    append_message(&*busy, 1, &[b'x'; 5000]);
+    append_message(&*gate, 1, &[b'x'; 600]);
+    // The flusher waits in a completion until the next round has both of its parts.
+    let ((begun, has_begun), (go, let_go)) = (mpsc::channel(), mpsc::channel::<()>());
+    let wait = move |_| {
+        begun.send(()).unwrap();
+        let_go.recv().unwrap();
+    };
+    gate.append(vec![entry_at(&*gate, 1, 0, &[&[b'x'; 600]])], Box::new(wait));
+    has_begun.recv().unwrap();
+    // The full segment is sealed first, and that sync is held; the other part goes to the journal then.
+    let round = [
+        begin_append(&*busy, vec![entry_at(&*busy, 1, 0, &[&vec![b'x'; 2 << 20]])]),
+        begin_append(&*idle, vec![entry_at(&*idle, 1, 0, &[b"in doubt"])]),
+    ];
+    disk.hold_syncs();
+    go.send(()).unwrap();
+    disk.wait_for_held_sync();
+    disk.panic_in("writer");
+    let early = begin_append(&*gate, vec![entry_at(&*gate, 1, 0, &[&vec![b'x'; 5 << 20]])]);
+    told.recv().expect("the writer has panicked");
+    disk.release_syncs();
+    for wait in round.into_iter().chain([early]) {
+        wait.recv().expect("a completion is called exactly once").unwrap_err();
+    }
+    drop((storage, busy, idle, gate));
+    let storage = open(&FakeDisk::with(&disk.live_image()), &options).unwrap();
+    let idle = storage.open(&id("idle")).unwrap();
+    let mut values = read_values(&*idle, Offset::ZERO, 1);
+    values.retain(|value| value != "in doubt");
+    assert_eq!(values, ["before", "only in the journal", "only in the journal"]);
+    assert_eq!(idle.bounds().damaged, 0);
+}

@@ -59,6 +59,8 @@ fn reopening_that_fails_is_tried_again() {
                 append_message(&*logs[0], 1, b"more");
                 fail(&disk, &*logs[0]);
                 disk.forgive_failed_syncs("/data/logs");
+                // It empties what is left of the journal, for the other log.
+                disk.spare("writer");
                 disk.fail(Fault { class, after, count: 1, errno });
                 let first = storage.open(&id("t"));
                 disk.heal();
@@ -144,26 +146,62 @@ fn a_journal_that_has_failed_begins_anew_in_other_files() {
     assert_eq!(journal_files(&disk), 0, "after a clean stop nothing in it counts");
 }
 
-/// A log that has failed keeps files of the journal from being used again; once it was opened again, they are.
+/// A file of the journal that cannot be made, or whose name cannot be made durable, is a failure of the journal: the
+/// logs of the round fail, and the others go on without it for a while instead of failing one by one.
+#[test]
+fn a_journal_file_that_cannot_be_made_fails_one_round() {
+    let options = Options {
+        direct_bytes: u64::MAX,
+        journal_pause: Duration::from_secs(3600),
+        ..tiny(SyncPolicy::Always)
+    };
+    for after in 0..2 {
+        let disk = FakeDisk::new();
+        let storage = open(&disk, &options).unwrap();
+        let [failing, other] = ["failing", "other"].map(|topic| storage.open(&id(topic)).unwrap());
+        // The first append makes the first file.
+        disk.fail(Fault { after, ..EIO });
+        let failed = append(&*failing, vec![entry_at(&*failing, 1, 0, &[b"in doubt"])]).unwrap_err();
+        assert!(matches!(failed, StorageError::Io { .. }), "{failed:?}");
+        append_message(&*other, 1, b"to its segment");
+        assert_eq!(disk.file_syncs("journal"), 0, "no other log is tried on it");
+        let failing = storage.open(&id("failing")).unwrap();
+        append_message(&*failing, 1, b"after");
+        drop((storage, other));
+        for image in [disk.live_image(), disk.image_after(&PowerLoss::NothingUnsynced)] {
+            let storage = open(&FakeDisk::with(&image), &options).unwrap();
+            assert_eq!(without_doubt(&*storage.open(&id("failing")).unwrap()), ["after"]);
+            assert_eq!(without_doubt(&*storage.open(&id("other")).unwrap()), ["to its segment"]);
+        }
+    }
+}
+
+/// A log that has failed keeps files of the journal from being used again; once it was opened again, or removed, they
+/// are.
 #[test]
 fn files_that_were_pinned_for_a_failed_log_are_used_again() {
     let options = Options { direct_bytes: u64::MAX, ..tiny(SyncPolicy::Always) };
-    let disk = FakeDisk::new();
-    let (storage, mut logs) = started(&disk, &options, &["t", "other"]);
-    for _ in 0..10 {
-        append_message(&*logs[0], 1, b"only in the journal");
-        fail(&disk, &*logs[0]);
-        for _ in 0..40 {
+    for is_removed in [false, true] {
+        let disk = FakeDisk::new();
+        let (storage, mut logs) = started(&disk, &options, &["t", "other"]);
+        for _ in 0..10 {
+            append_message(&*logs[0], 1, b"only in the journal");
+            fail(&disk, &*logs[0]);
+            for _ in 0..40 {
+                append_message(&*logs[1], 1, &[b'x'; 1000]);
+            }
+            if is_removed {
+                storage.remove(&id("t")).unwrap();
+            }
+            logs[0] = storage.open(&id("t")).unwrap();
+            append_message(&*logs[0], 1, b"after");
+        }
+        assert_eq!(without_doubt(&*logs[0]).len(), if is_removed { 1 } else { 21 });
+        for _ in 0..100 {
             append_message(&*logs[1], 1, &[b'x'; 1000]);
         }
-        logs[0] = storage.open(&id("t")).unwrap();
-        append_message(&*logs[0], 1, b"after");
+        assert!(journal_files(&disk) <= 5, "{}", journal_files(&disk));
     }
-    assert_eq!(without_doubt(&*logs[0]).len(), 21);
-    for _ in 0..100 {
-        append_message(&*logs[1], 1, &[b'x'; 1000]);
-    }
-    assert!(journal_files(&disk) <= 5, "{}", journal_files(&disk));
 }
 
 /// A log that goes on failing is none the worse for being opened again and again.

@@ -52,6 +52,8 @@ pub(super) struct Plan {
     /// So many changes are made, then nothing works any more.
     pub(super) stop_after: Option<u64>,
     pub(super) fault: Option<Fault>,
+    /// The fault is not for a thread of this name, whose operations are not counted.
+    pub(super) spared: Option<&'static str>,
     /// Bytes that cannot be read, by the name that the file is opened by.
     pub(super) spoilt: Vec<(PathBuf, Range<u64>)>,
     /// All changes that a thread of this name asks for fail.

@@ -109,6 +109,11 @@ impl FakeDisk {
         state.plan.fault = Some(Fault { after: before + fault.after, ..fault });
     }
 
+    /// The next fault is not for a thread of this name, which has work of its own.
+    pub(crate) fn spare(&self, thread: &'static str) {
+        self.state().plan.spared = Some(thread);
+    }
+
     /// From now on these bytes of a file cannot be read.
     pub(crate) fn spoil(&self, path: &Path, bytes: Range<u64>) {
         self.state().plan.spoilt.push((path.to_owned(), bytes));
@@ -132,7 +137,7 @@ impl FakeDisk {
     /// No fault is planned any more.
     pub(crate) fn heal(&self) {
         let mut state = self.state();
-        (state.plan.fault, state.plan.fail_in) = (None, None);
+        (state.plan.fault, state.plan.fail_in, state.plan.spared) = (None, None, None);
     }
 
     pub(crate) fn lie(&self, lies: Lies) {

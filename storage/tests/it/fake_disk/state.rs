@@ -155,6 +155,13 @@ impl State {
                 return Verdict::Stop;
             }
         }
+        if let Some(fault) = self.plan.fault.as_mut().filter(|fault| fault.class == class)
+            && self.plan.spared.is_some_and(|spared| std::thread::current().name() == Some(spared))
+            && before < fault.after + fault.count
+        {
+            fault.after += 1;
+            return Verdict::Go;
+        }
         match self.plan.fault {
             Some(fault)
                 if fault.class == class && (fault.after..fault.after + fault.count).contains(&before) =>
