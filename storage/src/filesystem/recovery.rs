@@ -158,9 +158,9 @@ impl Read {
     ) -> Result<(), StorageError> {
         let mut id = None;
         let opened = Manifest::load(&*shared.disk, dir).and_then(|found| {
-            let Some(found) = found else { return Ok(None) };
-            id = Some(found.0.id.clone());
-            Opened::open(dir, found, shared, progress).map(Some)
+            let Some((manifest, mut sequence)) = found else { return Ok(None) };
+            id = Some(manifest.id.clone());
+            Opened::open(dir, manifest, &mut sequence, shared, progress).map(Some)
         });
         match opened {
             Ok(Some(opened)) => self.opened.push(opened),
@@ -190,10 +190,10 @@ pub(super) fn create(id: &LogId, dir: &Path, shared: &Arc<Shared>) -> Result<Arc
             let _ = disk.remove_dir_all(&aside);
         },
     )?;
-    let Some(found) = Manifest::load(disk, dir)? else {
+    let Some((manifest, mut sequence)) = Manifest::load(disk, dir)? else {
         return Err(StorageError::NotFound { log: id.to_string() });
     };
-    Opened::open(dir, found, shared, &Arc::new(Progress::new(1)))?.finish(shared)
+    Opened::open(dir, manifest, &mut sequence, shared, &Arc::new(Progress::new(1)))?.finish(shared)
 }
 
 fn create_aside(id: &LogId, aside: &Path, shared: &Arc<Shared>) -> Result<(), StorageError> {

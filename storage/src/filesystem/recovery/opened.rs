@@ -53,10 +53,11 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Reads the log in `dir`.
+    /// Reads the log in `dir`. `sequence` is how often its manifest was written, also when this fails.
     pub(super) fn open(
         dir: &Path,
-        (mut manifest, sequence): (Manifest, Sequence),
+        mut manifest: Manifest,
+        sequence: &mut Sequence,
         shared: &Shared,
         progress: &Arc<Progress>,
     ) -> Result<Opened, StorageError> {
@@ -77,7 +78,7 @@ impl Opened {
             durable: (manifest.durable, manifest.durable_index),
             end: Next { index: 0, offset: Offset::ZERO, epoch_min: 0, append_time_min: Millis::MIN },
             manifest,
-            sequence,
+            sequence: *sequence,
             dir: dir.to_owned(),
             segments,
             bad: None,
@@ -89,33 +90,34 @@ impl Opened {
         if let Some(checkpoint) = checkpoint {
             opened.mark(checkpoint.index, checkpoint.offset);
             if checkpoint.position > last_len {
-                opened.forget_index(shared)?;
+                opened.forget_index(sequence, shared)?;
             }
         }
         opened.read_last(last_len, shared)?;
         opened.check_chain()?;
         opened.end = opened.find_end();
-        opened.end_truncation(shared)?;
+        opened.end_truncation(sequence, shared)?;
+        opened.sequence = *sequence;
         Ok(opened)
     }
 
     /// A truncation that was under way is at its end, and so are what was known of the records that it took away and
     /// the note in the manifest, in this order.
-    fn end_truncation(&mut self, shared: &Shared) -> Result<(), StorageError> {
+    fn end_truncation(&mut self, sequence: &mut Sequence, shared: &Shared) -> Result<(), StorageError> {
         if self.manifest.truncating.take().is_none() {
             return Ok(());
         }
         if self.damage.lost.forget_from(self.end.offset) {
             self.damage.store(&*shared.disk, &self.dir)?;
         }
-        self.manifest.store_truncated(&*shared.disk, &self.dir, &mut self.sequence)
+        self.manifest.store_truncated(&*shared.disk, &self.dir, sequence)
     }
 
     /// The index speaks of more than the segment holds. What is appended there now would be taken for what it speaks
     /// of: the manifest remembers that something was there, and the index goes.
-    fn forget_index(&mut self, shared: &Shared) -> Result<(), StorageError> {
+    fn forget_index(&mut self, sequence: &mut Sequence, shared: &Shared) -> Result<(), StorageError> {
         (self.manifest.durable, self.manifest.durable_index) = self.durable;
-        self.manifest.store(&*shared.disk, &self.dir, &mut self.sequence)?;
+        self.manifest.store(&*shared.disk, &self.dir, sequence)?;
         let Some(last) = self.segments.last() else { return Ok(()) };
         durable::remove_file(&*shared.disk, &last.index_path())?;
         durable::sync_dir(&*shared.disk, &self.dir)

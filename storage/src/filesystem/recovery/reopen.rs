@@ -14,7 +14,7 @@ use crate::{
     Entry, StorageError,
     filesystem::{
         log::FileLog,
-        manifest::Manifest,
+        manifest::{Manifest, Sequence},
         recovery::{Opened, Progress},
         state::State,
     },
@@ -55,11 +55,13 @@ impl FileLog {
         };
         // From here on nobody changes its files: whoever holds these asks first whether the log has failed.
         let files = self.lock_files();
-        let _manifest = self.lock_manifest();
+        let mut sequence = self.lock_manifest();
         let known = Known::of(&self.state());
-        let log = self.recover(known)?;
+        let log = self.recover(known, &mut sequence)?;
         if let Err(error) = self.hand_over(&log, journal_from) {
             log.abandon(&StorageError::Reopened);
+            // What this handle writes next must count.
+            *sequence = *log.lock_manifest();
             return Err(error);
         }
         self.retire(&files, &StorageError::Reopened);
@@ -70,14 +72,17 @@ impl FileLog {
         Ok(log)
     }
 
-    /// The log as the disk has it.
-    fn recover(&self, known: Known) -> Result<Arc<FileLog>, StorageError> {
-        let Some(found) = Manifest::load(&*self.shared.disk, &self.dir)? else {
+    /// The log as the disk has it. What is in the manifest may come from a write that has failed: `sequence`, and not
+    /// the file, says how often it was surely written, and so which slot is written next, by whichever handle. The
+    /// other one is the last that is surely on the disk.
+    fn recover(&self, known: Known, sequence: &mut Sequence) -> Result<Arc<FileLog>, StorageError> {
+        let Some((manifest, _)) = Manifest::load(&*self.shared.disk, &self.dir)? else {
             return Err(StorageError::damaged(&self.dir, 0, "the manifest is missing"));
         };
         // A truncation or a reset that has failed may have made it void.
-        let is_same = found.0.journal_from == known.journal_from;
-        let mut opened = Opened::open(&self.dir, found, &self.shared, &Arc::new(Progress::new(1)))?;
+        let is_same = manifest.journal_from == known.journal_from;
+        let progress = Arc::new(Progress::new(1));
+        let mut opened = Opened::open(&self.dir, manifest, sequence, &self.shared, &progress)?;
         if is_same {
             known.journaled.into_iter().for_each(|entry| opened.offer(entry));
             known.durable.into_iter().for_each(|durable| opened.mark(durable.index, durable.offset));
