@@ -16,7 +16,7 @@ mod segments;
 mod truncation;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -160,7 +160,7 @@ impl Read {
         let opened = Manifest::load(&*shared.disk, dir).and_then(|found| {
             let Some((manifest, mut sequence)) = found else { return Ok(None) };
             id = Some(manifest.id.clone());
-            Opened::open(dir, manifest, &mut sequence, shared, progress).map(Some)
+            Opened::open(dir, manifest, &mut sequence, BTreeSet::new(), shared, progress).map(Some)
         });
         match opened {
             Ok(Some(opened)) => self.opened.push(opened),
@@ -193,7 +193,8 @@ pub(super) fn create(id: &LogId, dir: &Path, shared: &Arc<Shared>) -> Result<Arc
     let Some((manifest, mut sequence)) = Manifest::load(disk, dir)? else {
         return Err(StorageError::NotFound { log: id.to_string() });
     };
-    Opened::open(dir, manifest, &mut sequence, shared, &Arc::new(Progress::new(1)))?.finish(shared)
+    let progress = Arc::new(Progress::new(1));
+    Opened::open(dir, manifest, &mut sequence, BTreeSet::new(), shared, &progress)?.finish(shared)
 }
 
 fn create_aside(id: &LogId, aside: &Path, shared: &Arc<Shared>) -> Result<(), StorageError> {

@@ -1,7 +1,7 @@
 //! [`Opened`], a log on its way from the disk into service.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -53,16 +53,19 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Reads the log in `dir`. `sequence` is how often its manifest was written, also when this fails.
+    /// Reads the log in `dir`. `sequence` is how often its manifest was written, also when this fails; `known` are
+    /// segments that are damaged, whatever its files say.
     pub(super) fn open(
         dir: &Path,
         mut manifest: Manifest,
         sequence: &mut Sequence,
+        known: BTreeSet<(u64, Index)>,
         shared: &Shared,
         progress: &Arc<Progress>,
     ) -> Result<Opened, StorageError> {
         let stored_damage = Damage::load(&*shared.disk, dir)?;
         let mut damage = stored_damage.clone();
+        damage.segments.extend(known);
         if damage.generation != manifest.generation {
             damage.lost.clear();
             damage.generation = manifest.generation;

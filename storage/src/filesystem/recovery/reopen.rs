@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::{
     Entry, StorageError,
     filesystem::{
+        damage::Damage,
         log::FileLog,
         manifest::{Manifest, Sequence},
         recovery::{Opened, Progress},
@@ -29,6 +30,8 @@ struct Known {
     durable: Option<Next>,
     /// Entries that were durable in the journal only.
     journaled: Vec<Entry>,
+    /// What is damaged. Not all of it may be in its file yet.
+    damage: Damage,
 }
 
 impl Known {
@@ -37,6 +40,7 @@ impl Known {
             journal_from: state.journal_from,
             durable: (!state.is_truncating).then_some(state.durable),
             journaled: state.tail.entries(state.written.index..state.durable.index, usize::MAX),
+            damage: state.known_damage(),
         }
     }
 }
@@ -57,8 +61,9 @@ impl FileLog {
         let files = self.lock_files();
         let mut sequence = self.lock_manifest();
         let known = Known::of(&self.state());
+        let damage = known.damage.clone();
         let log = self.recover(known, &mut sequence)?;
-        if let Err(error) = self.hand_over(&log, journal_from) {
+        if let Err(error) = self.hand_over(&log, journal_from, damage) {
             log.abandon(&StorageError::Reopened);
             // What this handle writes next must count.
             *sequence = *log.lock_manifest();
@@ -82,7 +87,8 @@ impl FileLog {
         // A truncation or a reset that has failed may have made it void.
         let is_same = manifest.journal_from == known.journal_from;
         let progress = Arc::new(Progress::new(1));
-        let mut opened = Opened::open(&self.dir, manifest, sequence, &self.shared, &progress)?;
+        let damaged = known.damage.segments;
+        let mut opened = Opened::open(&self.dir, manifest, sequence, damaged, &self.shared, &progress)?;
         if is_same {
             known.journaled.into_iter().for_each(|entry| opened.offer(entry));
             known.durable.into_iter().for_each(|durable| opened.mark(durable.index, durable.offset));
@@ -91,22 +97,22 @@ impl FileLog {
     }
 
     /// Brings the new log to where this one was.
-    fn hand_over(&self, log: &FileLog, journal_from: u64) -> Result<(), StorageError> {
+    fn hand_over(&self, log: &FileLog, journal_from: u64, damage: Damage) -> Result<(), StorageError> {
         log.sync()?;
-        let start = {
-            let failed = self.state();
+        {
             let mut state = log.state();
             state.journal_from = state.journal_from.max(journal_from);
-            state.know_damage(failed.known_damage());
-            failed.start
-        };
+            state.know_damage(damage);
+        }
         {
             let mut sequence = log.lock_manifest();
             let manifest = log.state().manifest();
             manifest.store_twice(&*log.shared.disk, &log.dir, &mut sequence)?;
         }
         // An eviction that could not be written down was visible: the start never goes back.
-        let end = log.state().end.offset;
-        log.trim_prefix(start.min(end))
+        let (start, end) = (self.state().start, log.state().end.offset);
+        log.trim_prefix(start.min(end))?;
+        log.remember_damage_soon();
+        Ok(())
     }
 }

@@ -21,7 +21,7 @@ use super::{
     tiny,
 };
 use crate::{
-    backend::{append_message, id, read_values},
+    backend::{append, append_message, entry_at, id, read_values},
     fake_disk::{Class, Errno, FakeDisk, Fault, Image, PowerLoss},
 };
 
@@ -236,6 +236,43 @@ fn an_error_when_it_is_remembered_does_not_stop_the_log() {
     assert_eq!(append_message(&*log, 99, b"next"), COUNT + 1);
     storage.close().unwrap();
     assert!(file(&disk.live_image(), "/damage").is_some(), "a stop stores what is owed");
+}
+
+/// What is known in memory only is known still when the log has failed and is opened again.
+#[test]
+fn damage_that_is_not_remembered_yet_outlives_a_reopening() {
+    for is_half_evicted in [false, true] {
+        let image = damaged();
+        let content = image.file(&first_segment(&image).unwrap()).unwrap().to_vec();
+        let disk = FakeDisk::with(&image);
+        let storage = open(&disk, &options()).unwrap();
+        let log = storage.open(&id("t")).unwrap();
+        let eio = Fault { class: Class::Change, after: 0, count: 1, errno: Errno::Eio };
+        disk.fail(eio);
+        let before = disk.changes();
+        find_damage(&*log);
+        while disk.changes() == before {
+            std::thread::yield_now();
+        }
+        disk.fail_in("flusher");
+        append(&*log, vec![entry_at(&*log, 99, 0, &[b"in doubt"])]).unwrap_err();
+        disk.heal();
+        if is_half_evicted {
+            // The manifest says so, and the file is there.
+            disk.fail(Fault { after: 2, ..eio });
+            log.trim(Offset::new(COUNT - 2)).unwrap_err();
+            disk.heal();
+            assert!(first_segment(&disk.live_image()).is_some());
+        }
+        disk.forgive_failed_syncs("/data/logs");
+        let again = storage.open(&id("t")).unwrap();
+        if !is_half_evicted {
+            assert_eq!(again.bounds().damaged, 1);
+            wait_for(&disk, "/damage");
+            again.trim(Offset::new(COUNT - 2)).unwrap();
+        }
+        assert_eq!(file(&disk.live_image(), ".log.damaged").as_ref(), Some(&content));
+    }
 }
 
 /// Row 4, for this file: it is there twice.
