@@ -308,6 +308,48 @@ fn when_both_copies_are_spoiled_every_segment_counts_as_damaged() {
     assert!(file(&names, "/damage.damaged").is_some());
 }
 
+/// Whatever stops the start that finds the file spoiled, and the next one, and although a file like it was set aside
+/// before.
+#[test]
+fn a_crash_does_not_forget_that_every_segment_may_be_damaged() {
+    let mut image = remembered();
+    let path = image.files().find(|path| path.ends_with("damage")).unwrap().to_owned();
+    let content = image.file_mut(&path).unwrap();
+    let half = content.len() / 2;
+    (content[20], content[half + 20]) = (0xff, 0xff);
+    let content = content.clone();
+    let disk = FakeDisk::with(&image);
+    drop(open(&disk, &options()).unwrap());
+    let mut image = disk.live_image();
+    assert_eq!(file(&image, "/damage.damaged").as_ref(), Some(&content));
+    // Spoiled once more, in another way.
+    let mut other = content.clone();
+    other[21] ^= 1;
+    image.insert(&path, Some(other.clone()));
+    for point in 0.. {
+        let disk = FakeDisk::with(&image);
+        disk.stop_after(point);
+        drop(open(&disk, &options()));
+        let is_last = !disk.is_stopped();
+        for image in [disk.live_image(), disk.image_after(&PowerLoss::NothingUnsynced)] {
+            let (disk, _storage, log) = opened(&image);
+            log.trim(Offset::new(COUNT)).unwrap();
+            let names = disk.live_image();
+            let count =
+                names.files().filter(|path| path.to_string_lossy().ends_with(".log.damaged")).count();
+            assert!(count > 3, "{count} segments are set aside after {point} changes");
+            assert_eq!(file(&names, "/damage.damaged").as_ref(), Some(&content));
+            assert_eq!(file(&names, "/damage.1.damaged").as_ref(), Some(&other));
+        }
+        if is_last {
+            break;
+        }
+    }
+    let findings = verify(&image);
+    let aside = findings.iter().find(|finding| finding.path.ends_with("damage.damaged")).unwrap();
+    assert!(aside.what.contains("what was known of damage"), "{aside:?}");
+}
+
 /// What is truncated is no longer lost, whatever stops it: the log is as before, or as after.
 #[test]
 fn a_crash_in_a_truncation_leaves_no_damage_of_what_it_took() {
