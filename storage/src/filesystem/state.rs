@@ -63,16 +63,13 @@ pub(super) struct State {
     pub(super) release_before: Index,
     /// How often something was cut off the files.
     pub(super) cuts: u64,
-    /// Whether a truncation was begun and has not come to its end: what was durable may not be any more.
-    pub(super) is_truncating: bool,
     /// Everything before this index has completed.
     pub(super) completed: Index,
     /// Records that are known to be lost.
     pub(super) damage: Lost,
     /// Whether more is known to be damaged than its file says.
     pub(super) owes_damage: bool,
-    /// Entries from this one on are being taken off the files.
-    pub(super) truncating: Option<Index>,
+    pub(super) truncation: Truncation,
     /// Segments that were trimmed away; their files go once the manifest says so.
     pub(super) doomed: Vec<Segment>,
     /// Whether the manifest on disk is behind this.
@@ -85,6 +82,26 @@ pub(super) struct State {
     pub(super) closed: Option<StorageError>,
     /// Whether a clean stop was marked, or there is nothing to mark any more.
     pub(super) ended: bool,
+}
+
+/// A truncation that was begun and has not come to its end: what was durable may not be any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Truncation {
+    None,
+    /// Entries from this one on are being taken off the files: the manifest says so.
+    From(Index),
+    /// All files go: a new generation makes them void.
+    Everything,
+}
+
+impl Truncation {
+    /// What the manifest says of it.
+    fn from(self) -> Option<Index> {
+        match self {
+            Truncation::From(from) => Some(from),
+            Truncation::None | Truncation::Everything => None,
+        }
+    }
 }
 
 /// Whom to tell once everything before `next` is durable.
@@ -496,7 +513,7 @@ impl State {
             durable_index: self.durable.index,
             journal_from: self.journal_from,
             key: self.key,
-            truncating: self.truncating,
+            truncating: self.truncation.from(),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     manifest::{Manifest, Sequence},
     read::{Scanned, Seen, Step},
     segment::Segment,
-    state::State,
+    state::{State, Truncation},
 };
 use crate::{
     Index, Millis, Removed, StorageError,
@@ -181,7 +181,6 @@ impl FileLog {
         let outcome = self
             .truncate_files(&mut state, keep, from)
             .and_then(|()| self.end_truncation(&mut state, &mut sequence));
-        state.is_truncating = outcome.is_err();
         drop(state);
         self.cursors.clear();
         due.fail(&StorageError::Truncated);
@@ -208,11 +207,20 @@ impl FileLog {
         manifest.journal_from = self.shared.next_journal_sequence();
         manifest.truncating = (keep > 0).then_some(from);
         manifest.store_twice(&*self.shared.disk, &self.dir, sequence)?;
-        state.truncating = manifest.truncating;
-        state.is_truncating = true;
+        state.truncation = if keep > 0 { Truncation::From(from) } else { Truncation::Everything };
         state.generation = manifest.generation;
         state.journal_from = manifest.journal_from;
         state.start = manifest.start;
+        if keep == 0 {
+            // Nothing is durable from here on, whatever becomes of the files: no later manifest is to say otherwise.
+            let nothing = Next {
+                index: manifest.durable_index,
+                offset: manifest.durable,
+                epoch_min: manifest.removed.epoch,
+                append_time_min: state.durable.append_time_min,
+            };
+            (state.synced, state.written, state.durable) = (nothing, nothing, nothing);
+        }
         state.owes_manifest = false;
         Ok(())
     }
@@ -224,12 +232,11 @@ impl FileLog {
             let damage = state.known_damage();
             damage.store(&*self.shared.disk, &self.dir).map_err(for_good)?;
         }
-        if state.truncating.is_none() {
-            return Ok(());
+        if let Truncation::From(_) = state.truncation {
+            let manifest = Manifest { truncating: None, ..state.manifest() };
+            manifest.store_truncated(&*self.shared.disk, &self.dir, sequence).map_err(for_good)?;
         }
-        let manifest = Manifest { truncating: None, ..state.manifest() };
-        manifest.store_truncated(&*self.shared.disk, &self.dir, sequence).map_err(for_good)?;
-        state.truncating = None;
+        state.truncation = Truncation::None;
         Ok(())
     }
 
@@ -329,7 +336,7 @@ impl FileLog {
             state.removed = removed;
             state.start = start;
             state.damage.clear();
-            state.truncating = None;
+            state.truncation = Truncation::None;
             state.owes_manifest = false;
             // What an earlier trim has not removed yet goes now: its names may be used again.
             let mut doomed = std::mem::take(&mut state.doomed);

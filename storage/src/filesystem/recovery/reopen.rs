@@ -14,10 +14,11 @@ use crate::{
     Entry, StorageError,
     filesystem::{
         damage::Damage,
+        edition::Edition,
         log::FileLog,
         manifest::{Manifest, Sequence},
         recovery::{Opened, Progress},
-        state::State,
+        state::{State, Truncation},
     },
     run::Next,
 };
@@ -38,7 +39,7 @@ impl Known {
     fn of(state: &State) -> Known {
         Known {
             journal_from: state.journal_from,
-            durable: (!state.is_truncating).then_some(state.durable),
+            durable: (state.truncation == Truncation::None).then_some(state.durable),
             journaled: state.tail.entries(state.written.index..state.durable.index, usize::MAX),
             damage: state.known_damage(),
         }
@@ -70,11 +71,22 @@ impl FileLog {
             return Err(error);
         }
         self.retire(&files, &StorageError::Reopened);
+        self.retire_editions();
         // What the journal has of it is void: its files may be used again.
         self.shared.writer.unpin();
         let end = log.state().end.offset;
         tracing::warn!(log = ?self.dir, %end, "the log was opened anew after a failure, it takes appends again");
         Ok(log)
+    }
+
+    /// Whoever still reads a segment through this handle is not to store what it learns of it: the new log may cut it
+    /// meanwhile.
+    fn retire_editions(&self) {
+        let editions: Vec<_> = {
+            let state = self.state();
+            state.segments.iter().chain(&state.doomed).map(|segment| segment.edition.clone()).collect()
+        };
+        editions.iter().for_each(Edition::retire);
     }
 
     /// The log as the disk has it. What is in the manifest may come from a write that has failed: `sequence`, and not

@@ -335,8 +335,7 @@ fn a_crash_does_not_forget_that_every_segment_may_be_damaged() {
             let (disk, _storage, log) = opened(&image);
             log.trim(Offset::new(COUNT)).unwrap();
             let names = disk.live_image();
-            let count =
-                names.files().filter(|path| path.to_string_lossy().ends_with(".log.damaged")).count();
+            let count = names.files().filter(|path| path.to_string_lossy().ends_with(".log.damaged")).count();
             assert!(count > 3, "{count} segments are set aside after {point} changes");
             assert_eq!(file(&names, "/damage.damaged").as_ref(), Some(&content));
             assert_eq!(file(&names, "/damage.1.damaged").as_ref(), Some(&other));

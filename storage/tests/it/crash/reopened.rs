@@ -131,6 +131,37 @@ fn an_eviction_behind_a_reopening_that_failed_is_not_undone() {
     assert!(evictions > 10, "{evictions} of {failures}");
 }
 
+/// A truncation of everything that fails half way has happened: an eviction behind it makes no damage of that.
+#[test]
+fn an_eviction_behind_a_truncation_that_failed_loses_nothing() {
+    let mut failures = 0;
+    for options in variants(SyncPolicy::Always) {
+        for after in 0.. {
+            let disk = FakeDisk::new();
+            let (storage, logs) = started(&disk, &options, &["t"]);
+            (0..20).for_each(|_| _ = append_message(&*logs[0], 1, b"more"));
+            disk.fail(Fault { after, ..EIO });
+            let outcome = logs[0].truncate(0);
+            disk.heal();
+            if outcome.is_ok() {
+                break;
+            }
+            failures += 1;
+            // Refused where nothing is left.
+            let _ = logs[0].trim(Offset::new(5));
+            for image in [disk.live_image(), disk.image_after(&PowerLoss::NothingUnsynced)] {
+                let storage = open(&FakeDisk::with(&image), &options).unwrap();
+                let bounds = storage.open(&id("t")).unwrap().bounds();
+                assert_eq!(bounds.damaged, 0, "after {after}: {bounds:?}");
+            }
+            disk.forgive_failed_syncs("/data/logs");
+            let again = storage.open(&id("t")).unwrap();
+            assert_eq!(again.bounds().damaged, 0, "after {after}");
+        }
+    }
+    assert!(failures > 10, "{failures}");
+}
+
 /// What is not acknowledged and gone stays gone, although the journal may still have it.
 #[test]
 fn what_the_journal_has_of_a_round_that_failed_does_not_come_back() {
