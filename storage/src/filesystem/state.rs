@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) segments: Segments,
     pub(super) removed: Removed,
     pub(super) start: Offset,
+    /// Nobody reads below this any more, which may be further than `start`: files and manifest follow.
+    pub(super) evicted: Offset,
     pub(super) synced: Next,
     /// How far a segment was synced at last: it may be further than `synced`, by what was written early.
     pub(super) synced_end: Option<(SegmentKey, IndexPoint)>,
@@ -328,14 +330,14 @@ impl State {
     pub(super) fn bounds(&self) -> Bounds {
         Bounds {
             removed: self.removed,
-            start: self.start,
+            start: self.readable_from(),
             end: self.end.offset,
             durable: self.durable.offset,
             next_index: self.end.index,
             last_epoch: self.end.epoch_min,
             last_append_time: Some(self.end.append_time_min).filter(|time| *time != Millis::MIN),
             size_bytes: self.pending_bytes + self.behind_bytes + self.segments.bytes(),
-            damaged: self.damage.count_from(self.start),
+            damaged: self.damage.count_from(self.readable_from()),
         }
     }
 
@@ -425,10 +427,16 @@ impl State {
 
     pub(super) fn check_readable(&self, from: Offset) -> Result<(), StorageError> {
         self.check_there()?;
-        if from < self.start || from > self.end.offset {
-            return Err(StorageError::OutOfRange { wanted: from, start: self.start, end: self.end.offset });
+        let (start, end) = (self.readable_from(), self.end.offset);
+        if from < start || from > end {
+            return Err(StorageError::OutOfRange { wanted: from, start, end });
         }
         Ok(())
+    }
+
+    /// Where readers find the log to begin.
+    pub(super) fn readable_from(&self) -> Offset {
+        self.start.max(self.evicted)
     }
 
     /// The entries for a reader at `from`, shared; `None` when they are not in memory.

@@ -268,6 +268,7 @@ impl Opened {
             segments: self.segments.into(),
             removed: self.manifest.removed,
             start: self.manifest.start,
+            evicted: self.manifest.start,
             synced: written,
             synced_end: None,
             written,

@@ -122,7 +122,7 @@ impl FileLog {
             manifest.store_twice(&*log.shared.disk, &log.dir, &mut sequence)?;
         }
         // An eviction that could not be written down was visible: the start never goes back.
-        let (start, end) = (self.state().start, log.state().end.offset);
+        let (start, end) = (self.state().readable_from(), log.state().end.offset);
         log.trim_prefix(start.min(end))?;
         log.remember_damage_soon();
         Ok(())
