@@ -349,6 +349,39 @@ fn a_crash_does_not_forget_that_every_segment_may_be_damaged() {
     assert!(aside.what.contains("what was known of damage"), "{aside:?}");
 }
 
+/// What the journal has of a log that cannot be opened stays there, start after start, and no more of it than that.
+#[test]
+fn the_journal_does_not_grow_for_a_log_that_is_left_alone() {
+    let options = Options { direct_bytes: u64::MAX, journal_bytes: 64 * 1024, ..tiny(SyncPolicy::Always) };
+    let disk = FakeDisk::new();
+    let storage = open(&disk, &options).unwrap();
+    let logs = ["t", "other"].map(|topic| storage.open(&id(topic)).unwrap());
+    logs.iter().for_each(|log| _ = append_message(&**log, 1, b"only in the journal"));
+    let mut image = disk.live_image();
+    drop((logs, storage));
+    let is_manifest = |path: &&Path| path.ends_with("manifest") && path.to_string_lossy().contains("/t-0.");
+    let manifest = image.files().find(is_manifest).unwrap().to_owned();
+    let whole = image.file(&manifest).unwrap().to_vec();
+    image.insert(&manifest, Some(vec![0xff; whole.len()]));
+    let is_journal = |path: &&Path| path.extension().is_some_and(|found| found == "journal");
+    let mut most = 0;
+    for _ in 0..10 {
+        let disk = FakeDisk::with(&image);
+        let storage = open(&disk, &options).unwrap();
+        assert!(storage.open(&id("t")).is_err());
+        let other = storage.open(&id("other")).unwrap();
+        (0..20).for_each(|_| _ = append_message(&*other, 1, &[b'x'; 1000]));
+        storage.close().unwrap();
+        image = disk.live_image();
+        most = most.max(image.files().filter(is_journal).count());
+    }
+    assert!(most <= 5, "{most} files of the journal");
+    image.insert(&manifest, Some(whole));
+    let storage = open(&FakeDisk::with(&image), &options).unwrap();
+    assert_eq!(read_values(&*storage.open(&id("t")).unwrap(), Offset::ZERO, 100), ["only in the journal"]);
+    assert_eq!(read_values(&*storage.open(&id("other")).unwrap(), Offset::ZERO, 100).len(), 201);
+}
+
 /// What is truncated is no longer lost, whatever stops it: the log is as before, or as after.
 #[test]
 fn a_crash_in_a_truncation_leaves_no_damage_of_what_it_took() {
