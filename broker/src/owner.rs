@@ -10,7 +10,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -215,7 +215,13 @@ impl Appender {
         };
         let completing = core.clone();
         let committed = Committed { next_index: target.index + 1, end };
-        let complete = move |outcome| completing.complete(committed, waiters, judged, &outcome);
+        let asked = Arc::downgrade(&self.log);
+        let complete = move |outcome| {
+            if is_failure(&outcome) {
+                completing.note_failed(&asked);
+            }
+            completing.complete(committed, waiters, judged, &outcome);
+        };
         self.log.append(vec![entry], Box::new(complete));
     }
 
@@ -370,12 +376,8 @@ impl PartitionCore {
         judged: Option<Judged>,
         outcome: &Result<(), StorageError>,
     ) {
-        match outcome {
-            Ok(()) => self.commit(committed.end),
-            Err(StorageError::Io { .. } | StorageError::Poisoned(_) | StorageError::Reopened) => {
-                self.has_failed.store(true, Ordering::Release);
-            }
-            Err(_) => {}
+        if outcome.is_ok() {
+            self.commit(committed.end);
         }
         let outcome = outcome.clone().map_err(|error| self.append_error(error));
         if let Some(Judged { entry, ids }) = judged {
@@ -422,6 +424,12 @@ impl PartitionCore {
             }
         });
     }
+}
+
+/// Whether a log takes no more appends after this, until it is opened again.
+fn is_failure(outcome: &Result<(), StorageError>) -> bool {
+    use StorageError::{Io, Poisoned, Reopened};
+    matches!(outcome, Err(Io { .. } | Poisoned(_) | Reopened))
 }
 
 fn answer(reply: oneshot::Sender<Result<Produced, Error>>, outcome: Result<Produced, Error>) {

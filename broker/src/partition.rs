@@ -1,7 +1,7 @@
 //! [`Partition`], the handle that doors produce to and fetch from.
 
 use std::{
-    fmt,
+    fmt, ptr,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -210,10 +210,23 @@ impl PartitionCore {
         self.arm_retention();
     }
 
+    /// This log has failed. An answer of one that another has taken the place of may come late, and says nothing of
+    /// the one there is.
+    pub(crate) fn note_failed(&self, failed: &Weak<dyn Log>) {
+        // A `Weak` keeps the address from being used again.
+        if ptr::addr_eq(Arc::as_ptr(&self.progress.borrow().log), failed.as_ptr()) {
+            self.has_failed.store(true, Ordering::Release);
+        }
+    }
+
     /// The log was opened again after a failure: as after a restart, everything in it is committed.
     pub(crate) fn reopened(self: &Arc<Self>, log: Arc<dyn Log>) {
         let end = log.bounds().end;
         self.has_failed.store(false, Ordering::Release);
+        if Arc::ptr_eq(&self.log(), &log) {
+            // It has not failed after all, and appends are under way: what they bring is not committed yet.
+            return;
+        }
         self.progress.send_modify(|progress| (progress.log, progress.high_watermark) = (log, end));
         self.arm_retention();
     }

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use minikafka_broker::{Broker, BrokerConfig, Error, TopicChange};
 use minikafka_record::Offset;
-use minikafka_storage::memory::MemoryStorage;
+use minikafka_storage::{StorageError, memory::MemoryStorage};
 
 use crate::{
     rig::Rig,
-    setup::{logs, produce, values},
+    setup::{logs, messages, produce, values},
 };
 
 #[tokio::test]
@@ -141,6 +141,74 @@ async fn a_log_that_failed_is_opened_again_when_somebody_appends() {
     let fetched = waiting.await.unwrap().unwrap();
     assert_eq!((fetched.next, fetched.high_watermark), (Offset::new(2), Offset::new(2)));
     assert_eq!(values(&partition, 0).await, ["a", "b"]);
+}
+
+/// An answer of the log that failed comes when another one is in its place: that one has not failed, and what is under
+/// way in it is not committed.
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_of_a_log_that_failed_says_nothing_of_the_one_in_its_place() {
+    let (storage, rig) = Rig::new();
+    let broker = Broker::open(storage, BrokerConfig::default()).await.unwrap();
+    produce(&broker, "t", "a").await.unwrap();
+    let partition = broker.partition("t", None).unwrap();
+    let begin = async |value| {
+        let payload = broker.check(messages(&[value])).unwrap();
+        partition.produce(payload).await.unwrap()
+    };
+    rig.hold("append");
+    let late = begin("late").await;
+    rig.seen("append t", 2).await;
+    let held = rig.take_held();
+    rig.fail("append t");
+    produce(&broker, "t", "in doubt").await.unwrap_err();
+    rig.mend("append t");
+    produce(&broker, "t", "b").await.unwrap();
+
+    rig.hold("append");
+    let first = begin("under way").await;
+    rig.seen("append t", 5).await;
+    let reopened = rig.events().iter().filter(|event| *event == "open t").count();
+    let watermark = partition.bounds().high_watermark;
+    for (completion, _) in held {
+        completion(Err(StorageError::Poisoned("the disk is broken".to_owned())));
+    }
+    late.await.unwrap_err();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let second = begin("behind it").await;
+    rig.seen("append t", 6).await;
+    assert_eq!(partition.bounds().high_watermark, watermark, "nothing more is committed");
+    assert_eq!(rig.events().iter().filter(|event| *event == "open t").count(), reopened);
+    rig.release("append");
+    first.await.unwrap();
+    second.await.unwrap();
+    assert_eq!(partition.bounds().high_watermark, partition.bounds().end);
+}
+
+/// A log that is refused an append may be in service all the same: asked for again it is the same one, and what is
+/// under way in it is not committed by that.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_has_not_failed_after_all_commits_nothing_by_being_asked_for() {
+    let (storage, rig) = Rig::new();
+    let broker = Broker::open(storage, BrokerConfig::default()).await.unwrap();
+    produce(&broker, "t", "a").await.unwrap();
+    let partition = broker.partition("t", None).unwrap();
+    let begin = async |value| {
+        let payload = broker.check(messages(&[value])).unwrap();
+        partition.produce(payload).await.unwrap()
+    };
+    rig.hold("append");
+    let first = begin("under way").await;
+    rig.seen("append t", 2).await;
+    rig.fail("refuse t");
+    produce(&broker, "t", "refused").await.unwrap_err();
+    rig.mend("refuse t");
+    let second = begin("behind it").await;
+    rig.seen("append t", 3).await;
+    assert_eq!(partition.bounds().high_watermark, Offset::new(1));
+    rig.release("append");
+    first.await.unwrap();
+    second.await.unwrap();
+    assert_eq!(partition.bounds().high_watermark, partition.bounds().end);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A memory storage that fails, or holds things back, when it is told to.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt,
     ops::Range,
     sync::{
@@ -41,10 +41,15 @@ struct State {
     /// Calls that wait.
     held: HashSet<String>,
     /// Completions that wait, while "append" is held.
-    completions: Vec<(Completion, Result<(), StorageError>)>,
+    completions: Vec<Held>,
+    /// The log that was opened last, by topic and partition: it is opened again only when it has failed.
+    logs: HashMap<String, Arc<RigLog>>,
     /// For each entry, the length of its payload and the room that it pins.
     payloads: Vec<(usize, usize)>,
 }
+
+/// A completion, and what it is to say.
+pub(crate) type Held = (Completion, Result<(), StorageError>);
 
 impl Rig {
     pub(crate) fn new() -> (Arc<RigStorage>, Arc<Rig>) {
@@ -66,6 +71,13 @@ impl Rig {
 
     pub(crate) fn hold(&self, call: &str) {
         self.state.lock().unwrap().held.insert(call.to_owned());
+    }
+
+    /// Takes what is held of "append", to be let go later; what comes next passes.
+    pub(crate) fn take_held(&self) -> Vec<Held> {
+        let mut state = self.state.lock().unwrap();
+        state.held.remove("append");
+        std::mem::take(&mut state.completions)
     }
 
     /// Lets go of what was held.
@@ -128,8 +140,18 @@ impl fmt::Debug for Rig {
 
 impl RigStorage {
     fn log(&self, id: &LogId, log: Arc<dyn Log>) -> Arc<dyn Log> {
-        let has_failed = AtomicBool::new(false);
-        Arc::new(RigLog { topic: id.topic.clone(), log, rig: self.rig.clone(), has_failed })
+        let key = format!("{} {}", id.topic, id.partition);
+        let mut state = self.rig.state.lock().unwrap();
+        match state.logs.get(&key) {
+            Some(known) if Arc::ptr_eq(&known.log, &log) && !known.has_failed() => known.clone(),
+            _ => {
+                let has_failed = AtomicBool::new(false);
+                let opened =
+                    Arc::new(RigLog { topic: id.topic.clone(), log, rig: self.rig.clone(), has_failed });
+                state.logs.insert(key, opened.clone());
+                opened
+            }
+        }
     }
 }
 
@@ -191,9 +213,15 @@ struct RigLog {
     has_failed: AtomicBool,
 }
 
+impl RigLog {
+    fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
+}
+
 impl Log for RigLog {
     fn append(&self, mut entries: Vec<Entry>, on_durable: Completion) {
-        if self.has_failed.load(Ordering::Relaxed) {
+        if self.has_failed() {
             return on_durable(Err(StorageError::Poisoned("the disk is broken".to_owned())));
         }
         if let Err(refused) = self.rig.enter(&format!("refuse {}", self.topic)) {

@@ -15,14 +15,15 @@
 //! | segment * | u64 generation, u64 base index: what is to be set aside |
 //! | range * | u64 first offset that is lost, u64 first one behind it; in order, to the end of the body |
 //!
-//! When both are spoiled, nobody knows which segments are damaged: all are set aside when their turn comes.
+//! When both are spoiled, nobody knows which segments are damaged: all are set aside when their turn comes. The file
+//! is copied aside then, and stays what it is until the writer thread has stored that.
 
 use std::{collections::BTreeSet, ops::Range, path::Path};
 
 use bytes::{Buf, BufMut, Bytes};
 use minikafka_record::Offset;
 
-use super::{disk::Disk, durable, sealed};
+use super::{disk::Disk, durable, recovery::keep_aside, sealed, segment::DAMAGED_SUFFIX};
 use crate::{Index, StorageError};
 
 /// The name of the file.
@@ -102,6 +103,7 @@ impl Damage {
     pub(super) fn load(disk: &dyn Disk, dir: &Path) -> Result<Damage, StorageError> {
         let path = dir.join(DAMAGE);
         let Some(file) = durable::read_file(disk, &path)? else { return Ok(Damage::default()) };
+        let content = file.clone();
         let copies = parse_copies(&path, file);
         if let Some(error) = copies.iter().find_map(|copy| copy.as_ref().err()) {
             tracing::error!(%error, "what is known of the log's damage is itself damaged");
@@ -109,10 +111,7 @@ impl Damage {
         match copies {
             [Ok(damage), _] | [Err(StorageError::Damaged { .. }), Ok(damage)] => Ok(damage),
             [Err(StorageError::Damaged { .. }), Err(StorageError::Damaged { .. })] => {
-                // For whoever can still make something of it.
-                let aside = durable::with_suffix(&path, super::segment::DAMAGED_SUFFIX);
-                disk.rename(&path, &aside)
-                    .map_err(|error| StorageError::io("setting aside", &path, error))?;
+                copy_aside(disk, &path, &content)?;
                 Ok(Damage { is_unknown: true, ..Damage::default() })
             }
             [Err(error), Ok(_)] | [Err(_), Err(error)] => Err(error),
@@ -172,6 +171,21 @@ impl Damage {
         }
         Some(damage)
     }
+}
+
+/// Keeps a file of which nothing can be read, for whoever can still make something of it. The file itself stays until
+/// another is in its place: as long as it is there, each opening knows that each segment may be damaged.
+fn copy_aside(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<(), StorageError> {
+    let mut aside = durable::with_suffix(path, DAMAGED_SUFFIX);
+    for number in 1.. {
+        match durable::read_file(disk, &aside)? {
+            None => break,
+            // An earlier start came no further.
+            Some(kept) if kept == content => return Ok(()),
+            Some(_) => aside = durable::with_suffix(path, &format!(".{number}{DAMAGED_SUFFIX}")),
+        }
+    }
+    keep_aside(disk, &aside, content).map(drop)
 }
 
 /// What each of the two envelopes of the file says.

@@ -198,11 +198,12 @@ impl FileLog {
             let (extents, mut sought, in_tail) = {
                 let state = self.state();
                 state.check_there()?;
+                let start = state.readable_from();
                 let lookup = match seek {
                     Seek::RecordTimestamp(timestamp) => Lookup::RecordTimestamp(timestamp),
-                    Seek::AppendedAfter(time) => Lookup::AppendedAfter(time, state.start),
+                    Seek::AppendedAfter(time) => Lookup::AppendedAfter(time, start),
                     Seek::Offset(offset) => {
-                        let offset = offset.max(state.start);
+                        let offset = offset.max(start);
                         // What is in memory is not looked for on the disk.
                         if let Some(place) = state.tail.holding(offset).filter(|place| place.offset == offset)
                         {
@@ -214,12 +215,12 @@ impl FileLog {
                 };
                 let extents = if state.tail_is_all() { Vec::new() } else { state.extents(lookup) };
                 let in_tail = match seek {
-                    Seek::RecordTimestamp(timestamp) => state.tail.record_at(timestamp, state.start),
-                    Seek::AppendedAfter(time) => state.tail.appended_after(time, state.start),
-                    Seek::Offset(offset) => state.tail.holding(offset.max(state.start)),
+                    Seek::RecordTimestamp(timestamp) => state.tail.record_at(timestamp, start),
+                    Seek::AppendedAfter(time) => state.tail.appended_after(time, start),
+                    Seek::Offset(offset) => state.tail.holding(offset.max(start)),
                     Seek::Newest(_) => None,
                 };
-                (extents, Sought { seek, start: state.start, found: None, unread: None }, in_tail)
+                (extents, Sought { seek, start, found: None, unread: None }, in_tail)
             };
             for extent in extents {
                 let scanned =
@@ -424,7 +425,7 @@ fn newest(state: &State, bytes: u64) -> Option<Place> {
         if sum > bytes && age > 0 {
             return place;
         }
-        let offset = segment.base().offset.max(state.start);
+        let offset = segment.base().offset.max(state.readable_from());
         place = Some(Place { offset, time: segment.end().append_time });
     }
     None

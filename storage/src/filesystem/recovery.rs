@@ -5,7 +5,7 @@
 //! bytes at its end that are no frame are torn or damaged.
 //!
 //! What is wrong with one log is no reason not to open the others: it is [left alone](LeftAlone), with its files as
-//! they are and what the journal has of it, and whoever asks for it is told why.
+//! opening left them and what the journal has of it, and whoever asks for it is told why.
 
 mod bad;
 mod gap;
@@ -16,7 +16,7 @@ mod segments;
 mod truncation;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -56,7 +56,8 @@ pub(super) struct Recovered {
     pub(super) left_alone: HashMap<PathBuf, LeftAlone>,
 }
 
-/// A log that could not be opened: nothing of it is touched until the storage is opened again.
+/// A log that could not be opened: no more of it is touched until the storage is opened again. Opening may have come
+/// far before it failed, and then has mended or cut the end as it does for every log.
 pub(super) struct LeftAlone {
     /// Whose it is, if its manifest says so.
     pub(super) id: Option<LogId>,
@@ -110,10 +111,17 @@ pub(super) fn recover(
         // Not written over then: the next opening tries again.
         shared.journal_kept.store(true, Ordering::Release);
     }
-    // A log that is left alone may have entries that are only here.
-    match shared.journal_kept.load(Ordering::Acquire) {
-        true => shared.writer.keep(replay.into_files()),
-        false => shared.writer.adopt(replay.into_files()),
+    match (aside, left_alone.is_empty()) {
+        (Aside::All, true) => shared.writer.adopt(replay.into_files()),
+        (Aside::All, false) => {
+            // A log that is left alone may have entries that are only here: in files that speak of a log that is not
+            // open. Whose records these are, a damaged manifest does not say.
+            let open: HashSet<LogKey> = logs.iter().map(|(_, log)| log.key).collect();
+            let (used_again, kept) = replay.split_files(|key| open.contains(key));
+            shared.writer.adopt(used_again);
+            shared.writer.keep(kept);
+        }
+        (Aside::NotAll, _) => shared.writer.keep(replay.into_files()),
     }
     Ok(Recovered { logs, left_alone })
 }
@@ -158,9 +166,9 @@ impl Read {
     ) -> Result<(), StorageError> {
         let mut id = None;
         let opened = Manifest::load(&*shared.disk, dir).and_then(|found| {
-            let Some(found) = found else { return Ok(None) };
-            id = Some(found.0.id.clone());
-            Opened::open(dir, found, shared, progress).map(Some)
+            let Some((manifest, mut sequence)) = found else { return Ok(None) };
+            id = Some(manifest.id.clone());
+            Opened::open(dir, manifest, &mut sequence, BTreeSet::new(), shared, progress).map(Some)
         });
         match opened {
             Ok(Some(opened)) => self.opened.push(opened),
@@ -190,10 +198,11 @@ pub(super) fn create(id: &LogId, dir: &Path, shared: &Arc<Shared>) -> Result<Arc
             let _ = disk.remove_dir_all(&aside);
         },
     )?;
-    let Some(found) = Manifest::load(disk, dir)? else {
+    let Some((manifest, mut sequence)) = Manifest::load(disk, dir)? else {
         return Err(StorageError::NotFound { log: id.to_string() });
     };
-    Opened::open(dir, found, shared, &Arc::new(Progress::new(1)))?.finish(shared)
+    let progress = Arc::new(Progress::new(1));
+    Opened::open(dir, manifest, &mut sequence, BTreeSet::new(), shared, &progress)?.finish(shared)
 }
 
 fn create_aside(id: &LogId, aside: &Path, shared: &Arc<Shared>) -> Result<(), StorageError> {

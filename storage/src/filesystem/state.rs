@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) segments: Segments,
     pub(super) removed: Removed,
     pub(super) start: Offset,
+    /// Nobody reads below this any more, which may be further than `start`: files and manifest follow.
+    pub(super) evicted: Offset,
     pub(super) synced: Next,
     /// How far a segment was synced at last: it may be further than `synced`, by what was written early.
     pub(super) synced_end: Option<(SegmentKey, IndexPoint)>,
@@ -61,16 +63,13 @@ pub(super) struct State {
     pub(super) release_before: Index,
     /// How often something was cut off the files.
     pub(super) cuts: u64,
-    /// Whether a truncation was begun and has not come to its end: what was durable may not be any more.
-    pub(super) is_truncating: bool,
     /// Everything before this index has completed.
     pub(super) completed: Index,
     /// Records that are known to be lost.
     pub(super) damage: Lost,
     /// Whether more is known to be damaged than its file says.
     pub(super) owes_damage: bool,
-    /// Entries from this one on are being taken off the files.
-    pub(super) truncating: Option<Index>,
+    pub(super) truncation: Truncation,
     /// Segments that were trimmed away; their files go once the manifest says so.
     pub(super) doomed: Vec<Segment>,
     /// Whether the manifest on disk is behind this.
@@ -83,6 +82,26 @@ pub(super) struct State {
     pub(super) closed: Option<StorageError>,
     /// Whether a clean stop was marked, or there is nothing to mark any more.
     pub(super) ended: bool,
+}
+
+/// A truncation that was begun and has not come to its end: what was durable may not be any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Truncation {
+    None,
+    /// Entries from this one on are being taken off the files: the manifest says so.
+    From(Index),
+    /// All files go: a new generation makes them void.
+    Everything,
+}
+
+impl Truncation {
+    /// What the manifest says of it.
+    fn from(self) -> Option<Index> {
+        match self {
+            Truncation::From(from) => Some(from),
+            Truncation::None | Truncation::Everything => None,
+        }
+    }
 }
 
 /// Whom to tell once everything before `next` is durable.
@@ -322,14 +341,14 @@ impl State {
     pub(super) fn bounds(&self) -> Bounds {
         Bounds {
             removed: self.removed,
-            start: self.start,
+            start: self.readable_from(),
             end: self.end.offset,
             durable: self.durable.offset,
             next_index: self.end.index,
             last_epoch: self.end.epoch_min,
             last_append_time: Some(self.end.append_time_min).filter(|time| *time != Millis::MIN),
             size_bytes: self.pending_bytes + self.behind_bytes + self.segments.bytes(),
-            damaged: self.damage.count_from(self.start),
+            damaged: self.damage.count_from(self.readable_from()),
         }
     }
 
@@ -419,10 +438,16 @@ impl State {
 
     pub(super) fn check_readable(&self, from: Offset) -> Result<(), StorageError> {
         self.check_there()?;
-        if from < self.start || from > self.end.offset {
-            return Err(StorageError::OutOfRange { wanted: from, start: self.start, end: self.end.offset });
+        let (start, end) = (self.readable_from(), self.end.offset);
+        if from < start || from > end {
+            return Err(StorageError::OutOfRange { wanted: from, start, end });
         }
         Ok(())
+    }
+
+    /// Where readers find the log to begin.
+    pub(super) fn readable_from(&self) -> Offset {
+        self.start.max(self.evicted)
     }
 
     /// The entries for a reader at `from`, shared; `None` when they are not in memory.
@@ -507,7 +532,7 @@ impl State {
             durable_index: self.durable.index,
             journal_from: self.journal_from,
             key: self.key,
-            truncating: self.truncating,
+            truncating: self.truncation.from(),
         }
     }
 }

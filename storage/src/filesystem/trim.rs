@@ -10,7 +10,7 @@ use super::{
     manifest::{Manifest, Sequence},
     read::{Scanned, Seen, Step},
     segment::Segment,
-    state::State,
+    state::{State, Truncation},
 };
 use crate::{
     Index, Millis, Removed, StorageError,
@@ -20,19 +20,23 @@ use crate::{
 const SCAN_CHUNK_LEN: usize = 64 * 1024;
 
 impl FileLog {
-    /// See [`Log::trim`](crate::Log::trim). The manifest is durable before a file goes, so a crash in between
+    /// See [`Log::trim`](crate::Log::trim). Readers see the new start at once, while files and manifest wait for the
+    /// disk. The manifest is durable before a file goes, so a crash in between
     /// leaves files that the next opening removes. What cannot be finished now (a full disk) is owed, and
     /// the next trim goes on with it.
     pub(super) fn trim_prefix(&self, to: Offset) -> Result<(), StorageError> {
-        let (generation, removed) = {
-            let state = self.state();
+        let (to, generation, removed) = {
+            let mut state = self.state();
             state.check_open()?;
+            let to = to.max(state.readable_from());
             if to > state.start {
                 state.check_readable(to)?;
+                // Whatever the disk does meanwhile: nobody is served what is too old.
+                state.evicted = to;
             } else if !state.owes_manifest && state.doomed.is_empty() {
                 return Ok(());
             }
-            (state.generation, state.removed)
+            (to, state.generation, state.removed)
         };
         let removed = if to > self.state().start { self.removed_by(to)? } else { removed };
         let mut held_up = None;
@@ -64,7 +68,8 @@ impl FileLog {
             state.check_open()?;
             // A reset may have been faster.
             if state.generation == generation && to > state.start {
-                state.check_readable(to)?;
+                // Others may have evicted more, or a truncation all of this.
+                state.check_readable(to.max(state.readable_from()))?;
                 state.retire(to, removed);
             }
             sequence
@@ -181,7 +186,6 @@ impl FileLog {
         let outcome = self
             .truncate_files(&mut state, keep, from)
             .and_then(|()| self.end_truncation(&mut state, &mut sequence));
-        state.is_truncating = outcome.is_err();
         drop(state);
         self.cursors.clear();
         due.fail(&StorageError::Truncated);
@@ -208,11 +212,21 @@ impl FileLog {
         manifest.journal_from = self.shared.next_journal_sequence();
         manifest.truncating = (keep > 0).then_some(from);
         manifest.store_twice(&*self.shared.disk, &self.dir, sequence)?;
-        state.truncating = manifest.truncating;
-        state.is_truncating = true;
+        state.truncation = if keep > 0 { Truncation::From(from) } else { Truncation::Everything };
         state.generation = manifest.generation;
         state.journal_from = manifest.journal_from;
         state.start = manifest.start;
+        if keep == 0 {
+            state.evicted = manifest.start;
+            // Nothing is durable from here on, whatever becomes of the files: no later manifest is to say otherwise.
+            let nothing = Next {
+                index: manifest.durable_index,
+                offset: manifest.durable,
+                epoch_min: manifest.removed.epoch,
+                append_time_min: state.durable.append_time_min,
+            };
+            (state.synced, state.written, state.durable) = (nothing, nothing, nothing);
+        }
         state.owes_manifest = false;
         Ok(())
     }
@@ -224,12 +238,11 @@ impl FileLog {
             let damage = state.known_damage();
             damage.store(&*self.shared.disk, &self.dir).map_err(for_good)?;
         }
-        if state.truncating.is_none() {
-            return Ok(());
+        if let Truncation::From(_) = state.truncation {
+            let manifest = Manifest { truncating: None, ..state.manifest() };
+            manifest.store_truncated(&*self.shared.disk, &self.dir, sequence).map_err(for_good)?;
         }
-        let manifest = Manifest { truncating: None, ..state.manifest() };
-        manifest.store_truncated(&*self.shared.disk, &self.dir, sequence).map_err(for_good)?;
-        state.truncating = None;
+        state.truncation = Truncation::None;
         Ok(())
     }
 
@@ -269,6 +282,7 @@ impl FileLog {
         (state.synced, state.written, state.durable) = (next, next, next);
         (state.taken, state.end) = (next, next);
         state.start = state.start.min(next.offset);
+        state.evicted = state.evicted.min(next.offset);
         Ok(())
     }
 
@@ -327,9 +341,9 @@ impl FileLog {
             state.generation = manifest.generation;
             state.journal_from = manifest.journal_from;
             state.removed = removed;
-            state.start = start;
+            (state.start, state.evicted) = (start, start);
             state.damage.clear();
-            state.truncating = None;
+            state.truncation = Truncation::None;
             state.owes_manifest = false;
             // What an earlier trim has not removed yet goes now: its names may be used again.
             let mut doomed = std::mem::take(&mut state.doomed);

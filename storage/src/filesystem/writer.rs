@@ -166,14 +166,16 @@ impl WriterQueue {
     pub(super) fn adopt(&self, files: Vec<JournalFile>) {
         let mut work = self.lock();
         work.files += files.len();
-        work.file_numbers = files.iter().map(|file| file.number + 1).max().unwrap_or(0);
+        let numbers = files.iter().map(|file| file.number + 1).max().unwrap_or(0);
+        work.file_numbers = work.file_numbers.max(numbers);
         work.full.extend(files);
     }
 
     /// Keeps files that were there when the storage was opened, for those who cannot read them yet.
     pub(super) fn keep(&self, files: Vec<JournalFile>) {
         let mut work = self.lock();
-        work.file_numbers = files.iter().map(|file| file.number + 1).max().unwrap_or(0);
+        let numbers = files.iter().map(|file| file.number + 1).max().unwrap_or(0);
+        work.file_numbers = work.file_numbers.max(numbers);
         work.kept.extend(files);
     }
 

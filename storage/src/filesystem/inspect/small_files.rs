@@ -136,6 +136,8 @@ pub(super) fn leftovers(files: &[PathBuf]) -> Vec<Place> {
             Some("was being written")
         } else if name.ends_with(TORN_SUFFIX) {
             Some("a torn tail that an earlier start cut off and kept")
+        } else if name.starts_with(DAMAGE) && name.ends_with(DAMAGED_SUFFIX) {
+            Some("what was known of damage, damaged itself, that was set aside")
         } else if name.ends_with(DAMAGED_SUFFIX) {
             Some("a damaged segment that was set aside")
         } else if path.extension().is_some_and(|extension| extension == INDEX_SUFFIX) {

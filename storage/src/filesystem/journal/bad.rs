@@ -82,6 +82,11 @@ pub(super) fn keep_all(
             continue;
         }
         let (position, was_durable) = (range.start, later_round.is_some_and(|later| *sequence < later));
+        // A file that is kept for a log that cannot be opened is read at each start, and is torn where it was.
+        let torn = with_suffix(path, &format!(".{position}.{sequence}{TORN_SUFFIX}"));
+        if durable::read_file(disk, &torn)?.is_some_and(|known| known == bytes) {
+            continue;
+        }
         let suffix = if was_durable { DAMAGED_SUFFIX } else { TORN_SUFFIX };
         let kept = with_suffix(path, &format!(".{position}.{sequence}{suffix}"));
         match was_durable {

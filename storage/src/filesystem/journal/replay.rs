@@ -1,6 +1,11 @@
 //! [`Replay`]: what the journal holds when a storage is opened.
 
-use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use bytes::BytesMut;
 
@@ -28,6 +33,8 @@ pub(in crate::filesystem) struct Replay {
     records: Vec<Found>,
     /// What should have been records.
     bad: Vec<BadBytes>,
+    /// Which logs the records of each file speak of.
+    keys: Vec<HashSet<LogKey>>,
 }
 
 /// Whether all that is no whole record has been put aside, so that the files may be written over.
@@ -62,7 +69,8 @@ impl Replay {
         }
         paths.retain(|path| path.extension().is_some_and(|extension| extension == SUFFIX));
         paths.sort();
-        let mut replay = Replay { salt, files: Vec::new(), records: Vec::new(), bad: Vec::new() };
+        let mut replay =
+            Replay { salt, files: Vec::new(), records: Vec::new(), bad: Vec::new(), keys: Vec::new() };
         for path in paths {
             replay.add(disk, path)?;
         }
@@ -82,6 +90,7 @@ impl Replay {
         durable::sync(&*file, &path)?;
         // A file with another name is not ours to make, but it is read like the others.
         let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).unwrap_or(0);
+        self.keys.push(HashSet::new());
         let logs = HashMap::new();
         self.files.push(JournalFile { number, file, path, position: len, len, logs, is_spoiled: false });
         Ok(())
@@ -114,6 +123,8 @@ impl Replay {
             progress.read(found.header.len as u64);
             match found.header.decode(body.freeze(), self.salt) {
                 Some(RecordBody { marks, sections }) => {
+                    self.keys[found.file].extend(marks.iter().map(|mark| mark.key));
+                    self.keys[found.file].extend(sections.iter().map(|(key, _)| *key));
                     visit(found.header.sequence, &marks, sections)?;
                     // The first record of a round says what the one before made durable.
                     if !marks.is_empty() {
@@ -145,6 +156,17 @@ impl Replay {
             drop(state);
             self.files.iter_mut().for_each(|file| file.note(log, upto));
         }
+    }
+
+    /// The files: those that speak of these logs only, to be emptied and used again, and the others.
+    pub(in crate::filesystem) fn split_files(
+        self,
+        is_known: impl Fn(&LogKey) -> bool,
+    ) -> (Vec<JournalFile>, Vec<JournalFile>) {
+        let (known, others): (Vec<_>, Vec<_>) =
+            self.files.into_iter().zip(self.keys).partition(|(_, keys)| keys.iter().all(&is_known));
+        let files = |list: Vec<(JournalFile, _)>| list.into_iter().map(|(file, _)| file).collect();
+        (files(known), files(others))
     }
 
     /// The files, to be emptied and used again.

@@ -1,7 +1,7 @@
 //! [`Opened`], a log on its way from the disk into service.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,7 +26,7 @@ use crate::{
         manifest::{Manifest, Sequence},
         scan::{FrameScan, ScanError},
         segment::{READ_CHUNK_LEN, Segment, SegmentHeader, scan_error},
-        state::State,
+        state::{State, Truncation},
         writer::Behind,
     },
     run::{Next, Run},
@@ -53,15 +53,19 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Reads the log in `dir`.
+    /// Reads the log in `dir`. `sequence` is how often its manifest was written, also when this fails; `known` are
+    /// segments that are damaged, whatever its files say.
     pub(super) fn open(
         dir: &Path,
-        (mut manifest, sequence): (Manifest, Sequence),
+        mut manifest: Manifest,
+        sequence: &mut Sequence,
+        known: BTreeSet<(u64, Index)>,
         shared: &Shared,
         progress: &Arc<Progress>,
     ) -> Result<Opened, StorageError> {
         let stored_damage = Damage::load(&*shared.disk, dir)?;
         let mut damage = stored_damage.clone();
+        damage.segments.extend(known);
         if damage.generation != manifest.generation {
             damage.lost.clear();
             damage.generation = manifest.generation;
@@ -77,7 +81,7 @@ impl Opened {
             durable: (manifest.durable, manifest.durable_index),
             end: Next { index: 0, offset: Offset::ZERO, epoch_min: 0, append_time_min: Millis::MIN },
             manifest,
-            sequence,
+            sequence: *sequence,
             dir: dir.to_owned(),
             segments,
             bad: None,
@@ -89,33 +93,34 @@ impl Opened {
         if let Some(checkpoint) = checkpoint {
             opened.mark(checkpoint.index, checkpoint.offset);
             if checkpoint.position > last_len {
-                opened.forget_index(shared)?;
+                opened.forget_index(sequence, shared)?;
             }
         }
         opened.read_last(last_len, shared)?;
         opened.check_chain()?;
         opened.end = opened.find_end();
-        opened.end_truncation(shared)?;
+        opened.end_truncation(sequence, shared)?;
+        opened.sequence = *sequence;
         Ok(opened)
     }
 
     /// A truncation that was under way is at its end, and so are what was known of the records that it took away and
     /// the note in the manifest, in this order.
-    fn end_truncation(&mut self, shared: &Shared) -> Result<(), StorageError> {
+    fn end_truncation(&mut self, sequence: &mut Sequence, shared: &Shared) -> Result<(), StorageError> {
         if self.manifest.truncating.take().is_none() {
             return Ok(());
         }
         if self.damage.lost.forget_from(self.end.offset) {
             self.damage.store(&*shared.disk, &self.dir)?;
         }
-        self.manifest.store_truncated(&*shared.disk, &self.dir, &mut self.sequence)
+        self.manifest.store_truncated(&*shared.disk, &self.dir, sequence)
     }
 
     /// The index speaks of more than the segment holds. What is appended there now would be taken for what it speaks
     /// of: the manifest remembers that something was there, and the index goes.
-    fn forget_index(&mut self, shared: &Shared) -> Result<(), StorageError> {
+    fn forget_index(&mut self, sequence: &mut Sequence, shared: &Shared) -> Result<(), StorageError> {
         (self.manifest.durable, self.manifest.durable_index) = self.durable;
-        self.manifest.store(&*shared.disk, &self.dir, &mut self.sequence)?;
+        self.manifest.store(&*shared.disk, &self.dir, sequence)?;
         let Some(last) = self.segments.last() else { return Ok(()) };
         durable::remove_file(&*shared.disk, &last.index_path())?;
         durable::sync_dir(&*shared.disk, &self.dir)
@@ -263,6 +268,7 @@ impl Opened {
             segments: self.segments.into(),
             removed: self.manifest.removed,
             start: self.manifest.start,
+            evicted: self.manifest.start,
             synced: written,
             synced_end: None,
             written,
@@ -273,13 +279,12 @@ impl Opened {
             behind_bytes,
             damage: self.damage.lost,
             owes_damage: false,
-            truncating: None,
+            truncation: Truncation::None,
             doomed: Vec::new(),
             owes_manifest: false,
             queued: false,
             behind: false,
             cuts: 0,
-            is_truncating: false,
             closed: None,
             ended: false,
         };

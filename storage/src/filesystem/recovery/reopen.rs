@@ -13,10 +13,12 @@ use std::sync::Arc;
 use crate::{
     Entry, StorageError,
     filesystem::{
+        damage::Damage,
+        edition::Edition,
         log::FileLog,
-        manifest::Manifest,
+        manifest::{Manifest, Sequence},
         recovery::{Opened, Progress},
-        state::State,
+        state::{State, Truncation},
     },
     run::Next,
 };
@@ -29,14 +31,17 @@ struct Known {
     durable: Option<Next>,
     /// Entries that were durable in the journal only.
     journaled: Vec<Entry>,
+    /// What is damaged. Not all of it may be in its file yet.
+    damage: Damage,
 }
 
 impl Known {
     fn of(state: &State) -> Known {
         Known {
             journal_from: state.journal_from,
-            durable: (!state.is_truncating).then_some(state.durable),
+            durable: (state.truncation == Truncation::None).then_some(state.durable),
             journaled: state.tail.entries(state.written.index..state.durable.index, usize::MAX),
+            damage: state.known_damage(),
         }
     }
 }
@@ -55,14 +60,18 @@ impl FileLog {
         };
         // From here on nobody changes its files: whoever holds these asks first whether the log has failed.
         let files = self.lock_files();
-        let _manifest = self.lock_manifest();
+        let mut sequence = self.lock_manifest();
         let known = Known::of(&self.state());
-        let log = self.recover(known)?;
-        if let Err(error) = self.hand_over(&log, journal_from) {
+        let damage = known.damage.clone();
+        let log = self.recover(known, &mut sequence)?;
+        if let Err(error) = self.hand_over(&log, journal_from, damage) {
             log.abandon(&StorageError::Reopened);
+            // What this handle writes next must count.
+            *sequence = *log.lock_manifest();
             return Err(error);
         }
         self.retire(&files, &StorageError::Reopened);
+        self.retire_editions();
         // What the journal has of it is void: its files may be used again.
         self.shared.writer.unpin();
         let end = log.state().end.offset;
@@ -70,14 +79,28 @@ impl FileLog {
         Ok(log)
     }
 
-    /// The log as the disk has it.
-    fn recover(&self, known: Known) -> Result<Arc<FileLog>, StorageError> {
-        let Some(found) = Manifest::load(&*self.shared.disk, &self.dir)? else {
+    /// Whoever still reads a segment through this handle is not to store what it learns of it: the new log may cut it
+    /// meanwhile.
+    fn retire_editions(&self) {
+        let editions: Vec<_> = {
+            let state = self.state();
+            state.segments.iter().chain(&state.doomed).map(|segment| segment.edition.clone()).collect()
+        };
+        editions.iter().for_each(Edition::retire);
+    }
+
+    /// The log as the disk has it. What is in the manifest may come from a write that has failed: `sequence`, and not
+    /// the file, says how often it was surely written, and so which slot is written next, by whichever handle. The
+    /// other one is the last that is surely on the disk.
+    fn recover(&self, known: Known, sequence: &mut Sequence) -> Result<Arc<FileLog>, StorageError> {
+        let Some((manifest, _)) = Manifest::load(&*self.shared.disk, &self.dir)? else {
             return Err(StorageError::damaged(&self.dir, 0, "the manifest is missing"));
         };
         // A truncation or a reset that has failed may have made it void.
-        let is_same = found.0.journal_from == known.journal_from;
-        let mut opened = Opened::open(&self.dir, found, &self.shared, &Arc::new(Progress::new(1)))?;
+        let is_same = manifest.journal_from == known.journal_from;
+        let progress = Arc::new(Progress::new(1));
+        let damaged = known.damage.segments;
+        let mut opened = Opened::open(&self.dir, manifest, sequence, damaged, &self.shared, &progress)?;
         if is_same {
             known.journaled.into_iter().for_each(|entry| opened.offer(entry));
             known.durable.into_iter().for_each(|durable| opened.mark(durable.index, durable.offset));
@@ -86,22 +109,22 @@ impl FileLog {
     }
 
     /// Brings the new log to where this one was.
-    fn hand_over(&self, log: &FileLog, journal_from: u64) -> Result<(), StorageError> {
+    fn hand_over(&self, log: &FileLog, journal_from: u64, damage: Damage) -> Result<(), StorageError> {
         log.sync()?;
-        let start = {
-            let failed = self.state();
+        {
             let mut state = log.state();
             state.journal_from = state.journal_from.max(journal_from);
-            state.know_damage(failed.known_damage());
-            failed.start
-        };
+            state.know_damage(damage);
+        }
         {
             let mut sequence = log.lock_manifest();
             let manifest = log.state().manifest();
             manifest.store_twice(&*log.shared.disk, &log.dir, &mut sequence)?;
         }
         // An eviction that could not be written down was visible: the start never goes back.
-        let end = log.state().end.offset;
-        log.trim_prefix(start.min(end))
+        let (start, end) = (self.state().readable_from(), log.state().end.offset);
+        log.trim_prefix(start.min(end))?;
+        log.remember_damage_soon();
+        Ok(())
     }
 }

@@ -21,7 +21,7 @@ use super::{
     tiny,
 };
 use crate::{
-    backend::{append_message, id, read_values},
+    backend::{append, append_message, entry_at, id, read_values},
     fake_disk::{Class, Errno, FakeDisk, Fault, Image, PowerLoss},
 };
 
@@ -238,6 +238,43 @@ fn an_error_when_it_is_remembered_does_not_stop_the_log() {
     assert!(file(&disk.live_image(), "/damage").is_some(), "a stop stores what is owed");
 }
 
+/// What is known in memory only is known still when the log has failed and is opened again.
+#[test]
+fn damage_that_is_not_remembered_yet_outlives_a_reopening() {
+    for is_half_evicted in [false, true] {
+        let image = damaged();
+        let content = image.file(&first_segment(&image).unwrap()).unwrap().to_vec();
+        let disk = FakeDisk::with(&image);
+        let storage = open(&disk, &options()).unwrap();
+        let log = storage.open(&id("t")).unwrap();
+        let eio = Fault { class: Class::Change, after: 0, count: 1, errno: Errno::Eio };
+        disk.fail(eio);
+        let before = disk.changes();
+        find_damage(&*log);
+        while disk.changes() == before {
+            std::thread::yield_now();
+        }
+        disk.fail_in("flusher");
+        append(&*log, vec![entry_at(&*log, 99, 0, &[b"in doubt"])]).unwrap_err();
+        disk.heal();
+        if is_half_evicted {
+            // The manifest says so, and the file is there.
+            disk.fail(Fault { after: 2, ..eio });
+            log.trim(Offset::new(COUNT - 2)).unwrap_err();
+            disk.heal();
+            assert!(first_segment(&disk.live_image()).is_some());
+        }
+        disk.forgive_failed_syncs("/data/logs");
+        let again = storage.open(&id("t")).unwrap();
+        if !is_half_evicted {
+            assert_eq!(again.bounds().damaged, 1);
+            wait_for(&disk, "/damage");
+            again.trim(Offset::new(COUNT - 2)).unwrap();
+        }
+        assert_eq!(file(&disk.live_image(), ".log.damaged").as_ref(), Some(&content));
+    }
+}
+
 /// Row 4, for this file: it is there twice.
 #[test]
 fn a_flipped_bit_in_what_is_known_of_damage_costs_nothing() {
@@ -269,6 +306,80 @@ fn when_both_copies_are_spoiled_every_segment_counts_as_damaged() {
     let names = disk.live_image();
     assert!(names.files().filter(|path| path.to_string_lossy().ends_with(".log.damaged")).count() > 3);
     assert!(file(&names, "/damage.damaged").is_some());
+}
+
+/// Whatever stops the start that finds the file spoiled, and the next one, and although a file like it was set aside
+/// before.
+#[test]
+fn a_crash_does_not_forget_that_every_segment_may_be_damaged() {
+    let mut image = remembered();
+    let path = image.files().find(|path| path.ends_with("damage")).unwrap().to_owned();
+    let content = image.file_mut(&path).unwrap();
+    let half = content.len() / 2;
+    (content[20], content[half + 20]) = (0xff, 0xff);
+    let content = content.clone();
+    let disk = FakeDisk::with(&image);
+    drop(open(&disk, &options()).unwrap());
+    let mut image = disk.live_image();
+    assert_eq!(file(&image, "/damage.damaged").as_ref(), Some(&content));
+    // Spoiled once more, in another way.
+    let mut other = content.clone();
+    other[21] ^= 1;
+    image.insert(&path, Some(other.clone()));
+    for point in 0.. {
+        let disk = FakeDisk::with(&image);
+        disk.stop_after(point);
+        drop(open(&disk, &options()));
+        let is_last = !disk.is_stopped();
+        for image in [disk.live_image(), disk.image_after(&PowerLoss::NothingUnsynced)] {
+            let (disk, _storage, log) = opened(&image);
+            log.trim(Offset::new(COUNT)).unwrap();
+            let names = disk.live_image();
+            let count = names.files().filter(|path| path.to_string_lossy().ends_with(".log.damaged")).count();
+            assert!(count > 3, "{count} segments are set aside after {point} changes");
+            assert_eq!(file(&names, "/damage.damaged").as_ref(), Some(&content));
+            assert_eq!(file(&names, "/damage.1.damaged").as_ref(), Some(&other));
+        }
+        if is_last {
+            break;
+        }
+    }
+    let findings = verify(&image);
+    let aside = findings.iter().find(|finding| finding.path.ends_with("damage.damaged")).unwrap();
+    assert!(aside.what.contains("what was known of damage"), "{aside:?}");
+}
+
+/// What the journal has of a log that cannot be opened stays there, start after start, and no more of it than that.
+#[test]
+fn the_journal_does_not_grow_for_a_log_that_is_left_alone() {
+    let options = Options { direct_bytes: u64::MAX, journal_bytes: 64 * 1024, ..tiny(SyncPolicy::Always) };
+    let disk = FakeDisk::new();
+    let storage = open(&disk, &options).unwrap();
+    let logs = ["t", "other"].map(|topic| storage.open(&id(topic)).unwrap());
+    logs.iter().for_each(|log| _ = append_message(&**log, 1, b"only in the journal"));
+    let mut image = disk.live_image();
+    drop((logs, storage));
+    let is_manifest = |path: &&Path| path.ends_with("manifest") && path.to_string_lossy().contains("/t-0.");
+    let manifest = image.files().find(is_manifest).unwrap().to_owned();
+    let whole = image.file(&manifest).unwrap().to_vec();
+    image.insert(&manifest, Some(vec![0xff; whole.len()]));
+    let is_journal = |path: &&Path| path.extension().is_some_and(|found| found == "journal");
+    let mut most = 0;
+    for _ in 0..10 {
+        let disk = FakeDisk::with(&image);
+        let storage = open(&disk, &options).unwrap();
+        assert!(storage.open(&id("t")).is_err());
+        let other = storage.open(&id("other")).unwrap();
+        (0..20).for_each(|_| _ = append_message(&*other, 1, &[b'x'; 1000]));
+        storage.close().unwrap();
+        image = disk.live_image();
+        most = most.max(image.files().filter(is_journal).count());
+    }
+    assert!(most <= 5, "{most} files of the journal");
+    image.insert(&manifest, Some(whole));
+    let storage = open(&FakeDisk::with(&image), &options).unwrap();
+    assert_eq!(read_values(&*storage.open(&id("t")).unwrap(), Offset::ZERO, 100), ["only in the journal"]);
+    assert_eq!(read_values(&*storage.open(&id("other")).unwrap(), Offset::ZERO, 100).len(), 201);
 }
 
 /// What is truncated is no longer lost, whatever stops it: the log is as before, or as after.

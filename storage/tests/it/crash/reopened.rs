@@ -93,6 +93,77 @@ fn reopening_that_fails_is_tried_again() {
     assert!(failures > 20, "{failures}");
 }
 
+/// What is evicted between two tries stays evicted: the one that failed may have written the manifest.
+#[test]
+fn an_eviction_behind_a_reopening_that_failed_is_not_undone() {
+    let (mut failures, mut evictions) = (0, 0);
+    for options in variants(SyncPolicy::Always) {
+        for after in 0.. {
+            let disk = FakeDisk::new();
+            let (storage, logs) = started(&disk, &options, &["t"]);
+            (0..20).for_each(|_| _ = append_message(&*logs[0], 1, b"more"));
+            // Owed to the log in its place, which so has something to do behind its manifest.
+            disk.fail(Fault { count: 1000, ..EIO });
+            logs[0].trim(Offset::new(3)).unwrap_err();
+            append(&*logs[0], vec![entry_at(&*logs[0], 1, 0, &[b"in doubt"])]).unwrap_err();
+            disk.heal();
+            disk.forgive_failed_syncs("/data/logs");
+            disk.fail(Fault { after, ..EIO });
+            let first = storage.open(&id("t"));
+            disk.heal();
+            disk.forgive_failed_syncs("/data/logs");
+            if first.is_ok() {
+                break;
+            }
+            failures += 1;
+            if logs[0].trim(Offset::new(7)).is_err() {
+                continue;
+            }
+            evictions += 1;
+            for image in [disk.live_image(), disk.image_after(&PowerLoss::NothingUnsynced)] {
+                let storage = open(&FakeDisk::with(&image), &options).unwrap();
+                let bounds = storage.open(&id("t")).unwrap().bounds();
+                assert_eq!((bounds.start, bounds.damaged), (Offset::new(7), 0), "after {after}");
+            }
+            let again = storage.open(&id("t")).unwrap();
+            assert_eq!((again.bounds().start, again.bounds().damaged), (Offset::new(7), 0));
+        }
+    }
+    println!("reopenings that failed: {failures}, evictions behind them: {evictions}, undone: 0");
+    assert!(evictions > 10, "{evictions} of {failures}");
+}
+
+/// A truncation of everything that fails half way has happened: an eviction behind it makes no damage of that.
+#[test]
+fn an_eviction_behind_a_truncation_that_failed_loses_nothing() {
+    let mut failures = 0;
+    for options in variants(SyncPolicy::Always) {
+        for after in 0.. {
+            let disk = FakeDisk::new();
+            let (storage, logs) = started(&disk, &options, &["t"]);
+            (0..20).for_each(|_| _ = append_message(&*logs[0], 1, b"more"));
+            disk.fail(Fault { after, ..EIO });
+            let outcome = logs[0].truncate(0);
+            disk.heal();
+            if outcome.is_ok() {
+                break;
+            }
+            failures += 1;
+            // Refused where nothing is left.
+            let _ = logs[0].trim(Offset::new(5));
+            for image in [disk.live_image(), disk.image_after(&PowerLoss::NothingUnsynced)] {
+                let storage = open(&FakeDisk::with(&image), &options).unwrap();
+                let bounds = storage.open(&id("t")).unwrap().bounds();
+                assert_eq!(bounds.damaged, 0, "after {after}: {bounds:?}");
+            }
+            disk.forgive_failed_syncs("/data/logs");
+            let again = storage.open(&id("t")).unwrap();
+            assert_eq!(again.bounds().damaged, 0, "after {after}");
+        }
+    }
+    assert!(failures > 10, "{failures}");
+}
+
 /// What is not acknowledged and gone stays gone, although the journal may still have it.
 #[test]
 fn what_the_journal_has_of_a_round_that_failed_does_not_come_back() {

@@ -1,10 +1,13 @@
 //! A disk that takes its time over a sync: nobody waits but who must. Row 8.
 
-use std::sync::{Arc, mpsc};
+use std::{
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
 
 use minikafka_record::Offset;
 use minikafka_storage::{
-    Log, Storage,
+    Log, Storage, StorageError,
     filesystem::{Options, SyncPolicy},
 };
 
@@ -55,6 +58,34 @@ fn a_stalled_sync_stalls_neither_appends_nor_readers() {
         assert_eq!(order, (0..APPENDS).map(|number| (number, true)).collect::<Vec<_>>());
         waiting.recv().unwrap().unwrap();
         assert_eq!(busy.bounds().durable, busy.bounds().end);
+    }
+}
+
+/// An eviction is seen at once, also one that has to wait for the disk before any file goes.
+#[test]
+fn a_stalled_sync_serves_nothing_that_is_evicted() {
+    for options in variants(SyncPolicy::Always) {
+        let (disk, _storage, [busy, _other]) = stalled(&options);
+        let waiting = begin_append(&*busy, vec![entry_at(&*busy, 2, 0, &[b"x"])]);
+        disk.wait_for_held_sync();
+        let to = Offset::new(1);
+        std::thread::scope(|scope| {
+            let trim = scope.spawn(|| busy.trim(to));
+            let begun = Instant::now();
+            while busy.bounds().start < to && begun.elapsed() < Duration::from_secs(10) {
+                std::thread::yield_now();
+            }
+            let start = busy.bounds().start;
+            let refused = busy.read(Offset::ZERO, to, 1);
+            let is_over = trim.is_finished();
+            disk.release_syncs();
+            trim.join().unwrap().unwrap();
+            assert_eq!(start, to);
+            assert!(matches!(refused, Err(StorageError::OutOfRange { .. })), "{refused:?}");
+            assert!(!is_over, "it is durable before it returns");
+        });
+        waiting.recv().unwrap().unwrap();
+        assert_eq!(busy.bounds().start, to);
     }
 }
 
