@@ -192,10 +192,24 @@ pub(super) fn parent(path: &Path) -> &Path {
     }
 }
 
+/// What to do when a disk has no room even for bytes that are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WhenFull {
+    /// Leave them as they are.
+    GoOn,
+    /// Fail.
+    Fail,
+}
+
 /// Writes bytes of a file over themselves and makes them durable. They can be read; but if a sync of them has
 /// failed before the last restart, the system takes them for written, and no sync alone brings them to the
 /// disk ("Can Applications Recover from fsync Failures?", Rebello et al., 2020).
-pub(super) fn rewrite(file: &dyn DiskFile, path: &Path, range: Range<u64>) -> Result<(), StorageError> {
+pub(super) fn rewrite(
+    file: &dyn DiskFile,
+    path: &Path,
+    range: Range<u64>,
+    when_full: WhenFull,
+) -> Result<(), StorageError> {
     let mut bytes = vec![0; (range.end - range.start).min(REWRITE_LEN) as usize];
     let mut position = range.start;
     while position < range.end {
@@ -203,8 +217,9 @@ pub(super) fn rewrite(file: &dyn DiskFile, path: &Path, range: Range<u64>) -> Re
         let copied = read_exact_at(file, &mut bytes[..len], position)
             .and_then(|()| write_all_at(file, &mut [IoSlice::new(&bytes[..len])], position));
         match copied.map_err(|error| io_or_full("writing", path, error)) {
-            // Of no use here, and eviction needs the log to be open.
-            Err(StorageError::Full(what)) => tracing::warn!(?path, what, "not written again"),
+            Err(StorageError::Full(what)) if when_full == WhenFull::GoOn => {
+                tracing::warn!(?path, what, "not written again");
+            }
             copied => _ = copied?,
         }
         position += len as u64;

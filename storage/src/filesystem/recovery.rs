@@ -16,7 +16,7 @@ mod segments;
 mod truncation;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -26,7 +26,7 @@ use std::{
 
 use minikafka_record::Offset;
 
-use self::opened::Opened;
+use self::opened::{Opened, Why};
 pub(super) use self::{
     bad::{TORN_SUFFIX, keep_aside},
     progress::Progress,
@@ -168,7 +168,7 @@ impl Read {
         let opened = Manifest::load(&*shared.disk, dir).and_then(|found| {
             let Some((manifest, mut sequence)) = found else { return Ok(None) };
             id = Some(manifest.id.clone());
-            Opened::open(dir, manifest, &mut sequence, BTreeSet::new(), shared, progress).map(Some)
+            Opened::open(dir, manifest, &mut sequence, Why::Start, shared, progress).map(Some)
         });
         match opened {
             Ok(Some(opened)) => self.opened.push(opened),
@@ -202,7 +202,7 @@ pub(super) fn create(id: &LogId, dir: &Path, shared: &Arc<Shared>) -> Result<Arc
         return Err(StorageError::NotFound { log: id.to_string() });
     };
     let progress = Arc::new(Progress::new(1));
-    Opened::open(dir, manifest, &mut sequence, BTreeSet::new(), shared, &progress)?.finish(shared)
+    Opened::open(dir, manifest, &mut sequence, Why::Start, shared, &progress)?.finish(shared)
 }
 
 fn create_aside(id: &LogId, aside: &Path, shared: &Arc<Shared>) -> Result<(), StorageError> {

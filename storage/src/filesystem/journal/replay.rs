@@ -143,7 +143,12 @@ impl Replay {
         }
         for found in doubtful.into_iter().chain(last_round) {
             let JournalFile { file, path, .. } = &self.files[found.file];
-            durable::rewrite(&**file, path, found.position..found.position + found.header.len as u64)?;
+            durable::rewrite(
+                &**file,
+                path,
+                found.position..found.position + found.header.len as u64,
+                durable::WhenFull::GoOn,
+            )?;
         }
         keep_all(disk, &self.bad, last_marked)
     }

@@ -49,23 +49,45 @@ pub(super) struct Opened {
     /// What is known to be damaged, and what the file says of it.
     pub(super) damage: Damage,
     stored_damage: Damage,
+    when_full: durable::WhenFull,
     progress: Arc<Progress>,
 }
 
+/// Why a log is opened.
+pub(super) enum Why {
+    /// The storage is.
+    Start,
+    /// It has failed in this process, which knows these of its segments to be damaged, by generation and base index.
+    Failure { damaged: BTreeSet<(u64, Index)> },
+}
+
+impl Why {
+    fn when_full(&self) -> durable::WhenFull {
+        match self {
+            // Eviction needs the log to be open.
+            Why::Start => durable::WhenFull::GoOn,
+            // What was not synced is only in the system's cache; it is tried again later.
+            Why::Failure { .. } => durable::WhenFull::Fail,
+        }
+    }
+}
+
 impl Opened {
-    /// Reads the log in `dir`. `sequence` is how often its manifest was written, also when this fails; `known` are
-    /// segments that are damaged, whatever its files say.
+    /// Reads the log in `dir`. `sequence` is how often its manifest was written, also when this fails.
     pub(super) fn open(
         dir: &Path,
         mut manifest: Manifest,
         sequence: &mut Sequence,
-        known: BTreeSet<(u64, Index)>,
+        why: Why,
         shared: &Shared,
         progress: &Arc<Progress>,
     ) -> Result<Opened, StorageError> {
         let stored_damage = Damage::load(&*shared.disk, dir)?;
         let mut damage = stored_damage.clone();
-        damage.segments.extend(known);
+        let when_full = why.when_full();
+        if let Why::Failure { damaged } = why {
+            damage.segments.extend(damaged);
+        }
         if damage.generation != manifest.generation {
             damage.lost.clear();
             damage.generation = manifest.generation;
@@ -88,6 +110,7 @@ impl Opened {
             journal: VecDeque::new(),
             damage,
             stored_damage,
+            when_full,
             progress: progress.clone(),
         };
         if let Some(checkpoint) = checkpoint {
@@ -179,7 +202,7 @@ impl Opened {
         };
         self.durable.0 = durable;
         // What is read from now on counts as committed, and may so far be in the system's cache only.
-        durable::rewrite(&*file, &path, from..last.end().position)
+        durable::rewrite(&*file, &path, from..last.end().position, self.when_full)
     }
 
     /// Removes a last segment of which all is trimmed, or that was lost beyond what was ever synced and

@@ -17,7 +17,7 @@ use crate::{
         edition::Edition,
         log::FileLog,
         manifest::{Manifest, Sequence},
-        recovery::{Opened, Progress},
+        recovery::{Opened, Progress, Why},
         state::{State, Truncation},
     },
     run::Next,
@@ -100,7 +100,8 @@ impl FileLog {
         let is_same = manifest.journal_from == known.journal_from;
         let progress = Arc::new(Progress::new(1));
         let damaged = known.damage.segments;
-        let mut opened = Opened::open(&self.dir, manifest, sequence, damaged, &self.shared, &progress)?;
+        let mut opened =
+            Opened::open(&self.dir, manifest, sequence, Why::Failure { damaged }, &self.shared, &progress)?;
         if is_same {
             known.journaled.into_iter().for_each(|entry| opened.offer(entry));
             known.durable.into_iter().for_each(|durable| opened.mark(durable.index, durable.offset));

@@ -210,7 +210,10 @@ fn a_journal_that_has_failed_begins_anew_in_other_files() {
         disk.release_syncs();
         first.recv().unwrap().unwrap();
         rest.into_iter().for_each(|wait| wait.recv().unwrap().unwrap());
-        assert_eq!(disk.file_syncs("journal") - before, 1, "round {round}");
+        // The sync that was held may have been the writer's: then that of the first one counts, too. Without a
+        // journal there are none.
+        let syncs = disk.file_syncs("journal") - before;
+        assert!((1..=2).contains(&syncs), "round {round}: {syncs} syncs for three logs");
     }
     assert!(disk.retried_syncs().is_empty(), "{:?}", disk.retried_syncs());
     storage.close().unwrap();
