@@ -27,8 +27,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     scenario::{
-        Settings, catchup, fanout, footprint, large, latency, matrix, produce, publishers, recovery, storage,
-        unary,
+        Settings, catchup, fanout, footprint, large, latency, matrix, produce, publishers, readers, recovery,
+        storage, unary,
     },
     serve::Kind,
 };
@@ -73,6 +73,8 @@ enum What {
     Publishers,
     /// One producer, many subscribers.
     Fanout,
+    /// Thousands of waiting readers, and one that lags.
+    Readers,
     /// Reading a log from its start.
     Catchup,
     /// Opening after a kill.
@@ -158,6 +160,9 @@ async fn over_grpc(settings: &Settings, wanted: impl Fn(What) -> bool) -> anyhow
     }
     if wanted(What::Fanout) {
         fanout::run(settings).await?;
+    }
+    if wanted(What::Readers) {
+        readers::run(settings).await?;
     }
     if wanted(What::Catchup) {
         catchup::run(settings).await?;

@@ -140,14 +140,18 @@ impl Run {
     }
 
     /// The entries in a range of indexes.
-    pub(crate) fn entries(&self, range: Range<Index>, bytes_max: usize) -> Vec<Entry> {
+    pub(crate) fn range(&self, range: Range<Index>) -> impl Iterator<Item = &Entry> {
         let first = self.entries.partition_point(|entry| entry.index < range.start);
+        self.entries.range(first..).take_while(move |entry| entry.index < range.end)
+    }
+
+    /// The entries in a range of indexes, as far as they have `bytes_max`; at least one.
+    pub(crate) fn entries(&self, range: Range<Index>, bytes_max: usize) -> Vec<Entry> {
+        let start = range.start;
         let mut bytes = 0;
-        self.entries
-            .range(first..)
+        self.range(range)
             .take_while(|entry| {
-                let is_first = entry.index == range.start;
-                let wanted = entry.index < range.end && (is_first || bytes < bytes_max);
+                let wanted = entry.index == start || bytes < bytes_max;
                 bytes += entry.payload.len();
                 wanted
             })

@@ -20,6 +20,8 @@ const IN_FLIGHT_BYTES: usize = 32 << 20;
 const SYNC_BYTES: [usize; 3] = [1 << 20, 4 << 20, 16 << 20];
 /// Time without syncs: after a GiB or two the system itself begins to write, and slows everybody down.
 const CACHED_TIME_MAX: Duration = Duration::from_millis(400);
+/// Without syncs nothing is to be synced: a segment that is full would be.
+const CACHED_SEGMENT_BYTES: u64 = 64 << 30;
 /// Bytes of the records in a batch.
 const RECORD_LEN: usize = 1024;
 
@@ -61,7 +63,11 @@ fn best_plain(settings: &Settings) -> anyhow::Result<f64> {
 /// Bytes per second.
 fn measure(settings: &Settings, time: Duration, payload: &Payload, sync: SyncPolicy) -> anyhow::Result<f64> {
     let dir = tempfile::tempdir_in(&settings.dir)?;
-    let logs = Logs::open(dir.path(), Options { sync, ..Options::default() }, 1)?;
+    let segment_bytes = match sync {
+        SyncPolicy::Never => CACHED_SEGMENT_BYTES,
+        _ => Options::default().segment_bytes,
+    };
+    let logs = Logs::open(dir.path(), Options { sync, segment_bytes, ..Options::default() }, 1)?;
     let in_flight = IN_FLIGHT_BYTES.div_ceil(payload.bytes.len());
     let round = load::crowd(in_flight, time, |at, done| logs.append(at, payload, done))?;
     logs.close()?;

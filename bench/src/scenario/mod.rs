@@ -8,6 +8,7 @@ pub(crate) mod latency;
 pub(crate) mod matrix;
 pub(crate) mod produce;
 pub(crate) mod publishers;
+pub(crate) mod readers;
 pub(crate) mod recovery;
 pub(crate) mod storage;
 pub(crate) mod unary;

@@ -5,6 +5,7 @@
 mod clock;
 mod faults;
 mod fetch;
+mod overtaken;
 mod produce;
 mod restart;
 mod retention;

@@ -36,6 +36,10 @@ use crate::{Index, StorageError, run::Next};
 const ROUND_LOGS_MAX: usize = 1024;
 /// A part of so many bytes waits for its segment, if need be.
 const WAIT_BYTES: u64 = 1024 * 1024;
+/// Times [`early_bytes`](super::Options::early_bytes) that a round takes of one log, and a little more, unless
+/// they are written already: while the flusher syncs these, the writer writes those behind them, and neither
+/// waits for the other.
+const PIECES_TAKEN: u64 = 4;
 /// Files with unsynced bytes that may be open between two timed syncs.
 const UNSYNCED_FILES_MAX: usize = 256;
 
@@ -63,6 +67,13 @@ impl FlushQueue {
         drop(waiting);
         self.ready.notify_one();
         Ok(())
+    }
+
+    /// Adds logs of which a round has left something, also when the queue is closed.
+    fn push_again(&self, logs: Vec<Arc<FileLog>>) {
+        if !logs.is_empty() {
+            self.lock().logs.extend(logs);
+        }
     }
 
     /// Takes nothing more; what is in it is still flushed.
@@ -150,13 +161,24 @@ impl Flusher {
 
     /// Takes what all these logs have and makes it durable.
     fn round(&mut self, logs: Vec<Arc<FileLog>>) {
+        let bytes_max = self.shared.options.early_bytes.saturating_mul(PIECES_TAKEN);
+        let mut again = Vec::new();
         let mut parts: Vec<Part> = logs
             .into_iter()
             .map(|log| {
-                let taken = log.state().take();
+                let mut state = log.state();
+                let taken = state.take(bytes_max);
+                if state.queued {
+                    again.push(log.clone());
+                }
+                drop(state);
                 Part { log, taken }
             })
             .collect();
+        if self.shared.options.sync == SyncPolicy::Always {
+            again.iter().for_each(|log| self.shared.writer.push_early(log.clone()));
+        }
+        self.shared.queue.push_again(again);
         let bytes = parts.iter().map(|part| part.taken.bytes).sum();
         if let Err(full) = self.headroom.take(&*self.shared.disk, bytes) {
             parts.retain(|part| part.taken.bytes == 0 || part.refuse(&full));
@@ -324,12 +346,16 @@ impl Part {
         if self.taken.bytes == 0 {
             return Some(Ok(direct(None)));
         }
-        let files = match rolling {
-            Rolling::Allowed => self.log.lock_files(),
-            Rolling::Not => self.log.try_lock_files()?,
+        let is_written = self.log.state().written.index >= self.taken.upto.index;
+        let written = if is_written {
+            Ok(None)
+        } else {
+            let files = match rolling {
+                Rolling::Allowed => self.log.lock_files_soon(),
+                Rolling::Not => self.log.try_lock_files()?,
+            };
+            self.log.write_out(&files, self.taken.upto, rolling)
         };
-        let written = self.log.write_out(&files, self.taken.upto, rolling);
-        drop(files);
         match written {
             Ok(file) if self.log.state().written.index >= self.taken.upto.index => {
                 match file.map_or_else(|| self.written_early(), |file| Ok(Some(file))) {

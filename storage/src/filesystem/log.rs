@@ -4,7 +4,10 @@ use std::{
     fmt,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use minikafka_record::{Offset, RecordBatch};
@@ -33,6 +36,8 @@ pub(super) struct FileLog {
     pub(super) shared: Arc<Shared>,
     pub(super) cursors: Cursors,
     files: Mutex<()>,
+    /// Whether the flusher waits for `files`: whoever can let go of them early does.
+    files_wanted: AtomicBool,
     manifest: Mutex<Sequence>,
     state: Mutex<State>,
     /// Held over each sync of a segment, and why one failed.
@@ -58,6 +63,7 @@ impl FileLog {
             shared,
             cursors: Cursors::default(),
             files: Mutex::new(()),
+            files_wanted: AtomicBool::new(false),
             manifest: Mutex::new(sequence),
             state: Mutex::new(state),
             failed_sync: Mutex::new(None),
@@ -72,6 +78,19 @@ impl FileLog {
 
     pub(super) fn lock_files(&self) -> Files<'_> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`lock_files`](FileLog::lock_files), for the flusher, with whom everybody waits.
+    pub(super) fn lock_files_soon(&self) -> Files<'_> {
+        self.files_wanted.store(true, Ordering::Relaxed);
+        let files = self.lock_files();
+        self.files_wanted.store(false, Ordering::Relaxed);
+        files
+    }
+
+    /// Whether the flusher waits for the files.
+    pub(super) fn are_files_wanted(&self) -> bool {
+        self.files_wanted.load(Ordering::Relaxed)
     }
 
     /// As [`lock_files`](FileLog::lock_files), if nobody has them.

@@ -50,6 +50,8 @@ pub(super) struct State {
     pub(super) pending_bytes: u64,
     /// Bytes of frames that are durable in the journal and not written.
     pub(super) behind_bytes: u64,
+    /// Bytes of frames that were written since the last sync.
+    pub(super) unsynced_bytes: u64,
     /// Entries before this one need not be kept in memory once they have completed.
     pub(super) release_before: Index,
     /// How often something was cut off the files.
@@ -122,19 +124,54 @@ impl State {
         Ok(())
     }
 
-    /// What a round is to make durable.
-    pub(super) fn take(&mut self) -> Taken {
-        self.queued = false;
-        let taken =
-            Taken { from: self.taken, upto: self.end, bytes: std::mem::take(&mut self.pending_bytes) };
-        self.taken = self.end;
+    /// What a round is to make durable: what is written already and need only be synced, while the writer goes
+    /// on with what comes behind it; or else `bytes_max` of what is pending, and a little more.
+    pub(super) fn take(&mut self, bytes_max: u64) -> Taken {
+        let (upto, bytes) = match self.written_early() {
+            Some(upto) => (upto, frames_len(self.tail.range(self.taken.index..upto.index))),
+            None if self.pending_bytes <= bytes_max => (self.end, self.pending_bytes),
+            None => self.piece(self.taken, bytes_max),
+        };
+        let taken = Taken { from: self.taken, upto, bytes };
+        self.pending_bytes -= bytes;
+        self.taken = upto;
+        self.queued = upto.index < self.end.index;
         taken
+    }
+
+    /// The end of the appends that no round has taken and that are written.
+    fn written_early(&self) -> Option<Next> {
+        let count = self.waiting.partition_point(|waiting| waiting.next.index <= self.written.index);
+        let last = self.waiting.get(count.checked_sub(1)?)?.next;
+        (last.index > self.taken.index).then_some(last)
+    }
+
+    /// The end of the next `bytes_max` that are neither taken nor written; `None` when there are none.
+    pub(super) fn early_piece(&self, bytes_max: u64) -> Option<Next> {
+        let from = if self.written.index > self.taken.index { self.written } else { self.taken };
+        (from.index < self.end.index).then(|| self.piece(from, bytes_max).0)
+    }
+
+    /// Whole appends from `from` on: their end, and how many bytes they are, `bytes_max` and a little more if
+    /// there are so many.
+    fn piece(&self, from: Next, bytes_max: u64) -> (Next, u64) {
+        let mut bytes = 0;
+        let mut entries = self.tail.range(from.index..self.end.index);
+        let enough = entries.find(|entry| {
+            bytes += frame_len(entry);
+            bytes >= bytes_max
+        });
+        let Some(enough) = enough else { return (self.end, bytes) };
+        let at = self.waiting.partition_point(|waiting| waiting.next.index <= enough.index);
+        let upto = self.waiting.get(at).map_or(self.end, |append| append.next);
+        (upto, bytes + frames_len(self.tail.range(enough.index + 1..upto.index)))
     }
 
     /// Entries were written to the end of the last segment.
     pub(super) fn wrote(&mut self, entries: &[Entry], segment_bytes: u64) {
         let Some(segment) = self.segments.last_mut() else { return };
         entries.iter().for_each(|entry| segment.push(entry, segment_bytes));
+        self.unsynced_bytes += frames_len(entries);
         if let Some(last) = entries.last() {
             self.written = Next::after(last);
         }
@@ -149,6 +186,7 @@ impl State {
     pub(super) fn synced(&mut self, upto: Next) {
         // A truncation may have taken some of it back.
         let upto = if upto.index <= self.written.index { upto } else { self.written };
+        self.unsynced_bytes = 0;
         if upto.index >= self.synced.index {
             self.synced = upto;
         }
@@ -163,11 +201,13 @@ impl State {
         if self.end.index < taken.upto.index {
             return 0; // taken back meanwhile: the log was removed
         }
-        self.durable = taken.upto;
+        if taken.upto.index > self.durable.index {
+            self.durable = taken.upto;
+        }
         // A part of it may have gone to the segment.
         let behind = match self.written.index <= taken.from.index {
             true => taken.bytes,
-            false => frames_len(&self.tail.entries(self.written.index..taken.upto.index, usize::MAX)),
+            false => frames_len(self.tail.range(self.written.index..taken.upto.index)),
         };
         self.behind_bytes += behind;
         behind
@@ -220,8 +260,7 @@ impl State {
             None => self.written,
         };
         // What was appended together may have been cut in two: nobody waits for the first part.
-        let pending = self.tail.entries(self.taken.index..self.end.index, usize::MAX);
-        self.pending_bytes = frames_len(&pending);
+        self.pending_bytes = frames_len(self.tail.range(self.taken.index..self.end.index));
         due
     }
 
@@ -387,6 +426,6 @@ impl State {
     }
 }
 
-fn frames_len(entries: &[Entry]) -> u64 {
-    entries.iter().map(frame_len).sum()
+fn frames_len<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> u64 {
+    entries.into_iter().map(frame_len).sum()
 }

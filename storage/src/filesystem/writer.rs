@@ -4,7 +4,8 @@
 //!
 //! - much waits for the flusher, which is busy with a sync: it is written to its segment in the meantime, and
 //!   the flusher's next round syncs it;
-//! - much is durable in the journal and only in memory otherwise: it is written to the segments, unsynced;
+//! - much is durable in the journal and only in memory otherwise: it is written to the segments, and those of
+//!   them that have grown much are synced;
 //! - a log's last segment is full: it is sealed and the next one begun, so that the flusher need not;
 //! - a file of the journal is full: everything in it is written and synced, log by log, and the file is free
 //!   again. That is a checkpoint. The flusher goes on with the next file meanwhile.
@@ -38,6 +39,9 @@ const BEHIND_BYTES: i64 = 4 * 1024 * 1024;
 const LOG_BEHIND_BYTES: u64 = 512 * 1024;
 /// At so many, nothing more is journaled until the writer has caught up: bounds the memory.
 const BEHIND_BYTES_MAX: i64 = 4 * BEHIND_BYTES;
+/// Times [`early_bytes`](super::Options::early_bytes) that may be written to a log and not synced: the sync of all
+/// that a file of the journal has would take the disk for a tenth of a second, and everybody would wait for that.
+const PIECES_UNSYNCED: u64 = 2;
 /// How much the writer lets others go first: somebody waits for the flusher and for the doors, and nobody for
 /// the writer until it is very far behind.
 const NICENESS: i32 = 10;
@@ -319,6 +323,29 @@ impl FileLog {
             return self.sync_early();
         }
         self.store_due_index(&files);
+        drop(files);
+        let unsynced_bytes_max = self.shared.options.early_bytes.saturating_mul(PIECES_UNSYNCED);
+        let is_much = self.state().unsynced_bytes >= unsynced_bytes_max;
+        if is_much { self.sync_written() } else { Ok(()) }
+    }
+
+    /// Syncs what is written and durable elsewhere, before there is so much of it that the disk would be busy with
+    /// it for long. Appends go on meanwhile.
+    fn sync_written(&self) -> Result<(), StorageError> {
+        let Some(Unsynced { key, file, path }) = self.last_file()? else { return Ok(()) };
+        let (upto, cuts) = {
+            let state = self.state();
+            if state.segments.last().is_none_or(|last| last.key != key) {
+                return Ok(()); // full meanwhile, and synced
+            }
+            let is_early = state.written.index > state.durable.index;
+            (if is_early { state.durable } else { state.written }, state.cuts)
+        };
+        self.sync_segment(&*file, &path).inspect_err(|error| self.poison(error))?;
+        let mut state = self.state();
+        if state.cuts == cuts {
+            state.synced(upto);
+        }
         Ok(())
     }
 
@@ -348,20 +375,29 @@ impl FileLog {
         Ok(())
     }
 
-    /// Writes what no round has taken yet, as far as the segment has room. What comes of it is the flusher's to
-    /// find out.
+    /// Writes what no round has taken yet, as far as the segment has room and piece by piece: the flusher syncs
+    /// what there is, and waits for a piece at most. What comes of it is the flusher's to find out.
     fn write_early(&self) {
-        let files = self.lock_files();
-        let upto = {
-            let state = self.state();
-            if state.closed.is_some() {
-                return;
+        // Not what comes meanwhile: others have their turn, too.
+        let end = self.state().end;
+        while !self.are_files_wanted() {
+            let files = self.lock_files();
+            let upto = {
+                let state = self.state();
+                if state.closed.is_some() {
+                    return;
+                }
+                state.early_piece(self.shared.options.early_bytes).filter(|upto| upto.index <= end.index)
+            };
+            let Some(upto) = upto else { return };
+            match self.write_out(&files, upto, Rolling::Not) {
+                Ok(_) if self.state().written.index >= upto.index => {}
+                Ok(_) | Err(WriteError::Refused(_)) => return,
+                Err(WriteError::Failed(error)) => {
+                    self.poison(&error);
+                    return;
+                }
             }
-            state.end
-        };
-        match self.write_out(&files, upto, Rolling::Not) {
-            Ok(_) | Err(WriteError::Refused(_)) => {}
-            Err(WriteError::Failed(error)) => self.poison(&error),
         }
     }
 

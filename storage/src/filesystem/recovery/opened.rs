@@ -409,6 +409,7 @@ impl Opened {
             end: self.end,
             pending_bytes: 0,
             behind_bytes,
+            unsynced_bytes: 0,
             damage: Vec::new(),
             doomed: Vec::new(),
             owes_manifest: false,
