@@ -180,13 +180,17 @@ impl Flusher {
         }
         self.shared.queue.push_again(again);
         let bytes = parts.iter().map(|part| part.taken.bytes).sum();
-        if let Err(full) = self.headroom.take(&*self.shared.disk, bytes) {
+        let entries = parts.iter().map(|part| part.taken.upto.index - part.taken.from.index).sum();
+        let room = self.headroom.take(&*self.shared.disk, bytes);
+        self.shared.counters.round_begins(bytes, entries, &room);
+        if let Err(full) = room {
             parts.retain(|part| part.taken.bytes == 0 || part.refuse(&full));
         }
         match self.shared.options.sync {
             SyncPolicy::Always => self.make_durable(parts),
             SyncPolicy::Every(_) | SyncPolicy::Never => self.write_only(parts),
         }
+        self.shared.counters.round_ends(self.journal.has_failed());
     }
 
     /// With [`SyncPolicy::Always`]: writes, syncs, completes.
@@ -269,7 +273,10 @@ impl Flusher {
         if parts.is_empty() {
             return;
         }
-        if let Err(error) = self.journal.sync(parts) {
+        let begin = Instant::now();
+        let synced = self.journal.sync(parts);
+        self.shared.counters.journal_synced(begin);
+        if let Err(error) = synced {
             parts.iter().for_each(|part| part.log.poison(&error));
             return;
         }

@@ -37,6 +37,7 @@
 //!
 //! [journal]: self#the-journal
 
+mod counters;
 mod directory;
 pub mod disk;
 mod durable;
@@ -70,7 +71,10 @@ use std::{
 };
 
 pub use self::storage::FileStorage;
-use self::{disk::Disk, flusher::FlushQueue, handles::Handles, indexes::Indexes, writer::WriterQueue};
+use self::{
+    counters::Counters, disk::Disk, flusher::FlushQueue, handles::Handles, indexes::Indexes,
+    writer::WriterQueue,
+};
 
 /// When written entries are synced, and so when they complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,6 +144,7 @@ struct Shared {
     /// Whether the journal files that were found are kept as they are, for logs that could not be opened.
     journal_kept: AtomicBool,
     rounds: Mutex<()>,
+    counters: Counters,
 }
 
 impl Shared {

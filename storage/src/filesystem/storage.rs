@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::{
     Options, Shared, SyncPolicy,
+    counters::Counters,
     directory::Directory,
     disk::{Disk, SystemDisk},
     durable,
@@ -28,7 +29,7 @@ use super::{
     space::{Headroom, headroom_bytes},
     writer::{self, WriterQueue},
 };
-use crate::{Durability, Log, LogId, Storage, StorageError};
+use crate::{Durability, Log, LogId, Storage, StorageError, StorageStats};
 
 pub(super) const BLOB_MAGIC: [u8; 4] = *b"MKBL";
 pub(super) const BLOB_FORMAT: u32 = 1;
@@ -40,7 +41,7 @@ const JOURNAL_PART: u64 = 4;
 /// Logs in a directory.
 pub struct FileStorage {
     directory: Directory,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     logs: Mutex<HashMap<LogId, Arc<FileLog>>>,
     threads: Mutex<Option<Threads>>,
 }
@@ -76,6 +77,7 @@ impl FileStorage {
             journal_sequence: Arc::new(AtomicU64::new(replay.next_sequence())),
             journal_kept: AtomicBool::new(false),
             rounds: Mutex::new(()),
+            counters: Counters::default(),
             options,
             disk,
         });
@@ -91,6 +93,22 @@ impl FileStorage {
 
     fn logs(&self) -> MutexGuard<'_, HashMap<LogId, Arc<FileLog>>> {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn logs_there(&self) -> Vec<Arc<FileLog>> {
+        self.logs().values().cloned().collect()
+    }
+
+    /// Whether there is somebody who makes appends durable.
+    pub(super) fn threads_run(&self) -> bool {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads
+            .as_ref()
+            .is_some_and(|threads| !threads.flusher.is_finished() && !threads.writer.is_finished())
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        self.directory.root()
     }
 
     fn blob_path(&self, id: &LogId, name: &str) -> PathBuf {
@@ -205,6 +223,10 @@ impl Storage for FileStorage {
             true => Ok(()),
             false => self.remove_journal(),
         }
+    }
+
+    fn stats(&self) -> StorageStats {
+        self.collect_stats()
     }
 
     fn durability(&self) -> Durability {

@@ -161,6 +161,11 @@ impl Journal {
         !self.failed && self.file_bytes > 0
     }
 
+    /// Whether a write or a sync failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// Writes parts of a round; they are durable after the next [`sync`](Journal::sync).
     pub(super) fn write(&mut self, parts: &[Part]) -> Written {
         let mut done = 0;
