@@ -18,6 +18,7 @@ use crate::{
     partition::{PartitionCore, PartitionState, Progress},
     retention::{RetentionQueue, Watch},
     topic::Topics,
+    traffic::Traffic,
     validate_topic_name,
 };
 
@@ -36,12 +37,14 @@ pub(crate) struct Inner {
     pub(crate) cold_reads: Arc<Semaphore>,
     pub(crate) retention: RetentionQueue,
     pub(crate) stopping: AtomicBool,
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 impl Broker {
     pub(crate) fn start_partition(&self, id: LogId, log: Arc<dyn Log>) -> Partition {
         let progress = Progress { high_watermark: log.bounds().end, state: PartitionState::Open };
         Partition::start(PartitionCore {
+            meter: self.0.traffic.meter(&id.topic),
             id,
             log,
             clock: self.0.clock.clone(),

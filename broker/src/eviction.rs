@@ -75,11 +75,13 @@ pub(crate) fn by_size(core: &PartitionCore, bytes_max: u64) -> Result<(), Storag
 }
 
 fn trim(core: &PartitionCore, to: Offset) -> Result<(), StorageError> {
-    let start = core.log.bounds().start;
+    let before = core.log.bounds();
+    let start = before.start;
     // Even if nothing is to go: an earlier trim may have work left, after a full disk.
     core.log.trim(to)?;
     if to > start {
         let evicted = to.since(start);
+        core.meter.evicted(evicted, before.size_bytes.saturating_sub(core.log.bounds().size_bytes));
         tracing::debug!(partition = %core.id, evicted, start = %Offset::number(to), "evicted");
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Fetching: from memory if possible, from the disk if not; at the end, waiting to be woken.
 
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use minikafka_record::{Offset, RecordBatch};
 use minikafka_storage::{Log, StorageError};
@@ -41,8 +41,18 @@ impl Partition {
                 return Err(self.core.out_of_range(from, start));
             }
             if from < high_watermark {
+                let begin = StdInstant::now();
                 let batches = self.read(from, high_watermark, bytes_max).await?;
                 let next = batches.last().map_or(from, RecordBatch::end_offset);
+                let bytes: usize = batches.iter().map(|batch| batch.bytes().len()).sum();
+                self.core.meter.fetched(next.since(from), bytes as u64, begin);
+                tracing::debug!(
+                    partition = %self.core.id,
+                    number = from.number(),
+                    count = next.since(from),
+                    bytes,
+                    "fetched"
+                );
                 return Ok(Fetched { batches, next, start, high_watermark });
             }
             let woken = match deadline {

@@ -60,6 +60,7 @@ impl Broker {
             room_bytes,
             cold_reads: Arc::new(Semaphore::new(COLD_READS_MAX)),
             stopping: AtomicBool::new(false),
+            traffic: Arc::default(),
             storage,
             config,
             clock,

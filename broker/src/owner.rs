@@ -20,6 +20,7 @@ use crate::{
     Error,
     partition::PartitionCore,
     payload::{CheckedPayload, Form},
+    reply::Reply,
 };
 
 /// Requests that may wait in a mailbox; their bytes are bounded by permits.
@@ -43,7 +44,7 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) struct Produce {
     pub(crate) payload: CheckedPayload,
-    pub(crate) reply: oneshot::Sender<Result<Produced, Error>>,
+    pub(crate) reply: Reply,
     /// Room for its bytes, given back with the answer.
     pub(crate) room: OwnedSemaphorePermit,
 }
@@ -119,13 +120,14 @@ impl EntryBuilder {
         // Plain messages in a row share one header.
         let shared = is_plain(&produce) && self.requests.last().is_some_and(is_plain);
         self.bytes += produce.payload.bytes - if shared { BATCH_HEADER_LEN } else { 0 };
+        produce.reply.taken();
         self.requests.push(produce);
     }
 }
 
 /// A producer that waits for the entry with its messages.
 struct Waiter {
-    reply: oneshot::Sender<Result<Produced, Error>>,
+    reply: Reply,
     produced: Produced,
     _room: OwnedSemaphorePermit,
 }
@@ -242,7 +244,6 @@ fn complete(
     }
 }
 
-fn answer(reply: oneshot::Sender<Result<Produced, Error>>, outcome: Result<Produced, Error>) {
-    // A producer that went away does not want to know.
-    let _ = reply.send(outcome);
+fn answer(reply: Reply, outcome: Result<Produced, Error>) {
+    reply.send(outcome);
 }

@@ -1,16 +1,19 @@
 //! [`Partition`], the handle that doors produce to and fetch from.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use minikafka_record::Offset;
 use minikafka_storage::{Epoch, Log, LogId, Seek, StorageError};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::debug_span;
 
 use crate::{
     CheckedPayload, Error, PartitionBounds, PendingProduce,
     append_clock::AppendClock,
     owner::{self, Command, MAILBOX_LEN, Produce},
+    reply::Reply,
     retention::Watch,
+    traffic::Meter,
 };
 
 /// One partition of a topic. Cheap to clone.
@@ -35,6 +38,8 @@ pub(crate) struct PartitionCore {
     pub(crate) progress: watch::Sender<Progress>,
     /// What retention knows.
     pub(crate) watch: Watch,
+    /// Counts what goes in and out.
+    pub(crate) meter: Meter,
 }
 
 /// What readers of a partition wait for.
@@ -107,13 +112,20 @@ impl Partition {
     /// # Errors
     /// When the partition is no longer in service. Nothing is stored then.
     pub async fn produce(&self, payload: CheckedPayload) -> Result<PendingProduce, Error> {
+        let begin = Instant::now();
         self.core.check_open()?;
         // What is larger than all the room there is goes alone.
         let bytes = payload.waiting_bytes().min(self.core.room_bytes as usize) as u32;
         let room = self.core.room.clone().acquire_many_owned(bytes).await.map_err(|_| Error::Stopping)?;
         // Waiting for room may have outlasted the partition's service.
         self.core.check_open()?;
-        let (reply, answer) = oneshot::channel();
+        let span = debug_span!(
+            "produce",
+            partition = %self.core.id,
+            count = payload.count,
+            bytes = payload.bytes
+        );
+        let (reply, answer) = Reply::new(&payload, self.core.meter.clone(), begin, span);
         let command = Command::Produce(Produce { payload, reply, room });
         // After a stop or a deletion the owner takes nothing more.
         self.mailbox.send(command).await.map_err(|_| self.core.closed_error())?;
