@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{linger::Linger, opening};
+use crate::{linger::Linger, observe::ConnectionCount, opening};
 
 /// Large frames roughly double what big streams carry; the default of 16 KiB is for web pages.
 const FRAME_BYTES_MAX: u32 = 256 * 1024;
@@ -45,6 +45,7 @@ pub(crate) struct Connections<S> {
     service: S,
     room: Arc<Semaphore>,
     tasks: TaskTracker,
+    count: Arc<ConnectionCount>,
     /// Tells connections to end once they have answered.
     stopping: CancellationToken,
     /// Ends them as they are.
@@ -70,12 +71,18 @@ impl<S> Answers for S where
 
 impl<S: Answers> Connections<S> {
     /// None yet, and at most `max`. When `stopping` is cancelled, they end once they have answered.
-    pub(crate) fn new(service: S, max: usize, stopping: CancellationToken) -> Connections<S> {
+    pub(crate) fn new(
+        service: S,
+        max: usize,
+        stopping: CancellationToken,
+        count: Arc<ConnectionCount>,
+    ) -> Connections<S> {
         Connections {
             http: Arc::new(http()),
             service,
             room: Arc::new(Semaphore::new(max)),
             tasks: TaskTracker::new(),
+            count,
             stopping,
             cut: CancellationToken::new(),
         }
@@ -92,6 +99,7 @@ impl<S: Answers> Connections<S> {
         let service = self.service.clone();
         let stopping = self.stopping.clone();
         let cut = self.cut.clone();
+        let counted = self.count.open();
         self.tasks.spawn(async move {
             tokio::select! {
                 () = cut.cancelled() => tracing::debug!(%peer, "cut a connection"),
@@ -101,7 +109,7 @@ impl<S: Answers> Connections<S> {
                     Err(error) => tracing::debug!(%peer, %error, "a connection failed"),
                 },
             }
-            drop(room);
+            drop((room, counted));
         });
     }
 
@@ -187,7 +195,8 @@ mod tests {
         });
         let stopping = CancellationToken::new();
         let routes = axum::Router::new().route("/", never);
-        let connections = Connections::new(TowerToHyperService::new(routes), 1, stopping.clone());
+        let connections =
+            Connections::new(TowerToHyperService::new(routes), 1, stopping.clone(), Arc::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, address) = listener.accept().await.unwrap();

@@ -13,6 +13,7 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -23,10 +24,12 @@ use minikafka_proto::{
     original::mini_kafka_server::MiniKafkaServer, v1::mini_kafka_service_server::MiniKafkaServiceServer,
 };
 use tonic::{codegen::Service as _, server::NamedService};
+use tracing::{Span, debug_span};
 
 use crate::{
     grpc::{Admitted, Intake, Original, V1, explain_too_large},
     http::refusal_unless_grpc,
+    observe::Refusals,
 };
 
 type V1Server = MiniKafkaServiceServer<V1>;
@@ -40,6 +43,7 @@ pub(crate) struct Door {
     intake: Intake,
     /// What a refusal names as the limit.
     message_bytes_max: usize,
+    refusals: Arc<Refusals>,
     others: axum::Router,
 }
 
@@ -50,9 +54,10 @@ impl Door {
         original: OriginalServer,
         intake: Intake,
         message_bytes_max: usize,
+        refusals: Arc<Refusals>,
         others: axum::Router,
     ) -> Door {
-        Door { v1, original, intake, message_bytes_max, others }
+        Door { v1, original, intake, message_bytes_max, refusals, others }
     }
 }
 
@@ -70,10 +75,12 @@ impl hyper::service::Service<Request<Incoming>> for Door {
         if let Some(refusal) = refusal_unless_grpc(&request) {
             return Answer::Refused(Some(refusal));
         }
+        let span = debug_span!("request", path);
         let (request, admitted) = self.intake.admit(request);
         // Both futures are the same once they are boxed, which the generated code does anyhow.
         let answer = if is_v1 { self.v1.clone().call(request) } else { self.original.clone().call(request) };
-        Answer::Ours { answer, admitted: Some(admitted), message_bytes_max: self.message_bytes_max }
+        let (refusals, message_bytes_max) = (self.refusals.clone(), self.message_bytes_max);
+        Answer::Ours { answer, admitted: Some((admitted, refusals)), span, message_bytes_max }
     }
 }
 
@@ -89,7 +96,9 @@ pub(crate) enum Answer {
     Ours {
         answer: BoxFuture<Result<Response<tonic::body::Body>, Infallible>>,
         /// Taken when the answer is there.
-        admitted: Option<Admitted>,
+        admitted: Option<(Admitted, Arc<Refusals>)>,
+        /// None unless somebody listens.
+        span: Span,
         message_bytes_max: usize,
     },
     /// From axum's routes.
@@ -105,13 +114,16 @@ impl Future for Answer {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            Answer::Ours { answer, admitted, message_bytes_max } => {
+            Answer::Ours { answer, admitted, span, message_bytes_max } => {
+                let entered = span.enter();
                 let response = match ready!(answer.as_mut().poll(cx)) {
                     Ok(response) => explain_too_large(response, *message_bytes_max),
                     Err(never) => match never {},
                 };
-                let admitted = admitted.take().expect("a future is not polled after its end");
-                Poll::Ready(Ok(admitted.answer(response)))
+                drop(entered);
+                let (admitted, refusals) = admitted.take().expect("a future is not polled after its end");
+                refusals.count_status(response.headers());
+                Poll::Ready(Ok(admitted.answer(response, refusals, std::mem::replace(span, Span::none()))))
             }
             Answer::Others(answer) => answer.as_mut().poll(cx),
             Answer::Refused(response) => {

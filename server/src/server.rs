@@ -76,16 +76,17 @@ impl Server {
 /// Serves until `stop`, then stops.
 async fn run(listener: TcpListener, broker: Broker, stop: CancellationToken) -> Result<(), ServerError> {
     let stopping = CancellationToken::new();
-    let router = Router::new(&broker, &stopping).await;
-    let connections = Connections::new(router.door, connections_max(), stopping.clone());
+    let router = Router::new(&broker, &stopping);
+    let connections =
+        Connections::new(router.door, connections_max(), stopping.clone(), router.observed.connections);
     tokio::select! {
         () = stop.cancelled() => {}
         never = accept(&listener, &connections) => match never {},
     }
     drop(listener);
-    // The broker first: whatever streams do about `stopping`, they find that nothing more is taken.
+    // The broker first: whatever streams do about `stopping`, they find that nothing more is taken, and those who
+    // ask for the health hear of it.
     broker.begin_stop();
-    router.health.stopping().await;
     stopping.cancel();
     connections.finish(STOP_DEADLINE, router.intake.produce_is_answered()).await;
     Ok(broker.close().await?)

@@ -12,6 +12,7 @@ mod disk_trouble;
 mod kills;
 mod moody_disk;
 mod names;
+mod observe;
 mod original;
 mod poll;
 mod produce;
