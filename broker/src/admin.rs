@@ -1,46 +1,84 @@
-//! Creating and deleting topics: one at a time, and each to its end.
+//! Creating, altering and deleting topics: one change at a time, and each to its end.
 //!
 //! A caller may go away at any moment, as clients do. The work runs in a task of its own, so that a log is
 //! never there without its topic, nor a topic half deleted.
+//!
+//! What comes first, the logs or the command, is [`metadata`](crate::metadata)'s rule.
 
-use std::future::Future;
+use std::{future::Future, ops::Range, sync::Arc};
 
-use minikafka_storage::{LogId, TopicId};
-use tokio::sync::OwnedMutexGuard;
+use minikafka_storage::{Log, LogId, TopicId};
+use tokio::{sync::OwnedMutexGuard, task::JoinSet};
 
 use crate::{
-    Broker, Error, TopicSummary, broker::blocking, partition::PartitionState, retention::RunningRetention,
-    topic::Topic, validate_topic_name,
+    Broker, Error, TopicChange, TopicSettings, TopicSummary,
+    broker::blocking,
+    metadata::{Command, Output, TopicRecord},
+    partition::PartitionState,
+    retention::RunningRetention,
+    settings::TopicLimits,
+    topic::Topic,
+    validate_topic_name,
 };
 
-/// What those who create, delete and stop hold, one at a time.
+/// Logs that are created at the same time: their syncs overlap, and so many are not more than a disk can do.
+const CREATIONS_MAX: usize = 8;
+
+/// What those who create, alter, delete and stop hold, one at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Admin {
     /// The logs of deleted topics whose removal failed.
-    leftovers: Vec<LogId>,
+    pub(crate) leftovers: Vec<LogId>,
     pub(crate) retention: Option<RunningRetention>,
 }
 
 type Turn = OwnedMutexGuard<Admin>;
 
 impl Broker {
-    /// Creates a topic; durable on return. There is one partition in each topic today.
+    /// Creates a topic with the server's settings; see [`create_topic_with`](Broker::create_topic_with).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn create_topic(&self, topic: &str, partitions: u32) -> Result<TopicSummary, Error> {
+        self.create_topic_with(topic, partitions, TopicSettings::default()).await
+    }
+
+    /// Creates a topic with so many partitions and settings of its own; all of it is durable on return, or
+    /// nothing is there.
     ///
     /// A caller that goes away before the return finds the topic created, or not.
     ///
     /// # Errors
-    /// [`Error::InvalidTopicName`], [`Error::TopicExists`], [`Error::TooManyPartitions`],
-    /// [`Error::NotDeleted`] when remains of a deleted topic of this name still cannot be removed, or a
-    /// storage error.
-    pub async fn create_topic(&self, topic: &str, partitions: u32) -> Result<TopicSummary, Error> {
+    /// [`Error::InvalidTopicName`], [`Error::InvalidPartitions`], [`Error::InvalidSetting`],
+    /// [`Error::TopicExists`], [`Error::TooManyPartitions`], or a storage error.
+    pub async fn create_topic_with(
+        &self,
+        topic: &str,
+        partitions: u32,
+        settings: TopicSettings,
+    ) -> Result<TopicSummary, Error> {
         validate_topic_name(topic)?;
-        if partitions != 1 {
-            return Err(Error::InvalidRequest(format!(
-                "a topic has 1 partition in this version, not {partitions}"
-            )));
+        settings.check(&self.0.config)?;
+        if partitions == 0 {
+            let rule = "has at least one partition, not 0".to_owned();
+            return Err(Error::InvalidPartitions { topic: topic.to_owned(), rule });
         }
         let topic = topic.to_owned();
-        self.in_turn(|broker, turn| broker.create(turn, topic)).await
+        self.in_turn(move |broker, turn| broker.create(turn, topic, partitions, settings)).await
+    }
+
+    /// Changes a topic; all of it is durable on return, or nothing happened.
+    ///
+    /// A caller that goes away before the return finds the topic changed, or not.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTopicName`], [`Error::TopicNotFound`], [`Error::InvalidPartitions`] when it would have
+    /// fewer partitions, [`Error::InvalidSetting`], [`Error::TooManyPartitions`], or a storage error.
+    pub async fn alter_topic(&self, topic: &str, change: TopicChange) -> Result<TopicSummary, Error> {
+        validate_topic_name(topic)?;
+        change.set.check(&self.0.config)?;
+        let topic = topic.to_owned();
+        self.in_turn(move |broker, turn| broker.alter(turn, topic, change)).await
     }
 
     /// Deletes a topic and its messages; durable on return. Readers and producers of it fail with
@@ -49,13 +87,24 @@ impl Broker {
     /// A caller that goes away before the return finds the topic deleted, or not.
     ///
     /// # Errors
-    /// [`Error::InvalidTopicName`], [`Error::TopicNotFound`]; [`Error::NotDeleted`] when the storage fails:
-    /// then the topic is out of service and may be back after a restart, and deleting it again tries
-    /// again.
+    /// [`Error::InvalidTopicName`], [`Error::TopicNotFound`]; [`Error::NotDeleted`] when the disk failed and
+    /// nobody knows; [`Error::NotRemoved`] when the topic is deleted and its logs could not be removed: deleting
+    /// it again tries again.
     pub async fn delete_topic(&self, topic: &str) -> Result<(), Error> {
         validate_topic_name(topic)?;
         let topic = topic.to_owned();
         self.in_turn(|broker, turn| broker.delete(turn, topic)).await
+    }
+
+    /// Gives so many ids to producers, never given before and never again. Returns them.
+    ///
+    /// # Errors
+    /// When the disk fails, or all are used up.
+    pub async fn allocate_producer_ids(&self, count: u32) -> Result<Range<i64>, Error> {
+        match self.0.metadata.submit(Command::AllocateProducerIds(count)).await? {
+            Output::ProducerIds(first) => Ok(first..first.saturating_add(count.into())),
+            _ => Err(Error::InvalidRequest("all producer ids are used up".to_owned())),
+        }
     }
 
     /// Runs `work` alone, in a task of its own. Whoever goes away while waiting for the turn has asked for
@@ -73,58 +122,188 @@ impl Broker {
         }
     }
 
-    async fn create(self, mut turn: Turn, topic: String) -> Result<TopicSummary, Error> {
-        if self.0.topics.get(&topic).is_some() {
-            return Err(Error::TopicExists(topic));
+    async fn create(
+        self,
+        _turn: Turn,
+        name: String,
+        partitions: u32,
+        settings: TopicSettings,
+    ) -> Result<TopicSummary, Error> {
+        if self.0.topics.get(&name).is_some() {
+            return Err(Error::TopicExists(name));
         }
-        let max = self.0.config.partitions_max;
-        if self.0.topics.partition_count() >= max {
-            return Err(Error::TooManyPartitions { max });
-        }
-        // Two logs of one name with messages would keep the broker from starting.
-        self.remove_leftovers(&mut turn, &topic).await?;
-        let topic_id = TopicId::random().map_err(Error::Storage)?;
-        let id = LogId { topic: topic.clone(), partition: 0, topic_id };
-        let (storage, opened) = (self.0.storage.clone(), id.clone());
-        let log = blocking(move || {
-            storage.open(&opened).inspect_err(|_| {
-                // What a failure leaves behind holds nothing; the next start removes it at the latest.
-                if let Err(error) = storage.remove(&opened) {
-                    tracing::warn!(partition = %opened, %error, "remains of a failed creation stay");
-                }
-            })
-        })
-        .await?;
-        let partitions = vec![self.start_partition(id, log)];
-        let topic = self.0.topics.insert(Topic { name: topic, id: topic_id, partitions });
-        tracing::info!(topic = topic.name, id = %topic.id, "created topic");
+        self.0.topics.check_usable(&name)?;
+        self.check_room_for(partitions)?;
+        let record = TopicRecord { id: TopicId::random().map_err(Error::Storage)?, partitions, settings };
+        let logs = self.create_logs(&name, record.id, 0..partitions).await?;
+        let command = Command::CreateTopic(name.clone(), record);
+        self.submit_with(&logs, command, &name).await?;
+        let limits = Arc::new(TopicLimits::new(&settings, &self.0.config));
+        let started = self.start_partitions(logs, &limits).await?;
+        let partitions = started.into_iter().map(Some).collect();
+        let topic = self.0.topics.insert(Topic::new(name, record.id, partitions, settings, limits));
+        tracing::info!(topic = topic.name, id = %topic.id, partitions = topic.count(), "created topic");
         Ok(topic.summary())
     }
 
-    async fn delete(self, mut turn: Turn, topic: String) -> Result<(), Error> {
-        let deleted = self.0.topics.remove(&topic);
-        for partition in deleted.iter().flat_map(|deleted| &deleted.partitions) {
-            partition.end(PartitionState::Deleted).await;
-            turn.leftovers.push(partition.core.id.clone());
+    async fn alter(self, _turn: Turn, name: String, change: TopicChange) -> Result<TopicSummary, Error> {
+        let topic = self.0.topics.require(&name)?;
+        let (before, partitions) = (topic.count(), change.partitions.unwrap_or(topic.count()));
+        if partitions < before {
+            let rule = format!(
+                "has {before} partitions and cannot have {partitions}: they are added, never taken away, because messages are in them"
+            );
+            return Err(Error::InvalidPartitions { topic: name, rule });
         }
-        let had_leftovers = self.remove_leftovers(&mut turn, &topic).await?;
-        if !had_leftovers {
-            return Err(Error::TopicNotFound(topic));
+        let settings = topic.settings.changed(&change)?;
+        self.check_room_for(partitions - before)?;
+        let record = TopicRecord { id: topic.id, partitions, settings };
+        let logs = self.create_logs(&name, topic.id, before..partitions).await?;
+        let command = Command::AlterTopic(name.clone(), record);
+        self.submit_with(&logs, command, &name).await?;
+        topic.limits.set(&settings, &self.0.config);
+        let added = self.start_partitions(logs, &topic.limits).await?.into_iter().map(Some);
+        let partitions = topic.partitions.iter().cloned().chain(added).collect();
+        let altered = Topic::new(name, topic.id, partitions, settings, topic.limits.clone());
+        let altered = self.0.topics.insert(altered);
+        altered.served().for_each(|partition| partition.core.rearm_retention());
+        tracing::info!(topic = altered.name, partitions = altered.count(), ?settings, "altered topic");
+        Ok(altered.summary())
+    }
+
+    /// Submits a command about a topic whose new logs are there, and takes them back when it fails for certain.
+    async fn submit_with(&self, logs: &[NewLog], command: Command, name: &str) -> Result<(), Error> {
+        let error = match self.0.metadata.submit(command).await {
+            Ok(Output::Done) => return Ok(()),
+            // If it is on the disk, the next opening needs the logs, and if it is not, it removes them.
+            Err(unknown @ Error::OutcomeUnknown { .. }) => return Err(unknown),
+            Err(error) => error,
+            Ok(Output::TopicExists) => Error::TopicExists(name.to_owned()),
+            Ok(_) => Error::TopicNotFound(name.to_owned()),
+        };
+        self.take_back(logs.iter().map(|(id, _)| id.clone()).collect()).await;
+        Err(error)
+    }
+
+    async fn delete(self, mut turn: Turn, name: String) -> Result<(), Error> {
+        if let Some(topic) = self.0.topics.get(&name) {
+            let deletion = self.0.metadata.submit(Command::DeleteTopic(name.clone(), topic.id)).await;
+            let deletion = match deletion {
+                // What is acknowledged from now on may be gone after a restart: nothing is.
+                Err(source @ Error::OutcomeUnknown { .. }) => {
+                    Err(Error::NotDeleted { topic: name.clone(), source: Box::new(source) })
+                }
+                Err(error) => return Err(error),
+                Ok(_) => Ok(()),
+            };
+            self.0.topics.remove(&name);
+            for partition in topic.served() {
+                partition.end(PartitionState::Deleted).await;
+            }
+            deletion?;
+            let log_id = |partition| LogId { topic: name.clone(), partition, topic_id: topic.id };
+            turn.leftovers.extend((0..topic.count()).map(log_id));
         }
-        tracing::info!(topic, "deleted topic");
+        let ours: Vec<LogId> = turn.leftovers.iter().filter(|id| id.topic == name).cloned().collect();
+        if ours.is_empty() {
+            return Err(Error::TopicNotFound(name));
+        }
+        self.remove_logs(&mut turn.leftovers, ours)
+            .await
+            .map_err(|source| Error::NotRemoved { topic: name.clone(), source: Box::new(source) })?;
+        tracing::info!(topic = name, "deleted topic");
         Ok(())
     }
 
-    /// Removes what deletions of this topic have left; says whether there was anything.
-    async fn remove_leftovers(&self, turn: &mut Turn, topic: &str) -> Result<bool, Error> {
-        let ours: Vec<LogId> = turn.leftovers.iter().filter(|id| id.topic == topic).cloned().collect();
-        for id in &ours {
-            let (storage, removed) = (self.0.storage.clone(), id.clone());
-            blocking(move || storage.remove(&removed))
-                .await
-                .map_err(|source| Error::NotDeleted { topic: topic.to_owned(), source: Box::new(source) })?;
-            turn.leftovers.retain(|left| left != id);
+    /// Removes logs of deleted topics, and then forgets about those topics. What is removed is no leftover.
+    pub(crate) async fn remove_logs(
+        &self,
+        leftovers: &mut Vec<LogId>,
+        logs: Vec<LogId>,
+    ) -> Result<(), Error> {
+        let storage = self.0.storage.clone();
+        let (removed, outcome) = blocking(move || {
+            let mut removed = Vec::new();
+            let removal = logs.into_iter().try_for_each(|id| {
+                storage.remove(&id)?;
+                removed.push(id);
+                Ok(())
+            });
+            Ok((removed, removal))
+        })
+        .await?;
+        leftovers.retain(|id| !removed.contains(id));
+        blocking(|| outcome).await?;
+        let mut ids: Vec<TopicId> = removed.into_iter().map(|id| id.topic_id).collect();
+        ids.dedup();
+        ids.retain(|id| leftovers.iter().all(|left| left.topic_id != *id));
+        if let Err(error) = self.0.metadata.submit(Command::ForgetTopics(ids)).await {
+            // The next opening forgets about them.
+            tracing::warn!(%error, "deleted topics are still remembered");
         }
-        Ok(!ours.is_empty())
+        Ok(())
+    }
+
+    fn check_room_for(&self, more: u32) -> Result<(), Error> {
+        let (there, more, max) =
+            (self.0.topics.partition_count(), more as usize, self.0.config.partitions_max);
+        if more > 0 && there + more > max {
+            Err(Error::TooManyPartitions { there, more, max })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Creates logs of a topic, a few at a time: all of them, or none.
+    async fn create_logs(
+        &self,
+        name: &str,
+        topic_id: TopicId,
+        numbers: Range<u32>,
+    ) -> Result<Vec<NewLog>, Error> {
+        let mut ids = numbers.map(|partition| LogId { topic: name.to_owned(), partition, topic_id });
+        let (mut running, mut created, mut begun) = (JoinSet::new(), Vec::new(), Vec::new());
+        let mut failed = None;
+        loop {
+            while running.len() < CREATIONS_MAX
+                && failed.is_none()
+                && let Some(id) = ids.next()
+            {
+                begun.push(id.clone());
+                let storage = self.0.storage.clone();
+                running.spawn(blocking(move || storage.open(&id).map(|log| (id, log))));
+            }
+            match running.join_next().await {
+                None => break,
+                Some(Ok(Ok(log))) => created.push(log),
+                Some(Ok(Err(error))) => failed = failed.or(Some(error)),
+                Some(Err(join)) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+                Some(Err(_)) => failed = failed.or(Some(Error::Stopping)),
+            }
+        }
+        if let Some(error) = failed {
+            self.take_back(begun).await;
+            return Err(error);
+        }
+        created.sort_by_key(|(id, _)| id.partition);
+        Ok(created)
+    }
+
+    /// Removes logs that came to nothing. They hold nothing, and the next opening removes what is left.
+    async fn take_back(&self, logs: Vec<LogId>) {
+        let storage = self.0.storage.clone();
+        let removed = blocking(move || {
+            let mut outcome = Ok(());
+            for id in &logs {
+                outcome = outcome.and(storage.remove(id));
+            }
+            outcome
+        });
+        if let Err(error) = removed.await {
+            tracing::warn!(%error, "remains of a failed change stay until the next start");
+        }
     }
 }
+
+/// A log that has just been created.
+type NewLog = (LogId, Arc<dyn Log>);

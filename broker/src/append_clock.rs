@@ -39,9 +39,10 @@ impl Clock for SystemClock {
     }
 }
 
-/// See the module's page.
+/// What decides the age of messages: the wall time at start, plus what has passed since. No step of the wall clock
+/// changes it.
 #[derive(Debug)]
-pub(crate) struct AppendClock {
+pub struct AppendClock {
     clock: Arc<dyn Clock>,
     /// Append time when `clock.elapsed()` was zero; may be negative.
     origin: Millis,
@@ -50,11 +51,7 @@ pub(crate) struct AppendClock {
 impl AppendClock {
     /// A clock that shows wall time, but nothing before `newest`, the newest append time there is. Messages
     /// are evicted at `age_max`.
-    pub(crate) fn start(
-        clock: Arc<dyn Clock>,
-        newest: Option<Millis>,
-        age_max: Option<Duration>,
-    ) -> AppendClock {
+    pub fn start(clock: Arc<dyn Clock>, newest: Option<Millis>, age_max: Option<Duration>) -> AppendClock {
         let wall = millis(clock.wall());
         let now = newest.map_or(wall, |newest| wall.max(newest));
         match Jump::of(wall, newest, age_max) {
@@ -65,14 +62,15 @@ impl AppendClock {
             ),
             Jump::Forward { ahead_ms } => tracing::warn!(
                 ahead_ms,
-                "by the wall clock, all messages are too old and are evicted: the server was away for longer than the retention, or the clock was set forward, or it was wrong when they were written"
+                "by the wall clock, all messages are too old and are evicted, but where a topic keeps them for longer: the server was away for longer than the retention, or the clock was set forward, or it was wrong when they were written"
             ),
         }
         let origin = now - millis(clock.elapsed());
         AppendClock { clock, origin }
     }
 
-    pub(crate) fn now(&self) -> Millis {
+    /// Milliseconds since the Unix epoch.
+    pub fn now(&self) -> Millis {
         self.origin + millis(self.clock.elapsed())
     }
 }

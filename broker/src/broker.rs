@@ -8,15 +8,21 @@ use std::{
     },
 };
 
-use minikafka_storage::{Durability, Log, LogId, Storage, StorageError};
+use minikafka_storage::{Durability, FailureHook, Log, LogId, Storage, StorageError};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
     AutoCreate, BrokerConfig, CheckedPayload, Error, Partition, Payload, TopicDescription, TopicSummary,
     admin::Admin,
     append_clock::AppendClock,
+    group::Coordinator,
+    machine::Machine,
+    metadata::Metadata,
+    owner::Produce,
     partition::{PartitionCore, PartitionState, Progress},
+    producers::{Memory, ProducerIds},
     retention::{RetentionQueue, Watch},
+    settings::TopicLimits,
     topic::Topics,
     traffic::Traffic,
     validate_topic_name,
@@ -31,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) config: BrokerConfig,
     pub(crate) clock: Arc<AppendClock>,
     pub(crate) topics: Topics,
+    pub(crate) groups: Arc<Coordinator>,
+    pub(crate) metadata: Machine<Metadata>,
     pub(crate) admin: Arc<Mutex<Admin>>,
     pub(crate) room: Arc<Semaphore>,
     pub(crate) room_bytes: u32,
@@ -38,21 +46,49 @@ pub(crate) struct Inner {
     pub(crate) retention: RetentionQueue,
     pub(crate) stopping: AtomicBool,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) producer_ids: ProducerIds,
 }
 
 impl Broker {
-    pub(crate) fn start_partition(&self, id: LogId, log: Arc<dyn Log>) -> Partition {
-        let progress = Progress { high_watermark: log.bounds().end, state: PartitionState::Open };
+    /// Starts partitions on logs that are there. Reads what the logs say about producers first.
+    pub(crate) async fn start_partitions(
+        &self,
+        logs: Vec<(LogId, Arc<dyn Log>)>,
+        limits: &Arc<TopicLimits>,
+    ) -> Result<Vec<Partition>, Error> {
+        let (storage, expiry) = (self.0.storage.clone(), self.0.config.producer_expiry);
+        let remembering = move || {
+            let remembered = logs.into_iter().map(|(id, log)| {
+                let producers = Memory::open(&storage, id.clone(), &*log, expiry)?;
+                Ok((id, log, producers))
+            });
+            remembered.collect::<Result<Vec<_>, StorageError>>()
+        };
+        let remembered = blocking(remembering).await?;
+        let start = |(id, log, producers)| self.start_partition(id, log, producers, limits.clone());
+        Ok(remembered.into_iter().map(start).collect())
+    }
+
+    fn start_partition(
+        &self,
+        id: LogId,
+        log: Arc<dyn Log>,
+        producers: Memory<Produce>,
+        limits: Arc<TopicLimits>,
+    ) -> Partition {
+        let progress = Progress { high_watermark: log.bounds().end, log, state: PartitionState::Open };
         Partition::start(PartitionCore {
             meter: self.0.traffic.meter(&id.topic),
             id,
-            log,
+            storage: Arc::downgrade(&self.0.storage),
+            has_failed: AtomicBool::new(false),
             clock: self.0.clock.clone(),
             room: self.0.room.clone(),
             room_bytes: self.0.room_bytes,
             cold_reads: self.0.cold_reads.clone(),
             progress: watch::Sender::new(progress),
-            watch: Watch::new(self.0.retention.clone()),
+            watch: Watch::new(self.0.retention.clone(), limits),
+            producers,
         })
     }
 
@@ -64,6 +100,12 @@ impl Broker {
     /// What an acknowledgement means.
     pub fn durability(&self) -> Durability {
         self.0.storage.durability()
+    }
+
+    /// Calls `hook` once if the storage has failed as a whole or ever does: only a restart helps then. A topic whose
+    /// disk fails is no such failure.
+    pub fn when_failed(&self, hook: FailureHook) {
+        self.0.storage.when_failed(hook);
     }
 
     /// Checks what a producer brings: at least one message, the size limit, and everything about an encoded
@@ -85,36 +127,58 @@ impl Broker {
             Some(topic) => topic.partition(partition),
             None => {
                 validate_topic_name(topic)?;
+                self.0.topics.check_usable(topic)?;
                 Err(Error::TopicNotFound(topic.to_owned()))
             }
         }
     }
 
-    /// As [`partition`](Broker::partition), but creates the topic when it is not there, if the configuration
+    /// The partition of a topic that takes this payload: the one that is named, or else the one that the keys of
+    /// its messages say, or else the next one in turn. Creates the topic when it is not there, if the configuration
     /// says so.
     ///
     /// # Errors
-    /// As there, or why it could not be created.
+    /// As [`partition`](Broker::partition), [`Error::InvalidRequest`] when the keys do not agree, or why the topic
+    /// could not be created.
     pub async fn partition_to_produce(
         &self,
         topic: &str,
         partition: Option<u32>,
+        payload: &CheckedPayload,
     ) -> Result<Partition, Error> {
-        match self.partition(topic, partition) {
-            Err(Error::TopicNotFound(_)) if self.0.config.auto_create == AutoCreate::Enabled => {
-                if let Some(number @ 1..) = partition {
-                    return Err(Error::PartitionNotFound {
-                        topic: topic.to_owned(),
-                        partition: number,
-                        partitions: 1,
-                    });
+        let BrokerConfig { auto_create, partitions, .. } = self.0.config;
+        match self.choose_partition(topic, partition, payload) {
+            Err(Error::TopicNotFound(_)) if auto_create == AutoCreate::Enabled => {
+                if let Some(partition) = partition.filter(|partition| *partition >= partitions) {
+                    let topic = topic.to_owned();
+                    return Err(Error::PartitionNotFound { topic, partition, partitions });
                 }
-                match self.create_topic(topic, 1).await {
-                    Ok(_) | Err(Error::TopicExists(_)) => self.partition(topic, partition),
+                // Keys that do not agree must not create it.
+                payload.partition_of_keys(partitions)?;
+                match self.create_topic(topic, partitions).await {
+                    Ok(_) | Err(Error::TopicExists(_)) => self.choose_partition(topic, partition, payload),
                     Err(error) => Err(error),
                 }
             }
             found => found,
+        }
+    }
+
+    fn choose_partition(
+        &self,
+        topic: &str,
+        partition: Option<u32>,
+        payload: &CheckedPayload,
+    ) -> Result<Partition, Error> {
+        match (partition, self.0.topics.get(topic)) {
+            // Sent again, it would go to another partition, which does not know it.
+            (None, Some(topic)) if payload.producer().is_some() && topic.count() > 1 => {
+                Err(Error::InvalidRequest(
+                    "a batch of an idempotent producer names its partition: the topic has several".to_owned(),
+                ))
+            }
+            (None, Some(topic)) => topic.choose(payload),
+            _ => self.partition(topic, partition),
         }
     }
 
@@ -153,9 +217,10 @@ impl Broker {
         let topic = self.0.topics.require(topic)?;
         Ok(TopicDescription {
             summary: topic.summary(),
-            partitions: topic.partitions.iter().map(Partition::bounds).collect(),
-            retention: self.0.config.retention,
-            retention_bytes: self.0.config.retention_bytes,
+            partitions: topic.partitions.iter().map(|slot| slot.as_ref().map(Partition::bounds)).collect(),
+            retention: topic.settings.retention(&self.0.config),
+            retention_bytes: topic.settings.retention_bytes(&self.0.config),
+            message_bytes_max: topic.settings.message_bytes_max(&self.0.config),
         })
     }
 
@@ -174,14 +239,9 @@ impl Broker {
 
     /// Evicts from each partition, whatever happens to the others. Returns those that failed.
     pub(crate) async fn evict_all(&self) -> Result<Vec<(Arc<PartitionCore>, StorageError)>, Error> {
-        let (limits, now) = (self.0.retention.limits(), self.0.clock.now());
-        let topics = self.0.topics.all();
-        let cores: Vec<_> = topics
-            .iter()
-            .flat_map(|topic| &topic.partitions)
-            .map(|partition| partition.core.clone())
-            .collect();
-        let failed = move |core: Arc<PartitionCore>| match limits.enforce(&core, now) {
+        let now = self.0.clock.now();
+        let cores = self.cores();
+        let failed = move |core: Arc<PartitionCore>| match core.watch.limits.kept().enforce(&core, now) {
             // Deleted meanwhile.
             Ok(()) | Err(StorageError::NotFound { .. }) => None,
             Err(error) => Some((core, error)),
@@ -189,13 +249,20 @@ impl Broker {
         blocking(move || Ok(cores.into_iter().filter_map(failed).collect())).await
     }
 
+    /// All partitions.
+    pub(crate) fn cores(&self) -> Vec<Arc<PartitionCore>> {
+        let topics = self.0.topics.all();
+        topics.iter().flat_map(|topic| topic.served()).map(|partition| partition.core.clone()).collect()
+    }
+
     /// Lets nothing new in: from now on produces and fetches fail with [`Error::Stopping`], and so do those
     /// that wait for messages or, once they get it, for room. What was taken goes on.
     pub fn begin_stop(&self) {
         self.0.stopping.store(true, Ordering::Release);
         for topic in self.0.topics.all() {
-            topic.partitions.iter().for_each(|partition| partition.core.set_state(PartitionState::Stopping));
+            topic.served().for_each(|partition| partition.core.set_state(PartitionState::Stopping));
         }
+        self.0.groups.begin_stop();
         self.0.topics.wake();
     }
 
@@ -212,7 +279,7 @@ impl Broker {
         self.0.room.close();
         drop(all);
         for topic in self.0.topics.all() {
-            for partition in &topic.partitions {
+            for partition in topic.served() {
                 partition.end(PartitionState::Stopping).await;
             }
         }
@@ -220,8 +287,20 @@ impl Broker {
             retention.stop().await;
         }
         admin.retention = None;
+        self.0.groups.close().await;
+        self.0.metadata.close().await;
         let storage = self.0.storage.clone();
-        blocking(move || storage.close()).await
+        let cores = self.cores();
+        blocking(move || {
+            for core in cores {
+                // Without it, the next start reads more of the log.
+                if let Err(error) = core.producers.store_at_stop() {
+                    tracing::warn!(partition = %core.id, %error, "what is known of producers could not be stored");
+                }
+            }
+            storage.close()
+        })
+        .await
     }
 
     pub(crate) fn check_running(&self) -> Result<(), Error> {

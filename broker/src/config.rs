@@ -15,6 +15,8 @@ pub struct BrokerConfig {
     pub retention_bytes: Option<u64>,
     /// Whether a produce creates the topic that it names.
     pub auto_create: AutoCreate,
+    /// Partitions of a topic that a produce creates; at least one.
+    pub partitions: u32,
     /// Most partitions that there may be. There is a limit because with auto-create any client makes them.
     pub partitions_max: usize,
     /// Largest message or batch, in bytes as a batch. A compressed batch is counted as it is sent, and may
@@ -24,6 +26,10 @@ pub struct BrokerConfig {
     /// bound. One half is written while the other gathers: more than a disk takes in a few syncs is memory
     /// that makes nothing faster.
     pub waiting_bytes_max: usize,
+    /// How long a partition remembers an idempotent producer that sends nothing to it.
+    pub producer_expiry: Duration,
+    /// How long positions of a consumer group are kept from the moment on when it has no members.
+    pub position_retention: Duration,
     /// Where the append clock takes its time from; tests bring their own.
     pub clock: Arc<dyn Clock>,
 }
@@ -43,9 +49,12 @@ impl Default for BrokerConfig {
             retention: Some(Duration::from_secs(168 * 3600)),
             retention_bytes: None,
             auto_create: AutoCreate::Enabled,
+            partitions: 1,
             partitions_max: 10_000,
             message_bytes_max: 3 * 1024 * 1024,
             waiting_bytes_max: 16 * 1024 * 1024,
+            producer_expiry: Duration::from_secs(24 * 3600),
+            position_retention: Duration::from_secs(168 * 3600),
             clock: Arc::new(SystemClock),
         }
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use minikafka_record::Offset;
 use minikafka_storage::TopicId;
 
+use crate::Effective;
+
 /// A topic, in short.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSummary {
@@ -21,12 +23,14 @@ pub struct TopicSummary {
 pub struct TopicDescription {
     /// The short of it.
     pub summary: TopicSummary,
-    /// Its partitions, from 0.
-    pub partitions: Vec<PartitionBounds>,
+    /// Its partitions, from 0; `None` for one whose log is lost.
+    pub partitions: Vec<Option<PartitionBounds>>,
     /// Age at which messages are evicted; `None`: never.
-    pub retention: Option<Duration>,
+    pub retention: Effective<Option<Duration>>,
     /// Bytes that each partition may take up before its oldest messages are evicted; `None`: no limit.
-    pub retention_bytes: Option<u64>,
+    pub retention_bytes: Effective<Option<u64>>,
+    /// Largest message or batch, in bytes.
+    pub message_bytes_max: Effective<u64>,
 }
 
 /// Where a partition begins and ends.

@@ -1,9 +1,9 @@
 //! [`Error`]: what can go wrong, by what the caller can do about it.
 
-use minikafka_record::{BatchError, Offset};
+use minikafka_record::{BatchError, Offset, Sequence};
 use minikafka_storage::{StorageError, TopicId};
 
-use crate::TopicNameError;
+use crate::{GroupError, TopicNameError, TopicSetting};
 
 /// An error of the broker. Every door maps it to its own codes in one table.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -74,11 +74,82 @@ pub enum Error {
         /// What it is.
         current: u64,
     },
+    /// Send what is missing first: nothing of the request is stored.
+    #[error(
+        "producer {id} sent sequence {sequence} to topic \"{topic}\" partition {partition}, where {expected} is next: batches between them are missing, or it is too old to be remembered"
+    )]
+    OutOfSequence {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The producer.
+        id: i64,
+        /// What it sent.
+        sequence: Sequence,
+        /// What is next.
+        expected: Sequence,
+    },
+    /// Go on under a new identity: nothing of the request is stored.
+    #[error(
+        "topic \"{topic}\" partition {partition} does not know producer {id}, or no longer: it begins at sequence 0, not {sequence}"
+    )]
+    UnknownProducer {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The producer.
+        id: i64,
+        /// What it sent.
+        sequence: Sequence,
+    },
+    /// Stop: another one has taken over. Nothing of the request is stored.
+    #[error("epoch {epoch} of producer {id} is over: epoch {current} has begun")]
+    ProducerFenced {
+        /// The producer.
+        id: i64,
+        /// What it said.
+        epoch: i16,
+        /// The newest.
+        current: i16,
+    },
+    /// Mend the number of partitions.
+    #[error("topic \"{topic}\" {rule}")]
+    InvalidPartitions {
+        /// The topic.
+        topic: String,
+        /// What it breaks.
+        rule: String,
+    },
+    /// Mend the setting.
+    #[error("{setting}: {rule}")]
+    InvalidSetting {
+        /// Which one.
+        setting: TopicSetting,
+        /// What it breaks.
+        rule: String,
+    },
     /// Delete topics, or raise the limit.
-    #[error("there are {max} partitions, as many as allowed")]
+    #[error("{more} more partitions are too many: there are {there}, and {max} are allowed over all topics")]
     TooManyPartitions {
+        /// How many there are.
+        there: usize,
+        /// How many more are wanted.
+        more: usize,
         /// The limit.
         max: usize,
+    },
+    /// Restore the directory of its log and restart the server, or delete the topic: it is never made anew, because
+    /// nobody knows which numbers it has given.
+    #[error(
+        "the log of topic \"{topic}\" partition {partition} is missing or damaged: restore it and restart the server, or delete the topic"
+    )]
+    PartitionLost {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
     },
     /// Wait for space: reads go on, and produce resumes by itself.
     #[error("{0}")]
@@ -103,11 +174,19 @@ pub enum Error {
         /// What storage says.
         reason: String,
     },
-    /// Delete the topic again. It is out of service, and until that succeeds it may be back after a restart.
+    /// Mend the disk, restart the server, and look whether the topic is there still.
     #[error(
-        "topic \"{topic}\" is out of service, but removing it failed, and it may be back after a restart: {source}"
+        "topic \"{topic}\" is out of service, but nobody knows whether its deletion is on the disk, and it may be back after a restart: {source}"
     )]
     NotDeleted {
+        /// The topic.
+        topic: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// Delete the topic again, or restart the server: both try again.
+    #[error("topic \"{topic}\" is deleted, but removing its messages from the disk failed: {source}")]
+    NotRemoved {
         /// The topic.
         topic: String,
         /// Why.
@@ -122,9 +201,10 @@ pub enum Error {
         /// Their ids.
         ids: Vec<TopicId>,
     },
-    /// Mend the disk, and start the server again: then the log is read again, and shows what the disk kept.
+    /// Try again later: the log is opened again when somebody appends, and that succeeds once the disk works. Nothing
+    /// of the request is stored; reads go on.
     #[error(
-        "topic \"{topic}\" partition {partition} takes no messages since its disk failed, nothing of this request is stored; reads go on; mend the disk and restart the server: {reason}"
+        "topic \"{topic}\" partition {partition} takes no messages since its disk failed, nothing of this request is stored; reads go on; it is tried again, and succeeds once the disk works: {reason}"
     )]
     Poisoned {
         /// The topic.
@@ -134,9 +214,9 @@ pub enum Error {
         /// What failed first.
         reason: String,
     },
-    /// As [`Error::Poisoned`], but the messages were on their way: after the restart they are there or not.
+    /// As [`Error::Poisoned`], but the messages were on their way: once the log is opened again they are there or not.
     #[error(
-        "the disk failed while topic \"{topic}\" partition {partition} took these messages, they may or may not be there once the server is restarted: {source}"
+        "the disk failed while topic \"{topic}\" partition {partition} took these messages, they may or may not be there once it is opened again: {source}"
     )]
     OutcomeUnknown {
         /// The topic.
@@ -146,6 +226,17 @@ pub enum Error {
         /// What failed.
         source: StorageError,
     },
+    /// Start the version that has written it, or a later one.
+    #[error("log \"{log}\" holds what this version cannot read, a later one has written it: {what}")]
+    LaterVersion {
+        /// The log.
+        log: String,
+        /// What, and why.
+        what: String,
+    },
+    /// What the reason says: it is about a consumer group.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// Look at the server's disk.
     #[error("storage failed: {0}")]
     Storage(StorageError),
@@ -171,6 +262,6 @@ fn lost(from: Offset, next: Option<Offset>) -> String {
 impl Error {
     /// Whether the same request may succeed later, and nothing of it is stored now.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Full(_) | Error::Stopping | Error::Aborted)
+        matches!(self, Error::Full(_) | Error::Stopping | Error::Aborted | Error::Poisoned { .. })
     }
 }

@@ -15,7 +15,7 @@ use crate::{append_clock::millis, partition::PartitionCore};
 const SIZE_STEP_PART: u64 = 64;
 
 /// What a partition may hold.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) age_max: Option<Duration>,
     pub(crate) bytes_max: Option<u64>,
@@ -32,7 +32,7 @@ impl Limits {
         if let Some(cutoff) = self.cutoff(now) {
             by_age(core, cutoff)?;
         }
-        self.bytes_max.map_or(Ok(()), |bytes_max| by_size(core, bytes_max))
+        by_size(core)
     }
 }
 
@@ -40,11 +40,11 @@ impl Limits {
 pub(crate) fn by_age(core: &PartitionCore, cutoff: Millis) -> Result<Option<Millis>, StorageError> {
     let high_watermark = core.high_watermark();
     let after = |time| {
-        let place = core.log.seek(Seek::AppendedAfter(time))?;
+        let place = core.log().seek(Seek::AppendedAfter(time))?;
         Ok::<_, StorageError>(place.filter(|place| place.offset < high_watermark))
     };
     let mut oldest = after(cutoff)?;
-    let bounds = core.log.bounds();
+    let bounds = core.log().bounds();
     if bounds.damaged > 0 {
         // What is lost has no age that could be read. It goes with the message before it; where there is none,
         // with the one behind it, or with the last one there ever was.
@@ -60,28 +60,41 @@ pub(crate) fn by_age(core: &PartitionCore, cutoff: Millis) -> Result<Option<Mill
     Ok(oldest.map(|place| place.time))
 }
 
-/// Evicts the oldest messages when the log takes up more than `bytes_max`, until it does not, and says from
-/// which size on it is worth looking again.
-pub(crate) fn by_size(core: &PartitionCore, bytes_max: u64) -> Result<(), StorageError> {
-    let step = bytes_max / SIZE_STEP_PART;
-    if core.log.bounds().size_bytes > bytes_max
-        && let Some(newest) = core.log.seek(Seek::Newest(bytes_max - step))?
-    {
-        trim(core, newest.offset.min(core.high_watermark()))?;
+/// Evicts the oldest messages when the log takes up more than the limit, until it does not, and says from which
+/// size on it is worth looking again.
+pub(crate) fn by_size(core: &PartitionCore) -> Result<(), StorageError> {
+    let mut limit = core.watch.limits.kept().bytes_max;
+    loop {
+        let Some(bytes_max) = limit else { return Ok(()) };
+        let step = bytes_max / SIZE_STEP_PART;
+        if core.log().bounds().size_bytes > bytes_max
+            && let Some(newest) = core.log().seek(Seek::Newest(bytes_max - step))?
+        {
+            trim(core, newest.offset.min(core.high_watermark()))?;
+        }
+        let left = core.log().bounds().size_bytes.saturating_add(step);
+        core.watch.look_above_bytes.store(left.max(bytes_max), Ordering::Release);
+        // Somebody may have changed the limit meanwhile, and must not find the old one at work.
+        let now = core.watch.limits.kept().bytes_max;
+        if now == limit {
+            return Ok(());
+        }
+        limit = now;
     }
-    let left = core.log.bounds().size_bytes.saturating_add(step);
-    core.watch.look_above_bytes.store(left.max(bytes_max), Ordering::Release);
-    Ok(())
 }
 
 fn trim(core: &PartitionCore, to: Offset) -> Result<(), StorageError> {
-    let before = core.log.bounds();
+    let log = core.log();
+    let before = log.bounds();
     let start = before.start;
+    if to > start {
+        core.producers.store_before_trim(to)?;
+    }
     // Even if nothing is to go: an earlier trim may have work left, after a full disk.
-    core.log.trim(to)?;
+    log.trim(to)?;
     if to > start {
         let evicted = to.since(start);
-        core.meter.evicted(evicted, before.size_bytes.saturating_sub(core.log.bounds().size_bytes));
+        core.meter.evicted(evicted, before.size_bytes.saturating_sub(log.bounds().size_bytes));
         tracing::debug!(partition = %core.id, evicted, start = %Offset::number(to), "evicted");
     }
     Ok(())

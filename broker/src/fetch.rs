@@ -1,12 +1,19 @@
 //! Fetching: from memory if possible, from the disk if not; at the end, waiting to be woken.
 
-use std::time::{Duration, Instant as StdInstant};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant as StdInstant},
+};
 
 use minikafka_record::{Offset, RecordBatch};
 use minikafka_storage::{Log, StorageError};
 use tokio::time::Instant;
 
-use crate::{Error, Partition, partition::PartitionCore};
+use crate::{
+    Error, Partition,
+    partition::{PartitionCore, PartitionState, Progress},
+};
 
 /// What was fetched.
 #[derive(Clone, Debug)]
@@ -35,14 +42,15 @@ impl Partition {
         let mut progress = self.core.progress.subscribe();
         loop {
             self.core.check_open()?;
-            let high_watermark = progress.borrow_and_update().high_watermark;
-            let start = self.core.log.bounds().start;
-            if from < start || from > high_watermark {
-                return Err(self.core.out_of_range(from, start));
-            }
+            let Progress { log, high_watermark, .. } = progress.borrow_and_update().clone();
+            let start = self.core.check_range(&*log, from, high_watermark)?;
             if from < high_watermark {
                 let begin = StdInstant::now();
-                let batches = self.read(from, high_watermark, bytes_max).await?;
+                let Some(batches) = self.read(log, from, high_watermark, bytes_max).await? else {
+                    // It was opened again after a failure: the other one comes at once.
+                    progress.changed().await.map_err(|_| Error::Stopping)?;
+                    continue;
+                };
                 let next = batches.last().map_or(from, RecordBatch::end_offset);
                 let bytes: usize = batches.iter().map(|batch| batch.bytes().len()).sum();
                 self.core.meter.fetched(next.since(from), bytes as u64, begin);
@@ -65,23 +73,62 @@ impl Partition {
         }
     }
 
-    async fn read(&self, from: Offset, upper: Offset, bytes_max: usize) -> Result<Vec<RecordBatch>, Error> {
-        let in_memory = self.core.log.read_tail(from, upper, bytes_max);
-        if let Some(batches) = in_memory.map_err(|error| self.core.read_error(from, error))? {
-            return Ok(batches);
+    /// Whether `from` can be read, now or once it is written.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], and when the partition is no longer in service.
+    pub fn check_range(&self, from: Offset) -> Result<(), Error> {
+        self.core.check_open()?;
+        self.core.check_range(&*self.core.log(), from, self.core.high_watermark()).map(|_start| ())
+    }
+
+    /// Waits until a [`fetch`](Partition::fetch) at `from`, which was the end, has something to say: that there are
+    /// messages, or that there will be none. Those who wait for many partitions at once keep one of these for each.
+    pub fn wait_beyond(&self, from: Offset) -> impl Future<Output = ()> + Send + use<> {
+        let mut progress = self.core.progress.subscribe();
+        async move {
+            let is_news = |now: &Progress| now.high_watermark > from || now.state != PartitionState::Open;
+            // Without a sender there is no partition any more, which the fetch will say.
+            let _ = progress.wait_for(is_news).await;
         }
-        let core = self.core.clone();
-        let read = move |log: &dyn Log| Ok(log.read(from, upper, bytes_max));
-        self.core.read_cold(read).await?.map_err(|error| core.read_error(from, error))
+    }
+
+    /// `None` when another log has taken the place of this one.
+    async fn read(
+        &self,
+        log: Arc<dyn Log>,
+        from: Offset,
+        upper: Offset,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<RecordBatch>>, Error> {
+        let outcome = match log.read_tail(from, upper, bytes_max) {
+            Ok(Some(batches)) => Ok(batches),
+            Ok(None) => self.core.read_cold(move |_| Ok(log.read(from, upper, bytes_max))).await?,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(batches) => Ok(Some(batches)),
+            Err(StorageError::Reopened) => Ok(None),
+            Err(error) => Err(self.core.read_error(from, error)),
+        }
     }
 }
 
 impl PartitionCore {
+    /// The first offset kept, if `from` is not out of range.
+    fn check_range(&self, log: &dyn Log, from: Offset, high_watermark: Offset) -> Result<Offset, Error> {
+        let start = log.bounds().start;
+        if from < start || from > high_watermark {
+            return Err(self.out_of_range(from, start));
+        }
+        Ok(start)
+    }
+
     /// What a storage error means to who reads at `from`.
     fn read_error(&self, from: Offset, error: StorageError) -> Error {
         let StorageError::Damaged { lost, .. } = &error else { return self.error(error) };
         // Eviction may have gone past it meanwhile.
-        let next = lost.as_ref().map(|lost| lost.end.max(self.log.bounds().start));
+        let next = lost.as_ref().map(|lost| lost.end.max(self.log().bounds().start));
         Error::Damaged {
             topic: self.id.topic.clone(),
             partition: self.id.partition,

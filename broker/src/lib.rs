@@ -1,4 +1,4 @@
-//! Topics, partitions, retention: what every door calls.
+//! Topics, partitions, producers, retention, consumer groups: what every door calls.
 //!
 //! ```text
 //!   door -> Partition::produce -> mailbox -> owner task -> Log::append -> ... disk ... -> completion
@@ -15,6 +15,7 @@
 //!
 //! - **Invariant:** offsets are assigned by the owner task, in the order in which `produce` was called.
 //! - **Invariant:** a reader sees nothing at or beyond the high watermark.
+//! - **Invariant:** a batch of an idempotent producer is stored once, however often it is sent.
 //! - **Invariant:** everything that waits holds permits for its bytes until it is answered.
 
 mod admin;
@@ -25,26 +26,39 @@ mod description;
 mod error;
 mod eviction;
 mod fetch;
+mod group;
+pub mod machine;
+mod metadata;
 mod opening;
 mod owner;
 mod partition;
 mod payload;
+mod producers;
+mod reopening;
 mod reply;
 mod retention;
+mod settings;
 mod stats;
 mod topic;
 mod topic_name;
 mod traffic;
 
-pub use append_clock::{Clock, SystemClock};
+pub use append_clock::{AppendClock, Clock, SystemClock};
 pub use broker::Broker;
 pub use config::{AutoCreate, BrokerConfig};
 pub use description::{PartitionBounds, TopicDescription, TopicSummary};
 pub use error::Error;
 pub use fetch::Fetched;
-pub use owner::{PendingProduce, Produced};
+pub use group::{
+    Assignment, GroupDescription, GroupError, GroupJoin, GroupState, GroupSummary, Lag, MemberDescription,
+    Membership, PartitionLag, PositionToStore, PositionsBy, ReturningMember, SeekMode, SeekTo,
+    SoughtPosition, StoredPosition, TopicPartition,
+};
+pub use owner::{Origin, PendingProduce, Produced};
 pub use partition::Partition;
 pub use payload::{CheckedPayload, NewMessage, Payload};
+pub use producers::{ProducerDescription, ProducerIdentity};
+pub use settings::{Effective, Limit, SettingSource, TopicChange, TopicSetting, TopicSettings};
 pub use stats::{BrokerStats, Unready};
 pub use topic_name::{TOPIC_NAME_LEN_MAX, TopicNameError, validate_topic_name};
 pub use traffic::{TOPICS_COUNTED_MAX, TopicTraffic};

@@ -3,23 +3,28 @@
 //! It takes whatever waits in its mailbox, makes one entry of it, and hands the entry to the log. It does not
 //! wait for the disk: while the disk syncs, the next entries queue up behind, and the sync's own duration
 //! forms the batch. There is no timer.
+//!
+//! Batches of idempotent producers are judged here, once: see [`producers`](crate::producers). An entry without any
+//! takes no look at producers at all.
 
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
-use minikafka_record::{BATCH_HEADER_LEN, BatchBuilder, Offset};
-use minikafka_storage::{Entry, EntryKind, Epoch, Millis, StorageError};
+use minikafka_record::{BATCH_HEADER_LEN, BatchBuilder, Offset, ProducerStamp};
+use minikafka_storage::{Entry, EntryKind, Epoch, Index, Log, Millis, StorageError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::{
     Error,
     partition::PartitionCore,
     payload::{CheckedPayload, Form},
+    producers::{Admission, Completed, EntryId, Place, Rejection},
+    reopening::Reopening,
     reply::Reply,
 };
 
@@ -60,6 +65,17 @@ pub struct Produced {
     pub append_time: Millis,
     /// Leader epoch under which they were appended.
     pub leader_epoch: Epoch,
+    /// Whether they were stored before: an idempotent producer has sent them again.
+    pub origin: Origin,
+}
+
+/// Which request stored what is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This one.
+    This,
+    /// An earlier one, with the same batch of the same producer.
+    Earlier,
 }
 
 /// A produce that has its place in the order: resolves once it is committed, or has failed with nothing
@@ -81,13 +97,21 @@ impl Future for PendingProduce {
 pub(crate) async fn run(core: Arc<PartitionCore>, mut mailbox: mpsc::Receiver<Command>) {
     let mut waiting = Vec::new();
     let mut stopped: Option<Error> = None;
+    let mut reopening = Reopening::default();
+    let mut appender = Appender { log: core.log(), core, judged_end: Offset::ZERO };
     while mailbox.recv_many(&mut waiting, MAILBOX_LEN).await > 0 {
+        if appender.core.has_failed()
+            && stopped.is_none()
+            && let Some(again) = reopening.reopen(&appender.core).await
+        {
+            appender.log = again;
+        }
         let mut entry = EntryBuilder::default();
         for command in waiting.drain(..) {
             match (command, &stopped) {
                 (Command::Produce(produce), None) => {
                     if !entry.has_room_for(&produce.payload) {
-                        append(&core, std::mem::take(&mut entry));
+                        appender.append(std::mem::take(&mut entry));
                     }
                     entry.push(produce);
                 }
@@ -98,7 +122,7 @@ pub(crate) async fn run(core: Arc<PartitionCore>, mut mailbox: mpsc::Receiver<Co
                 }
             }
         }
-        append(&core, entry);
+        appender.append(entry);
     }
 }
 
@@ -108,6 +132,8 @@ struct EntryBuilder {
     requests: Vec<Produce>,
     /// An upper bound of the entry's bytes.
     bytes: usize,
+    /// Whether one of them comes from an idempotent producer.
+    has_producers: bool,
 }
 
 impl EntryBuilder {
@@ -120,7 +146,7 @@ impl EntryBuilder {
         // Plain messages in a row share one header.
         let shared = is_plain(&produce) && self.requests.last().is_some_and(is_plain);
         self.bytes += produce.payload.bytes - if shared { BATCH_HEADER_LEN } else { 0 };
-        produce.reply.taken();
+        self.has_producers |= produce.payload.producer().is_some();
         self.requests.push(produce);
     }
 }
@@ -132,37 +158,147 @@ struct Waiter {
     _room: OwnedSemaphorePermit,
 }
 
-/// Encodes and appends an entry; its completion answers the producers.
-fn append(core: &Arc<PartitionCore>, builder: EntryBuilder) {
-    if builder.requests.is_empty() {
-        return;
+/// Makes entries of requests and appends them.
+struct Appender {
+    core: Arc<PartitionCore>,
+    /// The core's, until that has failed.
+    log: Arc<dyn Log>,
+    /// The end of the last entry with batches of idempotent producers.
+    judged_end: Offset,
+}
+
+impl Appender {
+    /// Encodes and appends an entry; its completion answers the producers.
+    fn append(&mut self, mut builder: EntryBuilder) {
+        if builder.requests.is_empty() {
+            return;
+        }
+        let core = &self.core;
+        // The log is asked each time: a failed write may have taken entries off its end, and their numbers with
+        // them.
+        let bounds = self.log.bounds();
+        let append_time = core.clock.now().max(bounds.last_append_time.unwrap_or(Millis::MIN));
+        let target = Target {
+            base_offset: bounds.end,
+            append_time,
+            leader_epoch: core.leader_epoch(),
+            index: bounds.next_index,
+        };
+        let judged = self.judge(&mut builder, target);
+        if builder.requests.is_empty() {
+            return;
+        }
+        let mut encoder = Encoder {
+            out: BytesMut::with_capacity(builder.bytes),
+            messages: None,
+            next: bounds.end,
+            batch_base: bounds.end,
+            target,
+        };
+        let waiters: Vec<Waiter> =
+            builder.requests.into_iter().map(|produce| encoder.encode(produce)).collect();
+        let (payload, end) = encoder.finish();
+        if judged.is_some() {
+            self.judged_end = end;
+        }
+        let core = &self.core;
+        if core.producers.grown(payload.len() as u64) {
+            core.store_producers();
+        }
+        let entry = Entry {
+            index: target.index,
+            epoch: target.leader_epoch,
+            base_offset: target.base_offset,
+            record_count: end.since(target.base_offset) as u32,
+            append_time,
+            kind: EntryKind::Data,
+            payload: freeze_tight(payload),
+        };
+        let completing = core.clone();
+        let committed = Committed { next_index: target.index + 1, end };
+        let complete = move |outcome| completing.complete(committed, waiters, judged, &outcome);
+        self.log.append(vec![entry], Box::new(complete));
     }
-    // The log is asked each time: a failed write may have taken entries off its end, and their numbers with
-    // them.
-    let bounds = core.log.bounds();
-    let append_time = core.clock.now().max(bounds.last_append_time.unwrap_or(Millis::MIN));
-    let mut encoder = Encoder {
-        out: BytesMut::with_capacity(builder.bytes),
-        messages: None,
-        next: bounds.end,
-        batch_base: bounds.end,
-        append_time,
-        leader_epoch: core.leader_epoch(),
-    };
-    let waiters: Vec<Waiter> = builder.requests.into_iter().map(|produce| encoder.encode(produce)).collect();
-    let (payload, end) = encoder.finish();
-    let entry = Entry {
-        index: bounds.next_index,
-        epoch: core.leader_epoch(),
-        base_offset: bounds.end,
-        record_count: end.since(bounds.end) as u32,
-        append_time,
-        kind: EntryKind::Data,
-        payload: freeze_tight(payload),
-    };
-    let core_at_completion = core.clone();
-    core.log
-        .append(vec![entry], Box::new(move |outcome| complete(&core_at_completion, end, waiters, &outcome)));
+
+    /// Judges the batches of idempotent producers, and leaves in `builder` what is to be appended. The others are
+    /// answered, or wait for batches that are on their way.
+    fn judge(&mut self, builder: &mut EntryBuilder, target: Target) -> Option<Judged> {
+        if target.base_offset < self.judged_end {
+            // A failure took the end off the log, and nobody may go on from what was there.
+            let cut = self.core.producers.lock().cut(target.base_offset);
+            self.judged_end = target.base_offset;
+            self.core.answer_again(cut, &Err(Error::Aborted));
+        }
+        if !builder.has_producers {
+            return None;
+        }
+        let mut accepted = Vec::with_capacity(builder.requests.len());
+        let mut rejected = Vec::new();
+        let mut again = Vec::new();
+        let mut ids = Vec::new();
+        let mut next = target.base_offset;
+        let mut producers = self.core.producers.lock();
+        let entry = producers.begin_entry();
+        for produce in builder.requests.drain(..) {
+            let count = produce.payload.count;
+            let Some(stamp) = produce.payload.producer() else {
+                next = next.plus(count.into());
+                accepted.push(produce);
+                continue;
+            };
+            match producers.admit(stamp, count, next, target.append_time, entry, produce) {
+                Admission::New(produce) => {
+                    next = next.plus(count.into());
+                    ids.push(stamp.id);
+                    accepted.push(produce);
+                }
+                Admission::Stored(produce, place) => again.push((produce, place)),
+                Admission::OnItsWay => {}
+                Admission::Rejected(produce, why) => rejected.push((produce, stamp, why)),
+            }
+        }
+        drop(producers);
+        builder.requests = accepted;
+        for (produce, place) in again {
+            answer(produce.reply, Ok(produced_before(place, target.leader_epoch)));
+        }
+        for (produce, stamp, why) in rejected {
+            answer(produce.reply, Err(self.core.rejection(stamp, why)));
+        }
+        Some(Judged { entry, ids })
+    }
+}
+
+/// Where an entry goes.
+#[derive(Clone, Copy)]
+struct Target {
+    index: Index,
+    base_offset: Offset,
+    append_time: Millis,
+    leader_epoch: Epoch,
+}
+
+/// Up to where everything is stored, when an entry is.
+#[derive(Clone, Copy)]
+struct Committed {
+    next_index: Index,
+    end: Offset,
+}
+
+/// An entry with batches of idempotent producers: these.
+struct Judged {
+    entry: EntryId,
+    ids: Vec<i64>,
+}
+
+fn produced_before(place: Place, leader_epoch: Epoch) -> Produced {
+    Produced {
+        base_offset: place.base_offset,
+        count: place.count,
+        append_time: place.append_time,
+        leader_epoch,
+        origin: Origin::Earlier,
+    }
 }
 
 /// Freezes an entry's bytes. They stay in memory for as long as the entry is cached or stored there, so room
@@ -180,22 +316,24 @@ struct Encoder {
     next: Offset,
     /// Offset of the first of `messages`.
     batch_base: Offset,
-    append_time: Millis,
-    leader_epoch: Epoch,
+    target: Target,
 }
 
 impl Encoder {
     fn encode(&mut self, produce: Produce) -> Waiter {
+        let Target { append_time, leader_epoch, .. } = self.target;
         let produced = Produced {
             base_offset: self.next,
             count: produce.payload.count,
-            append_time: self.append_time,
-            leader_epoch: self.leader_epoch,
+            append_time,
+            leader_epoch,
+            origin: Origin::This,
         };
+        produce.reply.taken();
         match produce.payload.form {
             Form::Batch(batch) => {
                 self.end_messages();
-                batch.append_to(&mut self.out, self.next, self.leader_epoch as i32, self.append_time);
+                batch.append_to(&mut self.out, self.next, leader_epoch as i32, append_time);
             }
             Form::Messages(list) => {
                 if self.messages.is_none() {
@@ -204,7 +342,7 @@ impl Encoder {
                 let batch =
                     self.messages.get_or_insert_with(|| BatchBuilder::onto(std::mem::take(&mut self.out)));
                 for message in &list {
-                    let timestamp = message.timestamp.unwrap_or(self.append_time);
+                    let timestamp = message.timestamp.unwrap_or(append_time);
                     batch.push(timestamp, message.key.as_deref(), message.value.as_deref(), &message.headers);
                 }
             }
@@ -215,7 +353,7 @@ impl Encoder {
 
     fn end_messages(&mut self) {
         if let Some(batch) = self.messages.take() {
-            self.out = batch.finish_onto(self.batch_base, self.leader_epoch as i32);
+            self.out = batch.finish_onto(self.batch_base, self.target.leader_epoch as i32);
         }
     }
 
@@ -225,22 +363,66 @@ impl Encoder {
     }
 }
 
-/// Runs on the thread that made the entry durable: moves the high watermark, then answers.
-fn complete(
-    core: &Arc<PartitionCore>,
-    end: Offset,
-    waiters: Vec<Waiter>,
-    outcome: &Result<(), StorageError>,
-) {
-    if outcome.is_ok() {
-        core.commit(end);
+impl PartitionCore {
+    /// Runs on the thread that made the entry durable: moves the high watermark, then answers.
+    fn complete(
+        self: &Arc<Self>,
+        committed: Committed,
+        waiters: Vec<Waiter>,
+        judged: Option<Judged>,
+        outcome: &Result<(), StorageError>,
+    ) {
+        match outcome {
+            Ok(()) => self.commit(committed.end),
+            Err(StorageError::Io { .. } | StorageError::Poisoned(_) | StorageError::Reopened) => {
+                self.has_failed.store(true, Ordering::Release);
+            }
+            Err(_) => {}
+        }
+        let outcome = outcome.clone().map_err(|error| self.append_error(error));
+        if let Some(Judged { entry, ids }) = judged {
+            let completed = self.producers.lock().complete(entry, &ids, outcome.is_ok());
+            self.answer_again(completed, &outcome);
+        }
+        if outcome.is_ok() {
+            self.producers.note_committed(committed.next_index, committed.end);
+        }
+        for Waiter { reply, produced, _room } in waiters {
+            answer(reply, outcome.clone().map(|()| produced));
+        }
     }
-    for waiter in waiters {
-        let outcome = match outcome {
-            Ok(()) => Ok(waiter.produced),
-            Err(error) => Err(core.append_error(error.clone())),
-        };
-        answer(waiter.reply, outcome);
+
+    /// Answers those who have sent again what was on its way.
+    fn answer_again(&self, completed: Vec<Completed<Produce>>, outcome: &Result<(), Error>) {
+        for Completed { place, waiting } in completed {
+            for produce in waiting {
+                let produced = produced_before(place, self.leader_epoch());
+                answer(produce.reply, outcome.clone().map(|()| produced));
+            }
+        }
+    }
+
+    fn rejection(&self, stamp: ProducerStamp, why: Rejection) -> Error {
+        let (topic, partition, id) = (self.id.topic.clone(), self.id.partition, stamp.id);
+        match why {
+            Rejection::OutOfSequence { expected } => {
+                let sequence = stamp.sequence;
+                Error::OutOfSequence { topic, partition, id, sequence, expected }
+            }
+            Rejection::Unknown => Error::UnknownProducer { topic, partition, id, sequence: stamp.sequence },
+            Rejection::Fenced { current } => Error::ProducerFenced { id, epoch: stamp.epoch, current },
+        }
+    }
+
+    /// Has a snapshot of the producers stored, by a thread that may wait for the disk.
+    fn store_producers(self: &Arc<Self>) {
+        let core = self.clone();
+        tokio::task::spawn_blocking(move || match core.producers.store() {
+            Ok(()) | Err(StorageError::NotFound { .. } | StorageError::Closed) => {}
+            Err(error) => {
+                tracing::warn!(partition = %core.id, %error, "what is known of producers could not be stored: a start after a crash reads more of the log");
+            }
+        });
     }
 }
 

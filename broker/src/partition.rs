@@ -1,9 +1,16 @@
 //! [`Partition`], the handle that doors produce to and fetch from.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use minikafka_record::Offset;
-use minikafka_storage::{Epoch, Log, LogId, Seek, StorageError};
+use minikafka_storage::{Epoch, Log, LogId, Millis, Seek, Storage, StorageError, TopicId};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::debug_span;
 
@@ -11,6 +18,7 @@ use crate::{
     CheckedPayload, Error, PartitionBounds, PendingProduce,
     append_clock::AppendClock,
     owner::{self, Command, MAILBOX_LEN, Produce},
+    producers::{Memory, ProducerDescription},
     reply::Reply,
     retention::Watch,
     traffic::Meter,
@@ -26,7 +34,10 @@ pub struct Partition {
 /// What a partition's handles, its owner and its completions share.
 pub(crate) struct PartitionCore {
     pub(crate) id: LogId,
-    pub(crate) log: Arc<dyn Log>,
+    /// Where its log is opened again when it has failed. The broker's: whoever drops that lets go of the storage.
+    pub(crate) storage: Weak<dyn Storage>,
+    /// Whether its log has failed.
+    pub(crate) has_failed: AtomicBool,
     pub(crate) clock: Arc<AppendClock>,
     /// Room for bytes that wait for the disk, shared by all partitions.
     pub(crate) room: Arc<Semaphore>,
@@ -38,13 +49,18 @@ pub(crate) struct PartitionCore {
     pub(crate) progress: watch::Sender<Progress>,
     /// What retention knows.
     pub(crate) watch: Watch,
+    /// What is known of idempotent producers.
+    pub(crate) producers: Memory<Produce>,
     /// Counts what goes in and out.
     pub(crate) meter: Meter,
 }
 
 /// What readers of a partition wait for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Progress {
+    /// The log that they read from. It is another one when it was opened again after a failure, and what was
+    /// committed is in either.
+    pub(crate) log: Arc<dyn Log>,
     pub(crate) high_watermark: Offset,
     pub(crate) state: PartitionState,
 }
@@ -79,6 +95,11 @@ impl Partition {
         self.core.id.partition
     }
 
+    /// Identity of its topic.
+    pub fn topic_id(&self) -> TopicId {
+        self.core.id.topic_id
+    }
+
     /// The current leader epoch; 0 without a cluster.
     pub fn leader_epoch(&self) -> Epoch {
         self.core.leader_epoch()
@@ -110,10 +131,12 @@ impl Partition {
     /// for their bytes; the [`PendingProduce`] resolves once they are committed.
     ///
     /// # Errors
-    /// When the partition is no longer in service. Nothing is stored then.
+    /// When the payload is over the topic's limit, or the partition is no longer in service. Nothing is stored
+    /// then.
     pub async fn produce(&self, payload: CheckedPayload) -> Result<PendingProduce, Error> {
         let begin = Instant::now();
         self.core.check_open()?;
+        payload.check_within(self.core.watch.limits.message_bytes_max())?;
         // What is larger than all the room there is goes alone.
         let bytes = payload.waiting_bytes().min(self.core.room_bytes as usize) as u32;
         let room = self.core.room.clone().acquire_many_owned(bytes).await.map_err(|_| Error::Stopping)?;
@@ -134,8 +157,8 @@ impl Partition {
 
     /// Where the partition begins and ends.
     pub fn bounds(&self) -> PartitionBounds {
-        let bounds = self.core.log.bounds();
-        let high_watermark = self.core.high_watermark();
+        let Progress { log, high_watermark, .. } = self.core.progress.borrow().clone();
+        let bounds = log.bounds();
         PartitionBounds {
             start: bounds.start,
             high_watermark: high_watermark.max(bounds.start),
@@ -144,6 +167,11 @@ impl Partition {
             size_bytes: bounds.size_bytes,
             damaged: bounds.damaged,
         }
+    }
+
+    /// The idempotent producers that the partition remembers, ordered by id.
+    pub fn producers(&self) -> Vec<ProducerDescription> {
+        self.core.producers.describe(self.core.clock.now())
     }
 
     /// The first readable record with this timestamp (milliseconds since the Unix epoch) or a later one;
@@ -155,6 +183,15 @@ impl Partition {
         let high_watermark = self.core.high_watermark();
         let place = self.core.read_cold(move |log| log.seek(Seek::RecordTimestamp(timestamp))).await?;
         Ok(place.map(|place| place.offset).filter(|offset| *offset < high_watermark))
+    }
+
+    /// When the record at this offset was appended; when it is lost, the next one. `None` at the end.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn appended_at(&self, offset: Offset) -> Result<Option<Millis>, Error> {
+        let place = self.core.read_cold(move |log| log.seek(Seek::Offset(offset))).await?;
+        Ok(place.map(|place| place.time))
     }
 
     /// Ends the owner task and wakes all readers with the same news.
@@ -171,13 +208,26 @@ impl PartitionCore {
         0
     }
 
+    pub(crate) fn log(&self) -> Arc<dyn Log> {
+        self.progress.borrow().log.clone()
+    }
+
     pub(crate) fn high_watermark(&self) -> Offset {
         self.progress.borrow().high_watermark
     }
 
     /// Everything below `end` is committed: lets readers have it.
     pub(crate) fn commit(self: &Arc<Self>, end: Offset) {
-        self.progress.send_modify(|progress| progress.high_watermark = end);
+        // An answer of a log that has failed may come behind those of the one in its place.
+        self.progress.send_modify(|progress| progress.high_watermark = progress.high_watermark.max(end));
+        self.arm_retention();
+    }
+
+    /// The log was opened again after a failure: as after a restart, everything in it is committed.
+    pub(crate) fn reopened(self: &Arc<Self>, log: Arc<dyn Log>) {
+        let end = log.bounds().end;
+        self.has_failed.store(false, Ordering::Release);
+        self.progress.send_modify(|progress| (progress.log, progress.high_watermark) = (log, end));
         self.arm_retention();
     }
 
@@ -205,7 +255,7 @@ impl PartitionCore {
         read: impl FnOnce(&dyn Log) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, Error> {
         let turn = self.cold_reads.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
-        let log = self.log.clone();
+        let log = self.log();
         let outcome = tokio::task::spawn_blocking(move || {
             let outcome = read(&*log);
             drop(turn);
@@ -221,7 +271,7 @@ impl PartitionCore {
     /// What a storage error means to those whose messages were appended.
     pub(crate) fn append_error(&self, error: StorageError) -> Error {
         match error {
-            source @ StorageError::Io { .. } => {
+            source @ (StorageError::Io { .. } | StorageError::Crashed { .. }) => {
                 Error::OutcomeUnknown { topic: self.id.topic.clone(), partition: self.id.partition, source }
             }
             other => self.error(other),
@@ -234,7 +284,9 @@ impl PartitionCore {
             StorageError::OutOfRange { wanted, start, .. } => self.out_of_range(wanted, start),
             StorageError::NotFound { .. } => Error::TopicNotFound(self.id.topic.clone()),
             StorageError::Full(what) => Error::Full(what),
-            StorageError::Truncated | StorageError::Discontinuous { .. } => Error::Aborted,
+            StorageError::Truncated | StorageError::Discontinuous { .. } | StorageError::Reopened => {
+                Error::Aborted
+            }
             StorageError::Closed => Error::Stopping,
             StorageError::Poisoned(reason) => {
                 Error::Poisoned { topic: self.id.topic.clone(), partition: self.id.partition, reason }

@@ -1,7 +1,10 @@
 //! [`Payload`]: what producers bring, in either of its two forms.
 
 use bytes::Bytes;
-use minikafka_record::{BATCH_HEADER_LEN, BatchBuilder, Expansion, Header, RecordBatch};
+use minikafka_record::{
+    BATCH_HEADER_LEN, BatchBuilder, Compression, Expansion, Header, ProducerStamp, RecordBatch,
+    partition_of_key,
+};
 
 use crate::Error;
 
@@ -59,9 +62,49 @@ impl Payload {
 }
 
 impl CheckedPayload {
+    /// Checks the limit of a topic that has one of its own, below the server's.
+    pub(crate) fn check_within(&self, bytes_max: usize) -> Result<(), Error> {
+        if self.bytes > bytes_max {
+            return Err(Error::MessageTooLarge { size: self.bytes, max: bytes_max });
+        }
+        match &self.form {
+            // What it expands to was checked against the server's limit.
+            Form::Batch(batch) if batch.header().compression() != Some(Compression::None) => {
+                Ok(batch.validate_within(Expansion::of_batches(bytes_max))?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The partition, of so many, that the keys of its messages say; `None` when there are no keys, or nobody can
+    /// see them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] when they say different ones.
+    pub(crate) fn partition_of_keys(&self, partitions: u32) -> Result<Option<u32>, Error> {
+        let Form::Messages(messages) = &self.form else { return Ok(None) };
+        let keys = messages.iter().filter_map(|message| message.key.as_deref());
+        let mut wanted = keys.map(|key| partition_of_key(key, partitions));
+        let first = wanted.next();
+        match wanted.find(|partition| Some(*partition) != first) {
+            Some(_) => Err(Error::InvalidRequest(
+                "the keys of these messages belong to several partitions: send those of each partition in a request of its own".to_owned(),
+            )),
+            None => Ok(first),
+        }
+    }
+
     /// Bytes that it occupies while it waits.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.bytes + self.overhead_bytes
+    }
+
+    /// The idempotent producer that it comes from, if any.
+    pub(crate) fn producer(&self) -> Option<ProducerStamp> {
+        match &self.form {
+            Form::Batch(batch) => batch.header().producer(),
+            Form::Messages(_) => None,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use minikafka_record::Offset;
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use crate::{CheckedPayload, Error, Produced, traffic::Meter};
+use crate::{CheckedPayload, Error, Origin, Produced, traffic::Meter};
 
 /// Takes the answer to a produce. Dropped unanswered with the whole runtime only.
 #[derive(Debug)]
@@ -36,10 +36,14 @@ impl Reply {
         self.span.in_scope(|| tracing::debug!("taken into an entry, to be appended"));
     }
 
-    /// Counts and answers.
+    /// Counts and answers. What an earlier request has stored was counted with that one.
     pub(crate) fn send(self, outcome: Result<Produced, Error>) {
         let Reply { sender, meter, bytes, begin, span } = self;
         match &outcome {
+            Ok(Produced { origin: Origin::Earlier, base_offset, count, .. }) => {
+                let number = || Offset::number(*base_offset);
+                span.in_scope(|| tracing::debug!(number = number(), count, "committed before"));
+            }
             Ok(produced) => {
                 meter.produced(produced.count.into(), bytes, begin);
                 let number = || Offset::number(produced.base_offset);

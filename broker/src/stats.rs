@@ -42,8 +42,6 @@ pub enum Unready {
     Full(String),
     /// A thread of the storage has ended: nothing becomes durable.
     StorageStopped,
-    /// No partition takes appends any more, because writes or syncs failed.
-    StorageFailed,
 }
 
 impl Broker {
@@ -52,8 +50,8 @@ impl Broker {
         let (mut topics, mut partitions, mut damaged_messages, mut stored_bytes) = (0, 0, 0, 0);
         for topic in self.0.topics.all() {
             topics += 1;
-            for partition in &topic.partitions {
-                let bounds = partition.core.log.bounds();
+            for partition in topic.served() {
+                let bounds = partition.core.log().bounds();
                 partitions += 1;
                 damaged_messages += bounds.damaged;
                 stored_bytes += bounds.size_bytes;
@@ -78,16 +76,16 @@ impl Broker {
 
     /// Why it takes no messages at the moment; nothing: it takes them. Asks the system: for a thread that may
     /// block.
+    ///
+    /// Partitions whose log has failed are no reason, not even if all have: they are opened again when somebody
+    /// produces, so nobody is to be sent elsewhere.
     pub fn unready(&self) -> Vec<Unready> {
         if self.is_stopping() {
             return vec![Unready::Stopping];
         }
         let storage = self.0.storage.stats();
-        let partitions = self.0.topics.partition_count() as u64;
-        let has_failed = partitions > 0 && storage.poisoned_logs >= partitions;
         let stopped = storage.stopped.then_some(Unready::StorageStopped);
-        let failed = has_failed.then_some(Unready::StorageFailed);
-        [stopped, failed, storage.full.map(Unready::Full)].into_iter().flatten().collect()
+        [stopped, storage.full.map(Unready::Full)].into_iter().flatten().collect()
     }
 
     /// Whether it takes nothing new, because it stops.

@@ -3,36 +3,84 @@
 use std::{
     collections::BTreeMap,
     ops::Bound,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-use minikafka_storage::TopicId;
+use minikafka_storage::{StorageError, TopicId};
 use tokio::sync::watch;
 
-use crate::{Error, Partition, TopicSummary};
+use crate::{CheckedPayload, Error, Partition, TopicSettings, TopicSummary, settings::TopicLimits};
 
-/// A topic and its partitions.
+/// A topic and its partitions, as it is until somebody alters it: then another one takes its place.
 #[derive(Debug)]
 pub(crate) struct Topic {
     pub(crate) name: String,
     pub(crate) id: TopicId,
-    /// By number.
-    pub(crate) partitions: Vec<Partition>,
+    /// By number. `None`: the log is lost.
+    pub(crate) partitions: Vec<Option<Partition>>,
+    pub(crate) settings: TopicSettings,
+    /// What counts. The partitions have it, too.
+    pub(crate) limits: Arc<TopicLimits>,
+    /// Whose turn it is among the partitions, for messages that may go to any.
+    turn: AtomicU32,
 }
 
 impl Topic {
+    pub(crate) fn new(
+        name: String,
+        id: TopicId,
+        partitions: Vec<Option<Partition>>,
+        settings: TopicSettings,
+        limits: Arc<TopicLimits>,
+    ) -> Topic {
+        Topic { name, id, partitions, settings, limits, turn: AtomicU32::new(0) }
+    }
+
     pub(crate) fn summary(&self) -> TopicSummary {
-        TopicSummary { name: self.name.clone(), id: self.id, partitions: self.partitions.len() as u32 }
+        TopicSummary { name: self.name.clone(), id: self.id, partitions: self.count() }
+    }
+
+    /// Number of partitions.
+    pub(crate) fn count(&self) -> u32 {
+        self.partitions.len() as u32
+    }
+
+    /// The partitions that are in service.
+    pub(crate) fn served(&self) -> impl Iterator<Item = &Partition> {
+        self.partitions.iter().flatten()
     }
 
     /// A partition by number; none means the first.
     pub(crate) fn partition(&self, number: Option<u32>) -> Result<Partition, Error> {
         let number = number.unwrap_or(0);
-        self.partitions.get(number as usize).cloned().ok_or_else(|| Error::PartitionNotFound {
-            topic: self.name.clone(),
-            partition: number,
-            partitions: self.partitions.len() as u32,
-        })
+        match self.partitions.get(number as usize) {
+            Some(Some(partition)) => Ok(partition.clone()),
+            Some(None) => Err(Error::PartitionLost { topic: self.name.clone(), partition: number }),
+            None => Err(Error::PartitionNotFound {
+                topic: self.name.clone(),
+                partition: number,
+                partitions: self.count(),
+            }),
+        }
+    }
+
+    /// The partition for messages that do not name one: where their keys say, or the next one in turn.
+    pub(crate) fn choose(&self, payload: &CheckedPayload) -> Result<Partition, Error> {
+        let count = self.count();
+        if count == 1 {
+            return self.partition(None);
+        }
+        if let Some(number) = payload.partition_of_keys(count)? {
+            return self.partition(Some(number));
+        }
+        // Relaxed: any turn will do. A lost partition gives its turn to the next one.
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut turns = (0..count).map(|more| first.wrapping_add(more) % count);
+        let served = turns.find_map(|number| self.partitions[number as usize].clone());
+        served.map_or_else(|| self.partition(Some(first % count)), Ok)
     }
 }
 
@@ -41,14 +89,15 @@ impl Topic {
 pub(crate) struct Topics {
     /// A std lock: it is held for a look-up, never across an await.
     by_name: RwLock<BTreeMap<String, Arc<Topic>>>,
-    /// How often a topic was created; those who wait for one watch it.
-    created: watch::Sender<u64>,
+    /// Topics that are there and cannot be used until the next start, because a log of theirs could not be opened.
+    unusable: RwLock<BTreeMap<String, StorageError>>,
+    /// How often a topic was created, altered or deleted; those who wait for one watch it.
+    changed: watch::Sender<u64>,
 }
 
 impl Topics {
-    pub(crate) fn new(topics: impl IntoIterator<Item = Topic>) -> Topics {
-        let by_name = topics.into_iter().map(|topic| (topic.name.clone(), Arc::new(topic))).collect();
-        Topics { by_name: RwLock::new(by_name), created: watch::Sender::new(0) }
+    pub(crate) fn new() -> Topics {
+        Topics { by_name: RwLock::default(), unusable: RwLock::default(), changed: watch::Sender::new(0) }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
@@ -56,9 +105,27 @@ impl Topics {
     }
 
     pub(crate) fn require(&self, name: &str) -> Result<Arc<Topic>, Error> {
-        self.get(name).ok_or_else(|| Error::TopicNotFound(name.to_owned()))
+        let Some(topic) = self.get(name) else {
+            self.check_usable(name)?;
+            return Err(Error::TopicNotFound(name.to_owned()));
+        };
+        Ok(topic)
     }
 
+    /// The topic is there and cannot be used, for this reason.
+    pub(crate) fn refuse(&self, name: String, why: StorageError) {
+        self.unusable.write().unwrap_or_else(PoisonError::into_inner).insert(name, why);
+    }
+
+    /// Whether a topic of this name may be looked for or made.
+    pub(crate) fn check_usable(&self, name: &str) -> Result<(), Error> {
+        match self.unusable.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            Some(why) => Err(Error::Storage(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a topic, or puts it in the place of the one that has its name.
     pub(crate) fn insert(&self, topic: Topic) -> Arc<Topic> {
         let topic = Arc::new(topic);
         let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +136,10 @@ impl Topics {
     }
 
     pub(crate) fn remove(&self, name: &str) -> Option<Arc<Topic>> {
-        self.by_name.write().unwrap_or_else(PoisonError::into_inner).remove(name)
+        let removed = self.by_name.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        // Groups have to know.
+        self.wake();
+        removed
     }
 
     /// Up to `count` topics with names behind `after`, ordered by name.
@@ -93,11 +163,11 @@ impl Topics {
 
     /// Wakes those who wait for a topic.
     pub(crate) fn wake(&self) {
-        self.created.send_modify(|created| *created += 1);
+        self.changed.send_modify(|changed| *changed += 1);
     }
 
-    /// Changes whenever a topic is created.
+    /// Changes whenever a topic is created, altered or deleted.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
-        self.created.subscribe()
+        self.changed.subscribe()
     }
 }

@@ -1,5 +1,7 @@
 //! The rule for topic names.
 
+use crate::machine::INTERNAL_PREFIX;
+
 /// Longest name in bytes, as in Kafka.
 pub const TOPIC_NAME_LEN_MAX: usize = 249;
 
@@ -13,7 +15,7 @@ pub struct TopicNameError {
 }
 
 /// Checks a topic name: 1 to 249 bytes of UTF-8 without control characters, '/' or '\\', no space at either
-/// end, not "." or "..".
+/// end, not "." or "..", and not with the beginning `__minikafka`, which the server's own logs have.
 ///
 /// # Errors
 /// When it breaks the rule.
@@ -30,6 +32,8 @@ pub fn validate_topic_name(name: &str) -> Result<(), TopicNameError> {
         "has a control character: they are not allowed"
     } else if name.starts_with(char::is_whitespace) || name.ends_with(char::is_whitespace) {
         "begins or ends with a space: that is not allowed"
+    } else if name.starts_with(INTERNAL_PREFIX) {
+        "begins as the server's own logs do, with __minikafka: that is not allowed"
     } else {
         return Ok(());
     };
@@ -62,6 +66,7 @@ mod tests {
             (" a", "space"),
             ("a ", "space"),
             ("\u{a0}a", "space"),
+            ("__minikafka_metadata", "__minikafka"),
         ] {
             let error = validate_topic_name(name).expect_err(name).to_string();
             assert!(error.contains(rule), "{error}");

@@ -2,7 +2,9 @@
 
 use std::{error::Error, time::Duration};
 
-use minikafka_proto::v1::mini_kafka_service_client::MiniKafkaServiceClient;
+use minikafka_proto::v1::{
+    group_service_client::GroupServiceClient, mini_kafka_service_client::MiniKafkaServiceClient,
+};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::Address;
@@ -21,12 +23,31 @@ const FRAME_BYTES_MAX: u32 = 256 << 10;
 /// A client of the v1 API. Cloning shares the connection.
 pub type Client = MiniKafkaServiceClient<Channel>;
 
+/// A client of the v1 API's groups. Cloning shares the connection.
+pub type GroupClient = GroupServiceClient<Channel>;
+
 /// One attempt to connect.
 ///
 /// # Errors
 /// A sentence with the cause.
 pub async fn connect(address: Address) -> Result<Client, String> {
-    let channel = Endpoint::from(address.uri())
+    Ok(MiniKafkaServiceClient::new(open(address).await?)
+        .max_encoding_message_size(GRPC_MESSAGE_BYTES_MAX)
+        .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX))
+}
+
+/// One attempt to connect to the groups of a server.
+///
+/// # Errors
+/// A sentence with the cause.
+pub async fn connect_to_groups(address: Address) -> Result<GroupClient, String> {
+    Ok(GroupServiceClient::new(open(address).await?)
+        .max_encoding_message_size(GRPC_MESSAGE_BYTES_MAX)
+        .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX))
+}
+
+async fn open(address: Address) -> Result<Channel, String> {
+    Endpoint::from(address.uri())
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .max_frame_size(FRAME_BYTES_MAX)
@@ -34,10 +55,7 @@ pub async fn connect(address: Address) -> Result<Client, String> {
         .keep_alive_timeout(PROBE_TIMEOUT)
         .connect()
         .await
-        .map_err(|error| causes(&error))?;
-    Ok(MiniKafkaServiceClient::new(channel)
-        .max_encoding_message_size(GRPC_MESSAGE_BYTES_MAX)
-        .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX))
+        .map_err(|error| causes(&error))
 }
 
 /// The causes behind an error of the transport, whose own text is only "transport error".

@@ -9,4 +9,4 @@ mod channel;
 
 pub use address::{Address, AddressError};
 pub use backoff::Backoff;
-pub use channel::{Client, GRPC_MESSAGE_BYTES_MAX, causes, connect};
+pub use channel::{Client, GRPC_MESSAGE_BYTES_MAX, GroupClient, causes, connect, connect_to_groups};

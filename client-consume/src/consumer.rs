@@ -1,61 +1,44 @@
-//! [`Consumer`], which reads one topic from a position on.
+//! [`Consumer`], which reads topics from a position on.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     future::poll_fn,
     ops::Range,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use minikafka_proto::v1::{self, Encoding, SubscribeRequest, SubscribeResponse};
 use tokio::time::{self, Instant};
 
 use crate::{
-    Address, ConsumeError, Jump, Message, Messages, MissingTopic, Position, ResetPolicy, link::Link,
-    reader::Reader,
+    ConsumeError, ConsumerBuilder, Jump, Message, Messages, Position, TopicPartition,
+    discovery::{Age, Discovery, Found},
+    reads::Reads,
 };
 
-/// Large enough that a reply costs little beside its bytes.
-const MAX_BYTES: u32 = 1 << 20;
-/// How long [`ConsumerBuilder::subscribe`] waits for the server's word.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// What "without end" means to the timer.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Reads the messages of one topic, in order, from a position on. The position is the consumer's own: it
-/// lives here, and many consumers read one topic without knowing of each other.
+/// Reads the messages of one or many topics, from a position on: all partitions of each, or those that it is told.
+/// Messages of one partition come in order, and partitions that are behind take turns. The positions are the
+/// consumer's own: they live here, and many consumers read one topic without knowing of each other. Those that want to
+/// share its messages, and to be remembered, are a group: [`GroupConsumer`](crate::GroupConsumer).
 ///
 /// The server sends ahead while the caller works, as far as the flow control of HTTP/2 lets it. When the
-/// connection breaks, the consumer comes back by itself and goes on at its position.
+/// connection breaks, the consumer comes back by itself and goes on at its positions. Partitions that a topic gets
+/// later are found within seconds, while the consumer is polled.
 pub struct Consumer {
-    subscription: Subscription,
-    link: Link,
-    reader: Reader,
-}
-
-/// What stays the same over all streams.
-#[derive(Clone, Debug)]
-struct Subscription {
-    topic: String,
-    partition: Option<u32>,
-    max_bytes: u32,
-    reset_policy: ResetPolicy,
-    missing_topic: MissingTopic,
-}
-
-/// The options of a [`Consumer`]; see [`Consumer::builder`].
-#[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until `subscribe`"]
-pub struct ConsumerBuilder {
-    host: String,
-    subscription: Subscription,
-    from: Position,
-    timeout: Duration,
+    pub(crate) from: Position,
+    /// The topics, each with the partitions that are wanted; with none, all.
+    pub(crate) wanted: BTreeMap<Arc<str>, Vec<u32>>,
+    pub(crate) reads: Reads,
+    pub(crate) discovery: Discovery,
 }
 
 impl Consumer {
-    /// Reads `topic` from its oldest message on, with the default options. `host` is `host:port`, `:port` for
+    /// Reads `topic` from its oldest messages on, with the default options. `host` is `host:port`, `:port` for
     /// this machine, or `http://host:port`.
     ///
     /// # Errors
@@ -66,44 +49,33 @@ impl Consumer {
 
     /// The options of a consumer of `topic`.
     pub fn builder(host: &str, topic: &str) -> ConsumerBuilder {
-        ConsumerBuilder {
-            host: host.to_owned(),
-            subscription: Subscription {
-                topic: topic.to_owned(),
-                partition: None,
-                max_bytes: MAX_BYTES,
-                reset_policy: ResetPolicy::default(),
-                missing_topic: MissingTopic::default(),
-            },
-            from: Position::default(),
-            timeout: TIMEOUT,
-        }
+        ConsumerBuilder::new(host, topic)
     }
 
-    /// The next messages, at least one; or none when nothing came within `wait`. Advances the position over
-    /// what it returns and nothing else. A `wait` of zero returns what is already here.
+    /// The next messages, at least one, all of one partition; or none when nothing came within `wait`. Advances the
+    /// position of the partition over what it returns and nothing else. A `wait` of zero returns what is already here.
     ///
     /// Cancel-safe: a call that is dropped before it returns has taken nothing.
     ///
     /// # Errors
     /// [`ConsumeError::Unreachable`] when there is no connection at the end of `wait`; the consumer goes on
-    /// trying with the next call. All others at once. The position is unchanged.
+    /// trying with the next call. All others at once. The positions are unchanged. What fails for one partition
+    /// does not stop the others: the next calls return their messages, and the error again.
     pub async fn poll(&mut self, wait: Duration) -> Result<Vec<Message>, ConsumeError> {
         let deadline = Instant::now() + wait.min(FOREVER);
         loop {
-            self.prepare()?;
-            let messages = self.reader.take_ready();
+            let messages = self.reads.take_ready()?;
             if !messages.is_empty() {
                 return Ok(messages);
             }
             match time::timeout_at(deadline, self.fill()).await {
                 Ok(filled) => filled?,
-                Err(_elapsed) => return self.link.trouble().map_or(Ok(Vec::new()), Err),
+                Err(_elapsed) => return self.reads.link.trouble().map_or(Ok(Vec::new()), Err),
             }
         }
     }
 
-    /// The messages as a stream, from the position on; it advances the position message by message. It waits
+    /// The messages as a stream, from the positions on; it advances them message by message. It waits
     /// for messages and for the server without end, yields what else goes wrong, and ends after an error
     /// that polling again will not heal.
     pub fn stream(&mut self) -> Messages<&mut Consumer> {
@@ -115,37 +87,47 @@ impl Consumer {
         Messages::new(self)
     }
 
-    /// Number of the next message to read. `None` while it is not known: after starting at
-    /// [`Position::Earliest`], `Latest` or `Timestamp`, until the server has said which number that is.
-    pub fn position(&self) -> Option<u64> {
-        match self.reader.position() {
-            Position::Number(number) => Some(number),
-            _ => None,
+    /// What is read, in order.
+    pub fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.reads.partitions()
+    }
+
+    /// Number of the next message to read in a partition. `None` while it is not known: after starting at
+    /// [`Position::Earliest`], `Latest` or `Timestamp`, until the server has said which number that is; and when the
+    /// partition is not read at all.
+    pub fn position(&self, topic: &str, partition: u32) -> Option<u64> {
+        self.reads.position(&TopicPartition::new(topic, partition))
+    }
+
+    /// Goes on at `position` in a partition, with the next poll.
+    ///
+    /// # Errors
+    /// [`ConsumeError::NotFound`] when this consumer does not read the partition.
+    pub fn seek(&mut self, topic: &str, partition: u32, position: Position) -> Result<(), ConsumeError> {
+        let of = TopicPartition::new(topic, partition);
+        if !self.reads.seek(&of, position) {
+            let message = format!("this consumer does not read {of}");
+            return Err(ConsumeError::NotFound { of: Some(of), message });
         }
+        Ok(())
     }
 
-    /// Goes on at `position` with the next poll.
-    pub fn seek(&mut self, position: Position) {
-        self.reader.seek(position);
-        self.link.drop_stream();
+    /// The numbers that are readable in a partition, from the oldest message kept to one past the last, as of the
+    /// server's last word about it. `None` before the first.
+    pub fn range(&self, topic: &str, partition: u32) -> Option<Range<u64>> {
+        self.reads.range(&TopicPartition::new(topic, partition))
     }
 
-    /// The numbers that are readable, from the oldest message kept to one past the last, as of the server's
-    /// last reply. `None` before the first.
-    pub fn range(&self) -> Option<Range<u64>> {
-        self.reader.range()
-    }
-
-    /// Whether, and over what, the position jumped since the last call; see [`ResetPolicy`].
+    /// Whether, and over what, the position of a partition jumped; each jump is returned once. See
+    /// [`ResetPolicy`](crate::ResetPolicy).
     pub fn take_jump(&mut self) -> Option<Jump> {
-        self.reader.take_jump()
+        self.reads.take_jump()
     }
 
     /// The next message of a stream.
     pub(crate) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<Message, ConsumeError>> {
         loop {
-            self.prepare()?;
-            if let Some(message) = self.reader.take_one() {
+            if let Some(message) = self.reads.take_one()? {
                 return Poll::Ready(Ok(message));
             }
             std::task::ready!(self.poll_fill(context))?;
@@ -153,115 +135,47 @@ impl Consumer {
     }
 
     /// Waits for one reply.
-    async fn fill(&mut self) -> Result<(), ConsumeError> {
+    pub(crate) async fn fill(&mut self) -> Result<(), ConsumeError> {
         poll_fn(|context| self.poll_fill(context)).await
     }
 
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ConsumeError>> {
-        let request = || self.subscription.request(self.reader.position());
-        let reply = std::task::ready!(self.link.poll_reply(context, request))?;
-        Poll::Ready(self.accept(reply))
+        loop {
+            if let Poll::Ready(filled) = self.reads.poll_fill(context) {
+                return Poll::Ready(filled);
+            }
+            let found = std::task::ready!(self.discovery.poll(context, self.reads.client()));
+            self.add(found);
+        }
     }
 
-    /// Makes messages ready of what is here already.
-    fn prepare(&mut self) -> Result<(), ConsumeError> {
-        self.reader.prepare().inspect_err(|_| self.link.distrust_stream())
-    }
-
-    fn accept(&mut self, reply: SubscribeResponse) -> Result<(), ConsumeError> {
-        // A stream whose bytes are wrong is not read on: the next one starts at the position.
-        self.reader.accept(reply).inspect_err(|_| self.link.distrust_stream())
+    /// Reads what was found, from its start: all of it is later than the subscription.
+    fn add(&mut self, found: Found) {
+        let position = match (self.from, found.age) {
+            (Position::Number(_), Age::NewTopic) | (Position::Timestamp(_), _) => self.from,
+            (Position::Earliest | Position::Latest, _) | (Position::Number(_), Age::Grown) => {
+                Position::Earliest
+            }
+        };
+        let wanted = self.wanted.get(&found.topic).cloned().unwrap_or_default();
+        if wanted.is_empty() {
+            for (number, range) in found.partitions {
+                self.reads.add(TopicPartition::new(found.topic.clone(), number), position, Some(range));
+            }
+        } else if found.age == Age::NewTopic {
+            for number in wanted {
+                self.reads.add(TopicPartition::new(found.topic.clone(), number), position, None);
+            }
+        }
     }
 }
 
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let positions: BTreeMap<_, _> = self.reads.positions().collect();
         f.debug_struct("Consumer")
-            .field("subscription", &self.subscription)
-            .field("position", &self.reader.position())
+            .field("wanted", &self.wanted)
+            .field("positions", &positions)
             .finish_non_exhaustive()
-    }
-}
-
-impl Subscription {
-    fn request(&self, from: Position) -> SubscribeRequest {
-        SubscribeRequest {
-            topic: self.topic.clone(),
-            partition: self.partition,
-            from: Some(from.into()),
-            max_bytes: self.max_bytes,
-            reset_policy: v1::ResetPolicy::from(self.reset_policy).into(),
-            encoding: Encoding::RecordBatches.into(),
-            missing_topic: v1::MissingTopic::from(self.missing_topic).into(),
-            leader_epoch: None,
-        }
-    }
-}
-
-impl ConsumerBuilder {
-    /// Where to start. Default: [`Position::Earliest`].
-    pub fn from(mut self, position: Position) -> ConsumerBuilder {
-        self.from = position;
-        self
-    }
-
-    /// Reads this partition, counted from 0. Default: 0.
-    pub fn partition(mut self, partition: u32) -> ConsumerBuilder {
-        self.subscription.partition = Some(partition);
-        self
-    }
-
-    /// What to do when the position is not readable, at the start or later, when eviction overtakes the
-    /// consumer. Default: [`ResetPolicy::Fail`].
-    pub fn reset_policy(mut self, policy: ResetPolicy) -> ConsumerBuilder {
-        self.subscription.reset_policy = policy;
-        self
-    }
-
-    /// What to do when the topic is not there. Default: [`MissingTopic::Fail`].
-    pub fn missing_topic(mut self, missing: MissingTopic) -> ConsumerBuilder {
-        self.subscription.missing_topic = missing;
-        self
-    }
-
-    /// Soft limit of one reply in bytes of messages, as they are stored; a larger message comes alone.
-    /// Default: 1 MiB. A poll returns what is left of a reply, up to about 1 MiB of messages: compressed ones
-    /// may be many more than came.
-    pub fn max_bytes(mut self, bytes: u32) -> ConsumerBuilder {
-        self.subscription.max_bytes = bytes;
-        self
-    }
-
-    /// How long [`subscribe`](ConsumerBuilder::subscribe) waits for the server to confirm the position.
-    /// Default: 10 s.
-    pub fn timeout(mut self, timeout: Duration) -> ConsumerBuilder {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Connects, with one attempt, so that a wrong address shows at once, and subscribes. With
-    /// [`MissingTopic::Fail`] it waits until the server has confirmed the position: a consumer that starts at
-    /// [`Position::Latest`] misses nothing that is written after `subscribe` has returned.
-    ///
-    /// # Errors
-    /// What [`Consumer::poll`] would say; and when the address cannot be read, or nobody answers there.
-    pub async fn subscribe(self) -> Result<Consumer, ConsumeError> {
-        let address: Address = self.host.parse()?;
-        let mut consumer = Consumer {
-            subscription: self.subscription,
-            link: Link::new(address),
-            reader: Reader::new(self.from),
-        };
-        consumer.link.connect().await?;
-        if consumer.subscription.missing_topic == MissingTopic::Fail {
-            match time::timeout(self.timeout, consumer.fill()).await {
-                Ok(filled) => filled?,
-                Err(_elapsed) => {
-                    let silent = || consumer.link.unreachable("the server does not answer".into());
-                    return Err(consumer.link.trouble().unwrap_or_else(silent));
-                }
-            }
-        }
-        Ok(consumer)
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use minikafka_proto::v1::RequestError;
 use minikafka_record::BatchError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use minikafka_client_connection::causes;
 
-use crate::AddressError;
+use crate::{AddressError, TopicPartition};
 
 /// Why no messages came. The position is unchanged, whatever the error.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -28,12 +29,16 @@ pub enum ConsumeError {
     /// The topic or the partition is not there, or was deleted: create it, or poll again later.
     #[error("{message}")]
     NotFound {
+        /// The partition, if one was read.
+        of: Option<TopicPartition>,
         /// A sentence that names it.
         message: String,
     },
     /// The position is evicted or beyond the end: seek into `start..=end`. Numbers are the server's.
     #[error("{message}")]
     OutOfRange {
+        /// The partition.
+        of: TopicPartition,
         /// Number of the oldest message kept.
         start: u64,
         /// One past the last readable message.
@@ -44,6 +49,8 @@ pub enum ConsumeError {
     /// The server's disk has lost messages: seek to `next`, when it is known, to go on behind them.
     #[error("{message}")]
     Damaged {
+        /// The partition.
+        of: TopicPartition,
         /// Number of the first message that is lost.
         from: u64,
         /// Number of the next readable message, if the server knows it.
@@ -52,12 +59,23 @@ pub enum ConsumeError {
         message: String,
     },
     /// What came is not a valid record batch: poll again, it may have been changed on the way.
-    #[error("reading at message {number}: {source}")]
+    #[error("reading {of} at message {number}: {source}")]
     Corrupt {
+        /// The partition.
+        of: TopicPartition,
         /// Number of the next message, as far as it is known; else 0.
         number: u64,
         /// What is wrong with it.
         source: BatchError,
+    },
+    /// The consumer is no longer the member of its group that it was: it has joined anew, or does so with the next
+    /// poll. What was read and not committed comes again, to whoever reads it now.
+    #[error("lost the membership in group \"{group}\": {cause}")]
+    MembershipLost {
+        /// The group.
+        group: String,
+        /// Why.
+        cause: Arc<str>,
     },
     /// The server refuses the request and will refuse it again.
     #[error("{message}")]
@@ -74,14 +92,15 @@ pub enum ConsumeError {
 impl ConsumeError {
     /// Whether polling again may help, without doing anything else.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, ConsumeError::Unreachable { .. } | ConsumeError::Corrupt { .. })
+        use ConsumeError::{Corrupt, MembershipLost, Unreachable};
+        matches!(self, Unreachable { .. } | Corrupt { .. } | MembershipLost { .. })
     }
 }
 
-/// What a status means to a stream of messages.
+/// What an answer of the server means to who reads.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// Opening the stream again may help.
+    /// Asking again may help.
     TryAgain(Arc<str>),
     /// It will not.
     Fail(ConsumeError),
@@ -95,20 +114,41 @@ pub(crate) fn judge(status: &Status) -> Verdict {
     let Some(info) = details.error_info() else {
         return judge_without_reason(status);
     };
-    let number = |name| info.metadata.get(name).and_then(|number| number.parse().ok());
     Verdict::Fail(match info.reason.as_str() {
-        "TOPIC_NOT_FOUND" | "PARTITION_NOT_FOUND" => ConsumeError::NotFound { message },
-        "NUMBER_OUT_OF_RANGE" => {
-            let (start, end) = (number("start").unwrap_or(0), number("end").unwrap_or(0));
-            ConsumeError::OutOfRange { start, end, message }
-        }
-        "DAMAGED" => {
-            ConsumeError::Damaged { from: number("from").unwrap_or(0), next: number("next"), message }
-        }
+        "TOPIC_NOT_FOUND" | "PARTITION_NOT_FOUND" => ConsumeError::NotFound { of: None, message },
         "STOPPING" => return Verdict::TryAgain(message.into()),
         _ if details.retry_info().is_some() => return Verdict::TryAgain(message.into()),
         reason => ConsumeError::Refused { code: status.code(), reason: reason.to_owned(), message },
     })
+}
+
+/// The same for an error of one partition.
+pub(crate) fn judge_partition(error: RequestError, of: &TopicPartition) -> Verdict {
+    let RequestError { code, reason, message, metadata, retry_after_ms } = error;
+    let number = |name| metadata.get(name).and_then(|number| number.parse().ok());
+    let of = of.clone();
+    Verdict::Fail(match reason.as_str() {
+        "TOPIC_NOT_FOUND" | "PARTITION_NOT_FOUND" => ConsumeError::NotFound { of: Some(of), message },
+        "NUMBER_OUT_OF_RANGE" => {
+            let (start, end) = (number("start").unwrap_or(0), number("end").unwrap_or(0));
+            ConsumeError::OutOfRange { of, start, end, message }
+        }
+        "DAMAGED" => {
+            ConsumeError::Damaged { of, from: number("from").unwrap_or(0), next: number("next"), message }
+        }
+        _ if retry_after_ms.is_some() => return Verdict::TryAgain(message.into()),
+        _ => ConsumeError::Refused { code: Code::from_i32(code), reason, message },
+    })
+}
+
+/// Whether the server no longer knows who asks as a member of the group.
+pub(crate) fn is_lost(error: &ConsumeError) -> bool {
+    has_reason(error, &["UNKNOWN_MEMBER", "MEMBER_FENCED"])
+}
+
+/// Whether the server has refused a request, for one of these reasons.
+pub(crate) fn has_reason(error: &ConsumeError, reasons: &[&str]) -> bool {
+    matches!(error, ConsumeError::Refused { reason, .. } if reasons.contains(&reason.as_str()))
 }
 
 fn judge_without_reason(status: &Status) -> Verdict {

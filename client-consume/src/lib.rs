@@ -1,4 +1,4 @@
-//! The consumer of MiniKafka: messages out, in order, from any position.
+//! The consumers of MiniKafka: messages out, in order, from any position, alone or in a group.
 //!
 //! ```
 //! use std::time::Duration;
@@ -15,9 +15,9 @@
 //! let messages = consumer.poll(Duration::from_secs(1)).await?;
 //! assert_eq!(messages[0].number, 1);
 //! assert_eq!(messages[0].value.as_deref(), Some(&b"hello"[..]));
-//! assert_eq!(consumer.position(), Some(2));
+//! assert_eq!(consumer.position("greetings", 0), Some(2));
 //!
-//! consumer.seek(Position::Number(1)); // all over again
+//! consumer.seek("greetings", 0, Position::Number(1))?; // all over again
 //! # assert_eq!(consumer.poll(Duration::from_secs(1)).await?.len(), 1);
 //! # drop((producer, consumer));
 //! # server.stop().await?;
@@ -48,7 +48,11 @@
 //! # }
 //! ```
 //!
-//! # Positions
+//! # Several partitions, several topics
+//!
+//! A consumer reads all partitions of its topics, also those that they get later. Messages of one partition come in
+//! order; a [`Message`] says where it comes from; partitions that are behind take turns.
+//! [`ConsumerBuilder::partition`] chooses. Each partition has a position of its own:
 //!
 //! ```text
 //!   1     start          position            end
@@ -59,26 +63,91 @@
 //! nothing else; on every error it is unchanged. When eviction overtakes it, or it lies beyond the end, the
 //! [`ResetPolicy`] decides, and [`Consumer::take_jump`] tells.
 //!
+//! # Groups
+//!
+//! Members of a group share the partitions, and the server keeps the positions:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use minikafka_client_consume::{GroupConsumer, Position};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let server = minikafka_server::Server::builder().memory().start("127.0.0.1:0").await?;
+//! # let host = &server.local_addr().to_string();
+//! # let producer = minikafka_client_produce::Producer::connect(host, "orders").await?;
+//! # producer.send("an order").await?;
+//! let builder = GroupConsumer::builder(host, "billing").subscribe("orders").start(Position::Earliest);
+//! let mut consumer = builder.join_consumer_group().await?;
+//! for message in consumer.poll(Duration::from_secs(10)).await? {
+//!     println!("{} {} {:?}", message.partition, message.number, message.value);
+//! #   assert_eq!(message.number, 1);
+//! }
+//! // What the last poll returned counts as done now, and is committed. Whoever joins next goes on from there.
+//! consumer.leave_consumer_group().await?;
+//! # drop(producer);
+//! # server.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Or by hand, with a word to whoever reads on:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use minikafka_client_consume::{GroupConsumer, Position, PositionToCommit, TopicPartition};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let server = minikafka_server::Server::builder().memory().start("127.0.0.1:0").await?;
+//! # let host = &server.local_addr().to_string();
+//! # let producer = minikafka_client_produce::Producer::connect(host, "orders").await?;
+//! # producer.send("an order").await?;
+//! # let builder = GroupConsumer::builder(host, "billing").subscribe("orders").start(Position::Earliest);
+//! let mut consumer = builder.commit_by_hand().join_consumer_group().await?;
+//! while let Some(message) = consumer.poll(Duration::from_secs(10)).await?.pop() {
+//!     // ... store what came of the messages, and then:
+//!     let of = TopicPartition::new(message.topic, message.partition);
+//!     let metadata = "stored in row 17".to_owned();
+//!     consumer.commit_positions([PositionToCommit { of, number: message.number + 1, metadata }]).await?;
+//! #   break;
+//! }
+//! # consumer.leave_consumer_group().await?;
+//! # drop(producer);
+//! # server.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # How it works
 //!
-//! One server stream brings record batches as they are stored. They are checked against their checksums,
+//! One stream brings record batches of all partitions as they are stored. They are checked against their checksums,
 //! decompressed if their producer has compressed them, and cut into messages, about 1 MiB at a time: what is
 //! not compressed shares the bytes of the reply. When the stream breaks, the next one is opened at the
-//! position, after pauses that grow from 50 ms to 2 s.
+//! positions, after pauses that grow from 50 ms to 2 s. A member of a group has a second connection, on which a
+//! background task shows that it lives, so that neither large messages nor a slow caller hold that up.
 
+mod builder;
 mod consumer;
+mod discovery;
 mod error;
+mod group;
 mod link;
 mod message;
 mod messages;
 mod position;
 mod reader;
+mod reads;
+mod topic_partition;
 
-pub use consumer::{Consumer, ConsumerBuilder};
+pub use builder::ConsumerBuilder;
+pub use consumer::Consumer;
 pub use error::ConsumeError;
+pub use group::{GroupConsumer, GroupConsumerBuilder, PositionToCommit};
 pub use message::Message;
 pub use messages::Messages;
 pub use minikafka_client_connection::{Address, AddressError};
 pub use minikafka_record::Header;
 pub use position::{MissingTopic, Position, ResetPolicy};
 pub use reader::Jump;
+pub use topic_partition::TopicPartition;

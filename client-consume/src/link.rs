@@ -1,9 +1,9 @@
 //! [`Link`], the stream of replies from the server, opened again whenever it breaks.
 //!
 //! ```text
-//!   Idle --> Connecting --> Subscribing --> Open
-//!     ^          |               |           |
-//!     +--Pausing-+---------------+-----------+   when it fails or ends
+//!   Idle --> Connecting --> Opening --> Open
+//!     ^          |             |         |
+//!     +--Pausing-+-------------+---------+   when it fails or ends
 //! ```
 
 use std::{
@@ -12,9 +12,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use minikafka_proto::v1::{SubscribeRequest, SubscribeResponse};
-use tokio::time::{self, Sleep};
-use tokio_stream::Stream;
+use minikafka_proto::v1::{ReadRequest, ReadResponse};
+use tokio::{
+    sync::mpsc,
+    time::{self, Sleep},
+};
+use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Status, Streaming};
 
 use minikafka_client_connection::{self as connection, Backoff, Client};
@@ -24,7 +27,11 @@ use crate::{
     error::{Verdict, judge},
 };
 
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Requests that wait to be sent on an open stream. More than this is a connection that does not get on: then the
+/// stream is opened again, which says everything at once.
+const REQUESTS_MAX: usize = 64;
 
 /// See the module. It works while it is polled, and goes on where it was when it is polled again.
 pub(crate) struct Link {
@@ -41,8 +48,14 @@ enum Stage {
     Idle,
     Pausing(Pin<Box<Sleep>>),
     Connecting(BoxFuture<Result<Client, String>>),
-    Subscribing(BoxFuture<Result<Streaming<SubscribeResponse>, Status>>),
-    Open(Box<Streaming<SubscribeResponse>>),
+    Opening(BoxFuture<Result<Open, Status>>),
+    Open(Box<Open>),
+}
+
+/// Both ways of a stream.
+struct Open {
+    requests: mpsc::Sender<ReadRequest>,
+    replies: Streaming<ReadResponse>,
 }
 
 impl Link {
@@ -54,12 +67,11 @@ impl Link {
     ///
     /// # Errors
     /// [`ConsumeError::Unreachable`].
-    pub(crate) async fn connect(&mut self) -> Result<(), ConsumeError> {
+    pub(crate) async fn connect(&mut self) -> Result<Client, ConsumeError> {
         match connection::connect(self.address.clone()).await {
-            Ok(client) => self.client = Some(client),
-            Err(cause) => return Err(self.unreachable(cause.into())),
+            Ok(client) => Ok(self.client.insert(client).clone()),
+            Err(cause) => Err(self.unreachable(cause.into())),
         }
-        Ok(())
     }
 
     /// Why there is no stream, when there is none.
@@ -81,18 +93,40 @@ impl Link {
         self.pause();
     }
 
-    /// The next reply. `request` is what to subscribe with when a stream has to be opened.
+    /// As [`distrust_stream`](Link::distrust_stream), and says why until there is another one.
+    pub(crate) fn distrust_stream_because(&mut self, cause: Arc<str>) {
+        self.trouble = Some(cause);
+        self.pause();
+    }
+
+    /// The connection, when there is one.
+    pub(crate) fn client(&self) -> Option<&Client> {
+        self.client.as_ref()
+    }
+
+    /// Changes what the stream reads. When it cannot be told, it is given up: the next one is told everything.
+    pub(crate) fn tell(&mut self, requests: impl Iterator<Item = ReadRequest>) {
+        for request in requests {
+            match &self.stage {
+                Stage::Open(open) if open.requests.try_send(request).is_ok() => {}
+                Stage::Open(_) | Stage::Opening(_) => self.drop_stream(),
+                Stage::Idle | Stage::Pausing(_) | Stage::Connecting(_) => {}
+            }
+        }
+    }
+
+    /// The next reply. `requests` is what to begin with when a stream has to be opened.
     ///
     /// # Errors
     /// Only what opening the stream again will not heal.
     pub(crate) fn poll_reply(
         &mut self,
         context: &mut Context<'_>,
-        request: impl Fn() -> SubscribeRequest,
-    ) -> Poll<Result<SubscribeResponse, ConsumeError>> {
+        requests: impl Fn() -> Vec<ReadRequest>,
+    ) -> Poll<Result<ReadResponse, ConsumeError>> {
         loop {
             match &mut self.stage {
-                Stage::Idle => self.begin(&request),
+                Stage::Idle => self.begin(&requests),
                 Stage::Pausing(pause) => {
                     ready!(pause.as_mut().poll(context));
                     self.stage = Stage::Idle;
@@ -105,11 +139,11 @@ impl Link {
                     }
                     Err(cause) => self.fail(cause.into()),
                 },
-                Stage::Subscribing(subscribing) => match ready!(subscribing.as_mut().poll(context)) {
-                    Ok(stream) => self.stage = Stage::Open(Box::new(stream)),
+                Stage::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
+                    Ok(open) => self.stage = Stage::Open(Box::new(open)),
                     Err(status) => self.take_status(&status)?,
                 },
-                Stage::Open(stream) => match ready!(Pin::new(stream).poll_next(context)) {
+                Stage::Open(open) => match ready!(Pin::new(&mut open.replies).poll_next(context)) {
                     Some(Ok(reply)) => {
                         self.backoff.reset();
                         self.trouble = None;
@@ -122,13 +156,10 @@ impl Link {
         }
     }
 
-    fn begin(&mut self, request: &impl Fn() -> SubscribeRequest) {
+    fn begin(&mut self, requests: &impl Fn() -> Vec<ReadRequest>) {
         self.stage = match self.client.clone() {
             None => Stage::Connecting(Box::pin(connection::connect(self.address.clone()))),
-            Some(mut client) => {
-                let request = request();
-                Stage::Subscribing(Box::pin(async move { Ok(client.subscribe(request).await?.into_inner()) }))
-            }
+            Some(client) => Stage::Opening(Box::pin(open(client, requests()))),
         };
     }
 
@@ -152,4 +183,13 @@ impl Link {
     fn pause(&mut self) {
         self.stage = Stage::Pausing(Box::pin(time::sleep(self.backoff.next_wait())));
     }
+}
+
+async fn open(mut client: Client, first: Vec<ReadRequest>) -> Result<Open, Status> {
+    let (requests, outgoing) = mpsc::channel(first.len() + REQUESTS_MAX);
+    for request in first {
+        requests.try_send(request).expect("there is room for the first requests, and somebody to take them");
+    }
+    let replies = client.read(ReceiverStream::new(outgoing)).await?.into_inner();
+    Ok(Open { requests, replies })
 }

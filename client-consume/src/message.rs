@@ -1,7 +1,11 @@
 //! [`Message`], what is read.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use minikafka_record::{Header, Record};
+
+use crate::TopicPartition;
 
 /// A message, as read from a topic. Null and empty are different: `None` is null, `Some` of no bytes is
 /// empty.
@@ -11,7 +15,11 @@ use minikafka_record::{Header, Record};
 /// that was decompressed with them, up to 64 KiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Its number in the topic, from 1. Numbers have no gaps and never change.
+    /// Name of its topic.
+    pub topic: Arc<str>,
+    /// Its partition, from 0.
+    pub partition: u32,
+    /// Its number in the partition, from 1. Numbers have no gaps and never change.
     pub number: u64,
     /// Milliseconds since the Unix epoch, as the producer said.
     pub timestamp_ms: i64,
@@ -23,9 +31,10 @@ pub struct Message {
     pub headers: Vec<Header>,
 }
 
-impl From<Record> for Message {
-    fn from(record: Record) -> Message {
+impl Message {
+    pub(crate) fn new(of: &TopicPartition, record: Record) -> Message {
         let Record { offset, timestamp, key, value, headers } = record;
-        Message { number: offset.number(), timestamp_ms: timestamp, key, value, headers }
+        let (topic, partition) = (of.topic.clone(), of.partition);
+        Message { topic, partition, number: offset.number(), timestamp_ms: timestamp, key, value, headers }
     }
 }

@@ -1,4 +1,5 @@
-//! [`Reader`], which makes messages of replies and knows how far they were read. No clock, no socket.
+//! [`Reader`], which makes messages of the replies about one partition and knows how far they were read. No clock,
+//! no socket.
 //!
 //! ```text
 //!   reply --> unread: batches as they came --> ready: a portion of messages --> handed out
@@ -10,10 +11,10 @@
 use std::{collections::VecDeque, mem, ops::Range};
 
 use bytes::Bytes;
-use minikafka_proto::v1::SubscribeResponse;
+use minikafka_proto::v1::ReadResponse;
 use minikafka_record::{BatchError, Offset, RecordBatch, Records};
 
-use crate::{ConsumeError, Message, Position};
+use crate::{ConsumeError, Message, Position, TopicPartition};
 
 /// Bytes of messages that are decoded at a time; no less than a reply holds when nothing is compressed.
 const PORTION_BYTES: usize = 1 << 20;
@@ -25,8 +26,10 @@ const RECORD_OVERHEAD: usize = 7;
 ///
 /// When `to` is larger, the messages between were evicted. When it is smaller, the topic was created anew, or
 /// a server that keeps messages in memory was restarted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Jump {
+    /// The partition.
+    pub of: TopicPartition,
     /// Number of the message that was wanted.
     pub from: u64,
     /// Number at which it went on.
@@ -38,6 +41,7 @@ pub struct Jump {
 /// **Invariant:** `ready` holds messages with rising numbers, none of them below the position.
 #[derive(Debug)]
 pub(crate) struct Reader {
+    of: TopicPartition,
     /// [`Position::Number`], once the server has said which it is.
     position: Position,
     /// Decoded and not yet handed out.
@@ -46,7 +50,8 @@ pub(crate) struct Reader {
     unread: Unread,
     /// What is readable, as of the last reply.
     range: Option<Range<u64>>,
-    jump: Option<Jump>,
+    /// From where to where the position left the row.
+    jump: Option<(u64, u64)>,
 }
 
 /// What is not decoded of a reply.
@@ -60,8 +65,8 @@ struct Unread {
 }
 
 impl Reader {
-    pub(crate) fn new(position: Position) -> Reader {
-        Reader { position, ready: VecDeque::new(), unread: Unread::default(), range: None, jump: None }
+    pub(crate) fn new(of: TopicPartition, position: Position, range: Option<Range<u64>>) -> Reader {
+        Reader { of, position, ready: VecDeque::new(), unread: Unread::default(), range, jump: None }
     }
 
     /// Where to read next.
@@ -75,7 +80,7 @@ impl Reader {
     }
 
     pub(crate) fn take_jump(&mut self) -> Option<Jump> {
-        self.jump.take()
+        self.jump.take().map(|(from, to)| Jump { of: self.of.clone(), from, to })
     }
 
     pub(crate) fn seek(&mut self, position: Position) {
@@ -91,7 +96,7 @@ impl Reader {
     /// gone: it has to be asked for again.
     pub(crate) fn prepare(&mut self) -> Result<(), ConsumeError> {
         if self.ready.is_empty() {
-            match self.unread.decode(self.position) {
+            match self.unread.decode(&self.of, self.position) {
                 Ok(ready) => self.ready = ready,
                 Err(error) => {
                     self.unread = Unread::default();
@@ -100,6 +105,11 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Whether there is nothing more to hand out, once [`prepare`](Reader::prepare) has found nothing.
+    pub(crate) fn is_done(&self) -> bool {
+        self.ready.is_empty()
     }
 
     /// Hands out everything that is ready, and advances over it.
@@ -121,7 +131,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`ConsumeError::Corrupt`]; nothing has changed then.
-    pub(crate) fn accept(&mut self, mut reply: SubscribeResponse) -> Result<(), ConsumeError> {
+    pub(crate) fn accept(&mut self, mut reply: ReadResponse) -> Result<(), ConsumeError> {
         debug_assert!(self.ready.is_empty());
         let batches = parse(mem::take(&mut reply.record_batches)).map_err(|error| self.corrupt(error))?;
         let start = match batches.front() {
@@ -131,12 +141,12 @@ impl Reader {
         };
         let mut unread =
             Unread { batches, records: None, start: Offset::from_number(start).unwrap_or_default() };
-        let ready = unread.decode(self.position).map_err(|error| self.corrupt(error))?;
+        let ready = unread.decode(&self.of, self.position).map_err(|error| self.corrupt(error))?;
         if let Position::Number(wanted) = self.position
             && wanted != start
         {
-            let from = self.jump.map_or(wanted, |earlier| earlier.from);
-            self.jump = Some(Jump { from, to: start });
+            let from = self.jump.map_or(wanted, |(from, _)| from);
+            self.jump = Some((from, start));
         }
         if let Position::Timestamp(_) = self.position
             && let Some(first) = ready.front()
@@ -153,7 +163,7 @@ impl Reader {
 
     /// The number of the first wanted message in a reply whose first batch starts at `base`. Batches come
     /// whole: the wanted number may lie inside.
-    fn start_in(&self, base: u64, reply: &SubscribeResponse) -> u64 {
+    fn start_in(&self, base: u64, reply: &ReadResponse) -> u64 {
         match self.position {
             // All lies below what was wanted: the server was told to go on elsewhere.
             Position::Number(wanted) if reply.next_number <= wanted => base,
@@ -165,14 +175,14 @@ impl Reader {
 
     fn corrupt(&self, source: BatchError) -> ConsumeError {
         let number = if let Position::Number(number) = self.position { number } else { 0 };
-        ConsumeError::Corrupt { number, source }
+        ConsumeError::Corrupt { of: self.of.clone(), number, source }
     }
 }
 
 impl Unread {
     /// The next messages that are wanted at `position`; none when there are no more. What is compressed is
     /// decompressed on the way, however it was compressed.
-    fn decode(&mut self, position: Position) -> Result<VecDeque<Message>, BatchError> {
+    fn decode(&mut self, of: &TopicPartition, position: Position) -> Result<VecDeque<Message>, BatchError> {
         let mut messages = VecDeque::new();
         let mut bytes = 0;
         while bytes < PORTION_BYTES {
@@ -193,7 +203,7 @@ impl Unread {
                 _ => false,
             };
             if record.offset >= self.start && !is_too_early {
-                let message = Message::from(record);
+                let message = Message::new(of, record);
                 bytes += len(&message);
                 messages.push_back(message);
             }

@@ -1,5 +1,5 @@
-//! How many messages a second go through `Producer::enqueue` to their acknowledgement, against a server in
-//! the same process that counts and stores nothing.
+//! How many messages a second go through `Producer::enqueue`, as an idempotent producer has them, to their
+//! acknowledgement, against a server in the same process that counts and stores nothing.
 //!
 //! `cargo bench -p minikafka-client-produce`
 
@@ -27,8 +27,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .add_service(sink)
         .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
     tokio::spawn(serving);
-    for (bytes, count) in [(100, 10_000_000), (1024, 2_000_000)] {
+    for (partitions, bytes, count) in [(1, 100, 10_000_000), (1, 1024, 2_000_000), (100, 100, 10_000_000)] {
         let value = vec![b'x'; bytes];
+        PARTITIONS.store(partitions, std::sync::atomic::Ordering::Relaxed);
         for _ in 0..3 {
             let producer = Producer::connect(&host, "bench").await?;
             let start = Instant::now();
@@ -39,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let seconds = start.elapsed().as_secs_f64();
             let rate = f64::from(count) / seconds;
             println!(
-                "{bytes} B: {rate:.0} messages/s, {:.0} MB/s, {:.0} messages per batch",
+                "{partitions} partitions, {bytes} B: {rate:.0} messages/s, {:.0} MB/s, {:.0} messages per batch",
                 rate * bytes as f64 / 1e6,
                 f64::from(count) / BATCHES.swap(0, std::sync::atomic::Ordering::Relaxed) as f64,
             );
@@ -48,6 +49,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Of the topic.
+static PARTITIONS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(1);
 /// Batches that the sink has seen.
 static BATCHES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
@@ -67,6 +70,16 @@ fn count(request: ProduceStreamRequest) -> Result<ProduceStreamResponse, Status>
 
 #[tonic::async_trait]
 impl MiniKafkaService for Sink {
+    async fn init_producer(&self, _: Request<InitProducerRequest>) -> Answer<InitProducerResponse> {
+        Ok(Response::new(InitProducerResponse { producer_id: 1, ..Default::default() }))
+    }
+
+    async fn describe_topic(&self, _: Request<DescribeTopicRequest>) -> Answer<DescribeTopicResponse> {
+        let count = PARTITIONS.load(std::sync::atomic::Ordering::Relaxed);
+        let partitions = vec![PartitionDescription::default(); count];
+        Ok(Response::new(DescribeTopicResponse { partitions, ..Default::default() }))
+    }
+
     async fn produce_stream(
         &self,
         request: Request<Streaming<ProduceStreamRequest>>,

@@ -61,7 +61,8 @@ pub enum SendError {
         /// The delivery timeout.
         waited: Duration,
     },
-    /// The message was sent and no reply came: it may be stored or not. Sending it again may store it twice.
+    /// The message was sent and nobody knows what became of it: it may be stored or not. Sending it again may store it
+    /// twice. An idempotent producer says so only when the delivery timeout is over, or the server has forgotten it.
     #[error("outcome unknown, the message may be stored or not: {cause}")]
     OutcomeUnknown {
         /// Why there is no reply.

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use minikafka_record::{BatchBuilder, Header};
 
-/// A message to send: a value and, if wished, a key, headers and a timestamp.
+/// A message to send: a value and, if wished, a key, headers, a timestamp and a partition.
 ///
 /// Anything made of bytes is a message already: `&str`, `String`, `&[u8]`, `Vec<u8>`, [`Bytes`]. Borrowed
 /// bytes are copied once, straight into the encoded batch.
@@ -23,6 +23,7 @@ pub struct Message<'a> {
     key: Option<Payload<'a>>,
     headers: Vec<Header>,
     timestamp_ms: Option<i64>,
+    partition: Option<u32>,
 }
 
 /// Bytes of a message, lent or given.
@@ -43,10 +44,10 @@ impl<'a> Message<'a> {
     /// A message whose value is null, which is not the same as empty: a tombstone, to those who compact by
     /// key.
     pub fn null() -> Message<'a> {
-        Message { value: None, key: None, headers: Vec::new(), timestamp_ms: None }
+        Message { value: None, key: None, headers: Vec::new(), timestamp_ms: None, partition: None }
     }
 
-    /// Sets the key.
+    /// Sets the key. Messages of one key go to one partition, and stay in order.
     #[must_use]
     pub fn key(self, key: impl Into<Payload<'a>>) -> Message<'a> {
         Message { key: Some(key.into()), ..self }
@@ -65,6 +66,20 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn timestamp_ms(self, timestamp_ms: i64) -> Message<'a> {
         Message { timestamp_ms: Some(timestamp_ms), ..self }
+    }
+
+    /// Sends it to this partition, counted from 0, whatever its key or the producer says.
+    #[must_use]
+    pub fn partition(self, partition: u32) -> Message<'a> {
+        Message { partition: Some(partition), ..self }
+    }
+
+    pub(crate) fn wanted_partition(&self) -> Option<u32> {
+        self.partition
+    }
+
+    pub(crate) fn key_bytes(&self) -> Option<&[u8]> {
+        bytes(self.key.as_ref())
     }
 
     /// An upper bound of its bytes in a batch.

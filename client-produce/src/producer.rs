@@ -6,12 +6,15 @@ use minikafka_client_connection as connection;
 use minikafka_record::Compression;
 
 use crate::{
-    Address, ConnectError, FlushError, Message, Receipt, SendError, queue::Queue, settings::Settings,
+    Address, ConnectError, FlushError, Message, Receipt, SendError,
+    introduction::introduce,
+    queue::Queue,
+    settings::{Delivery, Settings},
     worker::Worker,
 };
 
 /// Sends messages to one topic of one server. Cheap to clone: the clones share one stream and one buffer, and
-/// what one task sends stays in order.
+/// what one task sends to one partition stays in order.
 ///
 /// When the last clone is dropped, what was enqueued is still sent, as long as the runtime lives; to know
 /// that it arrived, [`close`](Producer::close).
@@ -55,7 +58,7 @@ impl Producer {
         ProducerBuilder { host: host.to_owned(), settings: Settings::new(topic) }
     }
 
-    /// Sends a message and waits for its number. The topic is created when it is not there.
+    /// Sends a message and waits for its number in its partition. The topic is created when it is not there.
     ///
     /// Many calls at once share batches; one after the other, each costs a round trip and a sync of the
     /// server's disk. To send fast from one task, [`enqueue`](Producer::enqueue).
@@ -100,6 +103,12 @@ impl Producer {
         self.handle.queue.failure()
     }
 
+    /// Whether what is sent again is stored once: so it is unless it was
+    /// [turned off](ProducerBuilder::idempotent), or the server is too old for it.
+    pub fn is_idempotent(&self) -> bool {
+        self.handle.queue.delivery() == Delivery::ExactlyOnce
+    }
+
     /// How many messages, from the first one enqueued on, are acknowledged or have failed.
     pub fn settled(&self) -> u64 {
         self.handle.queue.settled()
@@ -128,14 +137,24 @@ impl ProducerBuilder {
         self
     }
 
-    /// How many batches may wait for a reply at once. Default: 5. At 1, no message ever overtakes one that
-    /// the server asked to send again later.
+    /// How many batches may wait for a reply at once, for each partition. Default: 5, which is the most while the
+    /// producer is [idempotent](ProducerBuilder::idempotent). At 1, no message ever overtakes one that the server
+    /// asked to send again later, even if it is not.
     pub fn in_flight_max(mut self, batches: usize) -> ProducerBuilder {
         self.settings.in_flight_max = batches.max(1);
         self
     }
 
-    /// Sends to this partition, counted from 0. Default: the server chooses.
+    /// Whether a message that has to be sent again, because its reply was lost, is stored once. Default: yes. Without
+    /// it, nobody knows whether such a message is stored: it fails with [`SendError::OutcomeUnknown`].
+    pub fn idempotent(mut self, idempotent: bool) -> ProducerBuilder {
+        self.settings.delivery = if idempotent { Delivery::ExactlyOnce } else { Delivery::AtMostOnce };
+        self
+    }
+
+    /// Sends to this partition, counted from 0. Default: messages with a key go where its hash says, murmur2, as
+    /// with Kafka's clients; those without go to all partitions in turn, batch by batch. A message may
+    /// [say otherwise](Message::partition).
     pub fn partition(mut self, partition: u32) -> ProducerBuilder {
         self.settings.partition = Some(partition);
         self
@@ -153,17 +172,19 @@ impl ProducerBuilder {
         self
     }
 
-    /// Connects, with one attempt, so that a wrong address shows at once. From then on the producer
+    /// Connects, with one attempt, so that a wrong address shows at once, and asks the server for an identity and
+    /// for the partitions of the topic. From then on the producer
     /// reconnects by itself. It runs a task on the current tokio runtime.
     ///
     /// # Errors
     /// When the address cannot be read, or nobody answers there.
     pub async fn connect(self) -> Result<Producer, ConnectError> {
         let address: Address = self.host.parse()?;
-        let client = connection::connect(address.clone()).await.map_err(|cause| {
-            ConnectError::Unreachable { address: address.to_string(), cause: cause.into() }
-        })?;
+        let unreachable =
+            |cause: String| ConnectError::Unreachable { address: address.to_string(), cause: cause.into() };
+        let client = connection::connect(address.clone()).await.map_err(unreachable)?;
         let queue = Arc::new(Queue::new(self.settings));
+        introduce(&queue, &mut client.clone()).await.map_err(|cause| unreachable(cause.to_string()))?;
         tokio::spawn(Worker::new(address, queue.clone()).run(client));
         Ok(Producer { handle: Arc::new(Handle { queue }) })
     }

@@ -1,14 +1,14 @@
 //! [`Queue`], what stands between the callers and the stream.
 //!
 //! ```text
-//!   enqueue --> open draft --> waiting batches --> in flight --> settled
+//!   enqueue --> open draft --> waiting batches --> in flight --> settled      of each partition
 //!                                    ^                 |
 //!                                    +--- come back ---+
-//!   |------------- room: at most buffer_bytes_max ------------|
+//!   |------------- room: at most buffer_bytes_max ------------|              of all partitions
 //! ```
 //!
-//! Callers encode into the open draft; the stream takes batches out when fewer than `in_flight_max` are under
-//! way. There is no timer that holds messages back: an idle stream takes the first message at once, and what
+//! Callers encode into the open draft of a partition; the stream takes batches out when fewer than `in_flight_max`
+//! are under way. There is no timer that holds messages back: an idle stream takes the first message at once, and what
 //! comes until the next reply forms the next batch.
 //!
 //! **Invariant:** a batch is in exactly one of these places, and its receipts are answered exactly once.
@@ -31,7 +31,9 @@ use minikafka_client_connection::GRPC_MESSAGE_BYTES_MAX;
 
 use crate::{
     FlushError, Message, Receipt, SendError,
-    settings::Settings,
+    errand::Errand,
+    lane::Identity,
+    settings::{Delivery, Settings},
     state::{Ending, SessionId, Settled, State},
 };
 
@@ -52,6 +54,8 @@ pub(crate) struct Queue {
     room: Semaphore,
     /// Wakes the worker: there is something to send, a new time to wake up, or nothing left to do.
     worker: Notify,
+    /// Wakes who runs errands.
+    errands: Notify,
     /// Position below which every message is stored or has failed.
     settled: watch::Sender<u64>,
 }
@@ -62,6 +66,7 @@ impl Queue {
             state: Mutex::new(State::new(&settings)),
             room: Semaphore::new(settings.buffer_bytes_max as usize),
             worker: Notify::new(),
+            errands: Notify::new(),
             settled: watch::Sender::new(0),
             settings,
         }
@@ -193,6 +198,44 @@ impl Queue {
         self.with(|state| state.note_unreachable(cause));
     }
 
+    /// Waits until there is something to ask the server.
+    pub(crate) async fn next_errand(&self) -> Errand {
+        loop {
+            if let Some(errand) = self.with(State::next_errand) {
+                return errand;
+            }
+            self.errands.notified().await;
+        }
+    }
+
+    /// See [`State::set_identity`].
+    pub(crate) fn set_identity(&self, identity: Identity) {
+        self.with(|state| state.set_identity(identity));
+    }
+
+    /// See [`State::lose_identity`].
+    pub(crate) fn lose_identity(&self) {
+        self.with(State::lose_identity);
+    }
+
+    /// See [`State::give_up_exactly_once`].
+    pub(crate) fn give_up_exactly_once(&self) {
+        self.with(State::give_up_exactly_once);
+    }
+
+    pub(crate) fn delivery(&self) -> Delivery {
+        self.with(|state| state.delivery())
+    }
+
+    /// See [`State::set_partitions`].
+    pub(crate) fn set_partitions(&self, count: Option<u32>) {
+        self.with(|state| state.set_partitions(count));
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        &self.settings.topic
+    }
+
     /// The worker ends, whatever is left.
     pub(crate) fn abandon(&self) {
         self.room.close();
@@ -210,6 +253,9 @@ impl Queue {
         }
         if news.worker_is_concerned {
             self.worker.notify_one();
+        }
+        if news.has_errand {
+            self.errands.notify_one();
         }
         if !news.settled.is_empty() {
             self.publish(news.settled, news.settled_position);

@@ -12,7 +12,7 @@ use std::{
 
 use crate::SendError;
 
-/// The promise of a message's number: a future that is ready once the message is acknowledged or has failed.
+/// The promise of a message's number in its [`partition`](Receipt::partition): a future that is ready once the message is acknowledged or has failed.
 ///
 /// Dropping a receipt does not drop the message; [`Producer::flush`](crate::Producer::flush) tells whether
 /// those without a receipt failed.
@@ -21,13 +21,19 @@ pub struct Receipt {
     outcome: Arc<Outcome>,
     /// Which message of the batch, from 0.
     index: u32,
+    partition: u32,
     /// Where the waker of this receipt is kept, once it waits.
     slot: Option<usize>,
 }
 
 impl Receipt {
-    pub(crate) fn new(outcome: Arc<Outcome>, index: u32) -> Receipt {
-        Receipt { outcome, index, slot: None }
+    pub(crate) fn new(outcome: Arc<Outcome>, index: u32, partition: u32) -> Receipt {
+        Receipt { outcome, index, partition, slot: None }
+    }
+
+    /// The partition that the message goes to: numbers count in each of its own.
+    pub fn partition(&self) -> u32 {
+        self.partition
     }
 }
 
@@ -117,7 +123,7 @@ mod tests {
         let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
         let mut context = Context::from_waker(&waker);
-        let mut receipts: Vec<_> = (0..4).map(|index| Receipt::new(outcome.clone(), index)).collect();
+        let mut receipts: Vec<_> = (0..4).map(|index| Receipt::new(outcome.clone(), index, 0)).collect();
         let mut poll = |index: usize| Pin::new(&mut receipts[index]).poll(&mut context);
 
         assert!(poll(3).is_pending());

@@ -1,24 +1,37 @@
 //! [`State`], the batches of a producer and the rules by which they move. No lock, no task and no socket: the
-//! [`queue`](crate::queue) and the [`worker`](crate::worker) have those.
+//! [`queue`](crate::queue) and the [`worker`](crate::worker) have those. What concerns one partition alone is in its
+//! [`Lane`].
 
-use std::{collections::VecDeque, mem, sync::Arc, task::Waker, time::Duration};
+mod expiry;
+mod replies;
 
-use minikafka_proto::v1::{
-    ProduceRequest, ProduceStreamRequest, ProduceStreamResponse, RequestError, produce_request::Payload,
-    produce_stream_response::Result as Reply,
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
+    sync::Arc,
+    task::Waker,
+    time::Duration,
 };
+
+use minikafka_proto::v1::{ProduceRequest, ProduceStreamRequest, produce_request::Payload};
 use tokio::time::Instant;
-use tonic::Code;
 
 use crate::{
     FlushError, Message, Receipt, Refusal, SendError,
     batch::{Batch, Draft},
-    error::Seconds,
-    settings::Settings,
+    errand::{Errand, Errands},
+    lane::{Identity, Lane},
+    partitioner::Partitioner,
+    settings::{Delivery, Settings},
 };
 
 /// The reason of a refusal that smaller batches may avoid.
 pub(crate) const TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
+/// The reason of a refusal that says that there are fewer partitions than we thought.
+const NO_PARTITION: &str = "PARTITION_NOT_FOUND";
+/// How long a partition waits after the server failed inside: it may be restarted any moment, and knows then what it
+/// has.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
 
 /// Which of the streams, one after the other, that a producer opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +64,8 @@ pub(crate) struct News {
     pub(crate) stream: Option<Waker>,
     /// The worker has to look again.
     pub(crate) worker_is_concerned: bool,
+    /// There is an errand to run.
+    pub(crate) has_errand: bool,
     /// Receipts to answer and room to give back.
     pub(crate) settled: Vec<Settled>,
     /// Position below which everything is settled; only of use when something is.
@@ -61,20 +76,26 @@ pub(crate) struct News {
 #[derive(Debug)]
 pub(crate) struct State {
     timeout: Duration,
+    delivery: Delivery,
     in_flight_max: usize,
     /// Shrinks when the server finds a batch too large.
     batch_bytes_max: usize,
 
     /// Position of the next message, in the order of enqueueing.
     end_position: u64,
-    draft: Option<Draft>,
-    /// Before the draft; ordered by position.
-    waiting: VecDeque<Batch>,
+    partitioner: Partitioner,
+    lanes: BTreeMap<u32, Lane>,
+    /// The lanes with something to send, in the order in which they have their turn.
+    queued: VecDeque<u32>,
+    /// Drafts and waiting batches of all lanes.
+    parked: usize,
+    /// Of all lanes, in the order of the stream.
     in_flight: VecDeque<InFlight>,
+    /// By first position: when each batch expires, and its partition. So those that expire first come first.
+    unsettled: BTreeMap<u64, (Instant, u32)>,
     settled: Vec<Settled>,
+    errands: Errands,
 
-    /// How large the next batch may become, as the last one was.
-    draft_bytes_expected: usize,
     next_request_id: u64,
     next_session: u64,
     session: Option<SessionId>,
@@ -82,10 +103,13 @@ pub(crate) struct State {
     stream_waker: Option<Waker>,
     /// The server asked to wait.
     paused_until: Option<Instant>,
+    /// Lanes that rest, and until when; the first to wake up comes first.
+    resting: VecDeque<(Instant, u32)>,
     /// Why there is no stream.
     unreachable: Option<Arc<str>>,
     failure: Option<FlushError>,
     worker_is_concerned: bool,
+    stream_is_concerned: bool,
     is_closed: bool,
 }
 
@@ -93,6 +117,7 @@ pub(crate) struct State {
 #[derive(Debug)]
 struct InFlight {
     request_id: u64,
+    partition: u32,
     batch: Option<Batch>,
 }
 
@@ -100,22 +125,28 @@ impl State {
     pub(crate) fn new(settings: &Settings) -> State {
         State {
             timeout: settings.timeout,
-            in_flight_max: settings.in_flight_max,
+            delivery: settings.delivery,
+            in_flight_max: settings.in_flight_max(),
             batch_bytes_max: settings.batch_bytes_max,
             end_position: 0,
-            draft: None,
-            waiting: VecDeque::new(),
+            partitioner: Partitioner::new(settings.partition),
+            lanes: BTreeMap::new(),
+            queued: VecDeque::new(),
+            parked: 0,
             in_flight: VecDeque::new(),
+            unsettled: BTreeMap::new(),
             settled: Vec::new(),
-            draft_bytes_expected: 0,
+            errands: Errands::new(),
             next_request_id: 0,
             next_session: 0,
             session: None,
             stream_waker: None,
             paused_until: None,
+            resting: VecDeque::new(),
             unreachable: None,
             failure: None,
             worker_is_concerned: false,
+            stream_is_concerned: false,
             is_closed: false,
         }
     }
@@ -130,23 +161,49 @@ impl State {
         if self.is_closed {
             return Err(SendError::Closed);
         }
-        if self.draft.as_ref().is_some_and(|draft| draft.len() + bytes > self.batch_bytes_max) {
-            self.seal_draft();
+        let mut partition = self.partitioner.choose(message);
+        let is_full = |draft: &Draft| draft.len() + bytes > self.batch_bytes_max;
+        let draft = self.lanes.get(&partition).and_then(|lane| lane.draft.as_ref());
+        if draft.is_some_and(is_full) {
+            self.seal_draft(partition);
+            // A message without a key goes to the next partition now.
+            partition = self.partitioner.choose(message);
+            let draft = self.lanes.get(&partition).and_then(|lane| lane.draft.as_ref());
+            if draft.is_some_and(|draft| draft.len() + bytes > self.batch_bytes_max) {
+                self.seal_draft(partition);
+            }
         }
-        let draft = self.draft.get_or_insert_with(|| {
+        let lane = self.lanes.entry(partition).or_default();
+        let draft = lane.draft.get_or_insert_with(|| {
             let expires_at = Instant::now() + self.timeout;
-            Draft::new(self.end_position, expires_at, self.draft_bytes_expected.max(bytes))
+            self.unsettled.insert(self.end_position, (expires_at, partition));
+            self.parked += 1;
+            Draft::new(partition, expires_at, lane.draft_bytes_expected.max(bytes))
         });
+        let receipt = draft.push(message, room, self.end_position);
+        if !mem::replace(&mut lane.is_queued, true) {
+            self.queued.push_back(partition);
+        }
         self.end_position += 1;
         self.worker_is_concerned |= self.session.is_none();
-        Ok(draft.push(message, room))
+        self.stream_is_concerned |= self.takes_drafts();
+        Ok(receipt)
     }
 
-    fn seal_draft(&mut self) {
-        if let Some(draft) = self.draft.take() {
-            self.draft_bytes_expected = draft.len().min(self.batch_bytes_max);
-            self.waiting.push_back(draft.seal());
+    fn seal_draft(&mut self, partition: u32) {
+        let Some(lane) = self.lanes.get_mut(&partition) else { return };
+        if let Some(draft) = lane.draft.take() {
+            lane.draft_bytes_expected = draft.len().min(self.batch_bytes_max);
+            lane.waiting.push_back(draft.seal());
+            self.stream_is_concerned |= lane.in_flight < self.in_flight_max;
         }
+        self.partitioner.note_sealed(partition);
+    }
+
+    /// Whether drafts go out before they are full. Only while few requests are under way over all partitions:
+    /// what comes meanwhile makes batches large. Full ones go as soon as their partition has room.
+    fn takes_drafts(&self) -> bool {
+        self.in_flight.len() < self.in_flight_max
     }
 
     /// The next request, when there is one and it may be sent.
@@ -154,24 +211,55 @@ impl State {
         if !self.may_send() {
             return None;
         }
-        if self.waiting.is_empty() {
-            self.seal_draft();
+        let name = self.name();
+        for _ in 0..self.queued.len() {
+            let partition = self.queued.pop_front()?;
+            let takes_draft = self.takes_drafts();
+            let lane = self.lanes.get_mut(&partition)?;
+            let had_draft = lane.draft.as_ref().map(Draft::len);
+            let batch = lane.take_next(takes_draft, self.in_flight_max, name);
+            if let (Some(len), None) = (had_draft, &lane.draft) {
+                lane.draft_bytes_expected = len.min(self.batch_bytes_max);
+                self.partitioner.note_sealed(partition);
+            }
+            lane.is_queued = lane.has_work();
+            if lane.is_queued {
+                self.queued.push_back(partition);
+            }
+            match batch {
+                Some(batch) => return Some(self.request(settings, partition, batch)),
+                None if name.is_some_and(|name| lane.wants_identity(name)) => self.errands.want_identity(),
+                None => {}
+            }
         }
-        let batch = self.waiting.pop_front()?;
+        None
+    }
+
+    fn request(&mut self, settings: &Settings, partition: u32, mut batch: Batch) -> ProduceStreamRequest {
         let produce = ProduceRequest {
             topic: settings.topic.clone(),
-            partition: settings.partition,
-            payload: Some(Payload::RecordBatch(batch.bytes.clone())),
+            partition: Some(partition),
+            payload: Some(Payload::RecordBatch(batch.encode())),
             leader_epoch: None,
         };
         let request_id = self.next_request_id;
         self.next_request_id += 1;
-        self.in_flight.push_back(InFlight { request_id, batch: Some(batch) });
-        Some(ProduceStreamRequest { request_id, produce: Some(produce) })
+        self.parked -= 1;
+        self.errands.note_sent();
+        self.in_flight.push_back(InFlight { request_id, partition, batch: Some(batch) });
+        ProduceStreamRequest { request_id, produce: Some(produce) }
     }
 
     fn may_send(&self) -> bool {
-        self.in_flight.len() < self.in_flight_max && self.paused_until.is_none()
+        self.paused_until.is_none() && (self.delivery == Delivery::AtMostOnce || self.name().is_some())
+    }
+
+    /// Under which name batches are sent now, if they have one at all.
+    fn name(&self) -> Option<Identity> {
+        match self.delivery {
+            Delivery::ExactlyOnce => self.errands.identity(),
+            Delivery::AtMostOnce => None,
+        }
     }
 
     /// Keeps the waker of a stream that has nothing to do.
@@ -179,75 +267,32 @@ impl State {
         self.stream_waker = Some(waker.clone());
     }
 
-    /// See [`Queue::take_reply`](crate::queue::Queue::take_reply).
-    pub(crate) fn take_reply(&mut self, reply: ProduceStreamResponse) -> Result<(), String> {
-        let request_id = reply.request_id;
-        let in_flight =
-            self.in_flight.pop_front_if(|request| request.request_id == request_id).ok_or_else(|| {
-                format!("the server replied to request {request_id}, which is not the next one")
-            })?;
-        let Some(batch) = in_flight.batch else {
-            return Ok(()); // too late: its receipts are answered
-        };
-        match reply.result {
-            Some(Reply::Produced(produced)) => self.settle(batch, Ok(produced.first_number)),
-            Some(Reply::Error(error)) => self.take_refusal(batch, error),
-            None => {
-                self.settle(batch, Err(outcome_unknown("the server's reply is empty")));
-                return Err("the server's reply is empty".to_owned());
-            }
+    /// Puts a batch back where it was, to be sent again.
+    fn come_back(&mut self, partition: u32, batch: Batch) {
+        self.parked += 1;
+        self.stream_is_concerned = true;
+        let lane = self.lane(partition);
+        lane.come_back(batch);
+        if !mem::replace(&mut lane.is_queued, true) {
+            self.queued.push_back(partition);
         }
-        Ok(())
     }
 
-    fn take_refusal(&mut self, mut batch: Batch, error: RequestError) {
-        let retry_after_ms = error.retry_after_ms;
-        let is_too_large = error.reason == TOO_LARGE;
-        let code = Code::from_i32(error.code);
-        let refusal = Arc::new(Refusal { code, reason: error.reason, message: error.message });
-        if let Some(after_ms) = retry_after_ms {
-            // Everything waits, not only this batch: fewer messages overtake it, and the others would most
-            // likely be refused for the same cause.
-            let until = Instant::now() + Duration::from_millis(after_ms).min(self.timeout);
-            self.paused_until = self.paused_until.max(Some(until));
-            self.worker_is_concerned = true;
-            batch.refusal = Some(refusal);
-            return self.come_back(batch);
-        }
-        if matches!(code, Code::Internal | Code::Unknown) {
-            // The server failed in the middle of it, as when a disk does not say whether it has synced.
-            let cause = refusal.to_string();
-            return self.settle(batch, Err(outcome_unknown(&cause)));
-        }
-        if is_too_large {
-            return self.make_smaller(batch, refusal);
-        }
-        self.settle(batch, Err(SendError::Refused(refusal)));
+    fn lane(&mut self, partition: u32) -> &mut Lane {
+        self.lanes.entry(partition).or_default()
     }
 
-    /// Puts the halves of a batch that is too large back where it was. A single message has none: it is
-    /// refused.
-    fn make_smaller(&mut self, batch: Batch, refusal: Arc<Refusal>) {
-        if batch.count() == 1 {
-            return self.settle(batch, Err(SendError::Refused(refusal)));
+    fn fail(&mut self, partition: u32, batch: Batch, error: SendError) {
+        self.lane(partition).note_failed(&batch);
+        let position = batch.first_position();
+        if self.failure.as_ref().is_none_or(|failure| position < failure.position) {
+            self.failure = Some(FlushError { position, error: error.clone() });
         }
-        self.batch_bytes_max = self.batch_bytes_max.min(batch.bytes.len() / 2);
-        let halves = batch.split().expect("a batch that was encoded here can be read");
-        halves.into_iter().for_each(|half| self.come_back(half));
-    }
-
-    /// Puts a batch that is surely not stored back where it was.
-    fn come_back(&mut self, batch: Batch) {
-        let at = self.waiting.partition_point(|other| other.first_position < batch.first_position);
-        self.waiting.insert(at, batch);
+        self.settle(batch, Err(error));
     }
 
     fn settle(&mut self, batch: Batch, result: Result<u64, SendError>) {
-        if let Err(error) = &result
-            && self.failure.as_ref().is_none_or(|failure| batch.first_position < failure.position)
-        {
-            self.failure = Some(FlushError { position: batch.first_position, error: error.clone() });
-        }
+        self.unsettled.remove(&batch.first_position());
         self.settled.push(Settled { batch, result });
     }
 
@@ -266,18 +311,24 @@ impl State {
     pub(crate) fn end_session(&mut self, ending: Ending) {
         self.session = None;
         self.stream_waker = None;
+        self.lanes.values_mut().for_each(Lane::end_session);
         let mut without_reply = mem::take(&mut self.in_flight);
         if let Ending::TooLarge(refusal) = &ending
-            && let Some(batch) = without_reply.pop_front().and_then(|request| request.batch)
+            && let Some(InFlight { partition, batch: Some(batch), .. }) = without_reply.pop_front()
         {
-            self.make_smaller(batch, refusal.clone());
+            self.make_smaller(partition, batch, refusal.clone());
         }
-        for batch in without_reply.into_iter().filter_map(|request| request.batch) {
-            match &ending {
-                Ending::Graceful | Ending::TooLarge(_) => self.come_back(batch),
-                Ending::Refused(refusal) => self.settle(batch, Err(SendError::Refused(refusal.clone()))),
-                Ending::Broken(cause) => {
-                    self.settle(batch, Err(SendError::OutcomeUnknown { cause: cause.clone() }));
+        for InFlight { partition, batch, .. } in without_reply {
+            let Some(mut batch) = batch else { continue };
+            match (&ending, self.delivery) {
+                (Ending::Graceful | Ending::TooLarge(_), _) => self.come_back(partition, batch),
+                (Ending::Refused(refusal), _) => self.refuse(partition, batch, refusal.clone()),
+                (Ending::Broken(_), Delivery::ExactlyOnce) => {
+                    batch.may_be_stored = true;
+                    self.come_back(partition, batch);
+                }
+                (Ending::Broken(cause), Delivery::AtMostOnce) => {
+                    self.fail(partition, batch, SendError::OutcomeUnknown { cause: cause.clone() });
                 }
             }
         }
@@ -290,44 +341,45 @@ impl State {
         self.unreachable = Some(cause);
     }
 
-    /// When something expires or a pause ends; `None` when there is nothing to wait for.
-    pub(crate) fn next_wake_up(&self) -> Option<Instant> {
-        let in_flight = self.in_flight.iter().filter_map(|request| request.batch.as_ref());
-        in_flight
-            .chain(self.waiting.front())
-            .map(|batch| batch.expires_at)
-            .chain(self.draft.as_ref().map(Draft::expires_at))
-            .chain(self.paused_until)
-            .min()
+    /// What to ask the server beside the stream.
+    pub(crate) fn next_errand(&mut self) -> Option<Errand> {
+        self.errands.next(self.delivery)
     }
 
-    /// Fails what has expired and ends a pause that is over.
-    pub(crate) fn wake_up(&mut self, now: Instant) {
-        if self.paused_until.is_some_and(|until| until <= now) {
-            self.paused_until = None;
-        }
-        for index in 0..self.in_flight.len() {
-            let request = &mut self.in_flight[index];
-            if let Some(batch) = request.batch.take_if(|batch| batch.expires_at <= now) {
-                let cause = format!("no reply within {}", Seconds(self.timeout));
-                self.settle(batch, Err(outcome_unknown(&cause)));
+    /// The server says under which name to go on.
+    pub(crate) fn set_identity(&mut self, identity: Identity) {
+        self.errands.set_identity(identity);
+        self.stream_is_concerned = true;
+    }
+
+    /// The server does not let the producer go on under a new epoch of its name.
+    pub(crate) fn lose_identity(&mut self) {
+        self.errands.lose_identity();
+    }
+
+    /// The server knows no idempotent producers.
+    pub(crate) fn give_up_exactly_once(&mut self) {
+        self.delivery = Delivery::AtMostOnce;
+        self.stream_is_concerned = true;
+        let partitions: Vec<u32> = self.lanes.keys().copied().collect();
+        for partition in partitions {
+            for batch in self.lane(partition).give_up_sequences() {
+                self.parked -= 1;
+                let cause = "sent again, it could be stored twice: the server knows no idempotent producers";
+                self.fail(partition, batch, outcome_unknown(cause));
             }
         }
-        if self.draft.as_ref().is_some_and(|draft| draft.expires_at() <= now) {
-            self.seal_draft();
-        }
-        while let Some(batch) = self.waiting.pop_front_if(|batch| batch.expires_at <= now) {
-            let error = self.why_not_sent(&batch);
-            self.settle(batch, Err(error));
-        }
     }
 
-    fn why_not_sent(&self, batch: &Batch) -> SendError {
-        let waited = self.timeout;
-        match (&batch.refusal, &self.unreachable) {
-            (Some(refusal), _) => SendError::Busy { refusal: refusal.clone(), waited },
-            (None, Some(cause)) => SendError::Unreachable { cause: cause.clone(), waited },
-            (None, None) => SendError::Timeout { waited },
+    pub(crate) fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    /// The topic has so many partitions; `None` when it is not there yet.
+    pub(crate) fn set_partitions(&mut self, count: Option<u32>) {
+        self.errands.set_partitions(count);
+        if let Some(count) = count {
+            self.partitioner.set_count(count);
         }
     }
 
@@ -340,21 +392,30 @@ impl State {
     /// The worker is gone: fails everything.
     pub(crate) fn abandon(&mut self) {
         self.close();
-        self.end_session(Ending::Broken("the producer's task was stopped".into()));
-        self.seal_draft();
-        for batch in mem::take(&mut self.waiting) {
-            self.settle(batch, Err(SendError::Closed));
+        let cause: Arc<str> = "the producer's task was stopped".into();
+        self.end_session(Ending::Broken(cause.clone()));
+        let partitions: Vec<u32> = self.lanes.keys().copied().collect();
+        for partition in partitions {
+            self.seal_draft(partition);
+            for batch in mem::take(&mut self.lane(partition).waiting) {
+                self.parked -= 1;
+                let error = match batch.may_be_stored {
+                    true => SendError::OutcomeUnknown { cause: cause.clone() },
+                    false => SendError::Closed,
+                };
+                self.fail(partition, batch, error);
+            }
         }
     }
 
     /// Whether there is something to send.
     pub(crate) fn has_work(&self) -> bool {
-        self.draft.is_some() || !self.waiting.is_empty()
+        self.parked > 0
     }
 
     /// Whether nothing is left to do, and nothing will come.
     pub(crate) fn is_finished(&self) -> bool {
-        self.is_closed && !self.has_work() && self.in_flight.iter().all(|request| request.batch.is_none())
+        self.is_closed && self.unsettled.is_empty()
     }
 
     /// Position of the next message.
@@ -374,10 +435,11 @@ impl State {
     pub(crate) fn take_news(&mut self) -> News {
         let settled = mem::take(&mut self.settled);
         let is_finished = self.is_finished();
-        let stream_is_concerned = is_finished || (self.may_send() && self.has_work());
+        let may_send = mem::take(&mut self.stream_is_concerned) && self.may_send() && self.has_work();
         News {
-            stream: if stream_is_concerned { self.stream_waker.take() } else { None },
+            stream: if is_finished || may_send { self.stream_waker.take() } else { None },
             worker_is_concerned: mem::take(&mut self.worker_is_concerned) || is_finished,
+            has_errand: self.errands.are_news(),
             settled_position: if settled.is_empty() { 0 } else { self.settled_position() },
             settled,
         }
@@ -385,10 +447,7 @@ impl State {
 
     /// Position below which everything is settled.
     fn settled_position(&self) -> u64 {
-        let in_flight = self.in_flight.iter().filter_map(|request| request.batch.as_ref());
-        let oldest_batch = in_flight.chain(self.waiting.front()).map(|batch| batch.first_position).min();
-        let oldest = oldest_batch.or_else(|| self.draft.as_ref().map(Draft::first_position));
-        oldest.unwrap_or(self.end_position)
+        self.unsettled.first_key_value().map_or(self.end_position, |(position, _)| *position)
     }
 }
 

@@ -9,6 +9,7 @@ use minikafka_client_connection::{self as connection, Backoff, Client, causes};
 
 use crate::{
     Address, Refusal,
+    introduction::run_errands,
     outbound::Outbound,
     queue::Queue,
     state::{Ending, TOO_LARGE},
@@ -67,6 +68,7 @@ impl Worker {
 
     /// Opens a stream and takes its replies until it ends.
     async fn stream(&self, mut client: Client) -> Attempt {
+        let errand_client = client.clone();
         let outbound = Outbound::new(self.queue.clone());
         let mut attempt = Attempt::NoProgress;
         let replies = async {
@@ -77,7 +79,11 @@ impl Worker {
             }
             Ok(())
         };
-        let ending = match self.while_expiring(replies).await {
+        let ended = tokio::select! {
+            ended = self.while_expiring(replies) => ended,
+            never = run_errands(&self.queue, errand_client) => match never {},
+        };
+        let ending = match ended {
             Some(Err(status)) => ending(&status),
             Some(Ok(())) | None => Ending::Graceful,
         };

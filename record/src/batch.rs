@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    BatchError, BatchHeader, Compression, Offset, Records,
+    BatchError, BatchHeader, Compression, Offset, ProducerStamp, Records,
     builder::put,
     checksum::crc32c,
     compression,
@@ -126,6 +126,16 @@ impl RecordBatch {
         out.extend_from_slice(&compressed);
         put(&mut out, header::LENGTH, &header::length_field(len).to_be_bytes());
         put(&mut out, header::ATTRIBUTES, &(self.header.attributes | codec.code()).to_be_bytes());
+        let crc = crc32c(&out[header::ATTRIBUTES..]);
+        put(&mut out, header::CRC, &crc.to_be_bytes());
+        RecordBatch::parse(out.freeze()).expect("the header was sound and is")
+    }
+
+    /// The batch with another stamp, or with none.
+    #[must_use]
+    pub fn stamped(&self, producer: Option<ProducerStamp>) -> RecordBatch {
+        let mut out = BytesMut::from(&self.bytes[..]);
+        header::put_producer(&mut out, producer);
         let crc = crc32c(&out[header::ATTRIBUTES..]);
         put(&mut out, header::CRC, &crc.to_be_bytes());
         RecordBatch::parse(out.freeze()).expect("the header was sound and is")

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    Compression, Header, Offset, RecordBatch,
+    Compression, Header, Offset, ProducerStamp, RecordBatch,
     checksum::crc32c,
     header::{self, BATCH_HEADER_LEN, MAGIC_V2, NO_TIMESTAMP},
     record::{self, Deltas},
@@ -31,6 +31,7 @@ pub struct BatchBuilder {
     count: i32,
     base_timestamp: i64,
     max_timestamp: i64,
+    producer: Option<ProducerStamp>,
 }
 
 impl BatchBuilder {
@@ -48,7 +49,14 @@ impl BatchBuilder {
     pub fn onto(mut out: BytesMut) -> BatchBuilder {
         let start = out.len();
         out.resize(start + BATCH_HEADER_LEN, 0);
-        BatchBuilder { out, start, count: 0, base_timestamp: NO_TIMESTAMP, max_timestamp: NO_TIMESTAMP }
+        BatchBuilder {
+            out,
+            start,
+            count: 0,
+            base_timestamp: NO_TIMESTAMP,
+            max_timestamp: NO_TIMESTAMP,
+            producer: None,
+        }
     }
 
     /// Appends a record. `timestamp` is in milliseconds since the Unix epoch.
@@ -61,6 +69,11 @@ impl BatchBuilder {
         let deltas = Deltas { timestamp: timestamp.wrapping_sub(self.base_timestamp), offset: self.count };
         record::put(&mut self.out, deltas, key, value, headers);
         self.count += 1;
+    }
+
+    /// Says who sends the batch, and which of theirs it is.
+    pub fn stamp(&mut self, producer: ProducerStamp) {
+        self.producer = Some(producer);
     }
 
     /// Records so far.
@@ -119,9 +132,7 @@ impl BatchBuilder {
         put(out, header::LAST_OFFSET_DELTA, &(self.count - 1).to_be_bytes());
         put(out, header::BASE_TIMESTAMP, &self.base_timestamp.to_be_bytes());
         put(out, header::MAX_TIMESTAMP, &self.max_timestamp.to_be_bytes());
-        put(out, header::PRODUCER_ID, &(-1i64).to_be_bytes());
-        put(out, header::PRODUCER_EPOCH, &(-1i16).to_be_bytes());
-        put(out, header::BASE_SEQUENCE, &(-1i32).to_be_bytes());
+        header::put_producer(out, self.producer);
         put(out, header::COUNT, &self.count.to_be_bytes());
         let crc = crc32c(&out[header::ATTRIBUTES..]);
         put(out, header::CRC, &crc.to_be_bytes());

@@ -48,6 +48,18 @@ pub enum BatchError {
         /// What is not allowed.
         rule: &'static str,
     },
+    /// A producer id without the rest of the stamp; see [`ProducerStamp`](crate::ProducerStamp).
+    #[error(
+        "record batch of producer {id} has epoch {epoch} and sequence {sequence}: neither may be negative"
+    )]
+    Producer {
+        /// The producer.
+        id: i64,
+        /// Its epoch, as the header says.
+        epoch: i16,
+        /// Sequence of the first record, as the header says.
+        sequence: i32,
+    },
     /// The records cannot be decompressed.
     #[error("record batch cannot be decompressed as {codec}: {reason}")]
     Compressed {

@@ -1,6 +1,6 @@
 //! [`BatchHeader`], the first 61 bytes of a batch.
 
-use crate::{BatchError, Compression, Offset, record::Deltas};
+use crate::{BatchError, Compression, Offset, ProducerStamp, Sequence, builder::put, record::Deltas};
 
 /// Bytes of a batch header.
 pub const BATCH_HEADER_LEN: usize = 61;
@@ -100,6 +100,13 @@ impl BatchHeader {
         BatchError::Attributes { attributes: self.attributes, rule: "unknown compression" }
     }
 
+    /// Who sent the batch, if that is an idempotent producer.
+    pub fn producer(&self) -> Option<ProducerStamp> {
+        let sequence = Sequence::new(self.base_sequence)?;
+        let is_producer = self.producer_id >= 0 && self.producer_epoch >= 0;
+        is_producer.then_some(ProducerStamp { id: self.producer_id, epoch: self.producer_epoch, sequence })
+    }
+
     /// Whether the batch belongs to a transaction.
     pub fn is_transactional(&self) -> bool {
         self.attributes & TRANSACTIONAL_BIT != 0
@@ -139,4 +146,15 @@ fn field<const N: usize>(header: &[u8; BATCH_HEADER_LEN], at: usize) -> [u8; N] 
 /// The value of the length field of a batch of `len` bytes.
 pub(crate) fn length_field(len: usize) -> i32 {
     i32::try_from(len - LENGTH_END).expect("a batch is far smaller than 2 GiB")
+}
+
+/// Writes the fields that say who sent a batch.
+pub(crate) fn put_producer(header: &mut [u8], producer: Option<ProducerStamp>) {
+    let (id, epoch, sequence) = match producer {
+        Some(producer) => (producer.id, producer.epoch, producer.sequence.get()),
+        None => (-1i64, -1i16, -1i32),
+    };
+    put(header, PRODUCER_ID, &id.to_be_bytes());
+    put(header, PRODUCER_EPOCH, &epoch.to_be_bytes());
+    put(header, BASE_SEQUENCE, &sequence.to_be_bytes());
 }

@@ -35,6 +35,9 @@
 //! wants its records decompresses them as a stream, piece by piece, and never past [`Expansion`]; nothing is
 //! allocated by what a field claims.
 //!
+//! A batch of an idempotent producer carries who sent it and the sequence of its first record: see
+//! [`ProducerStamp`]. Producer id, epoch and sequence are -1 otherwise.
+//!
 //! Offsets count 0, 1, 2...; people and the public API count messages 1, 2, 3...: see [`Offset::number`].
 
 mod batch;
@@ -44,6 +47,8 @@ mod compression;
 mod error;
 mod header;
 mod offset;
+mod partitioner;
+mod producer;
 mod record;
 mod records;
 mod unpacked;
@@ -57,6 +62,8 @@ pub use compression::{Compression, UnknownCompression};
 pub use error::BatchError;
 pub use header::{BATCH_HEADER_LEN, BATCH_UNCHECKED_LEN, BatchHeader, NO_TIMESTAMP};
 pub use offset::Offset;
+pub use partitioner::{murmur2, partition_of_key};
+pub use producer::{ProducerStamp, Sequence};
 pub use record::{Header, Record};
 pub use records::Records;
 pub use unpacked::Expansion;

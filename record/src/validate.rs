@@ -105,10 +105,11 @@ impl RecordBatch {
         if header.is_transactional() {
             return Err(BatchError::Attributes { attributes, rule: "transactions are not supported" });
         }
-        if header.producer_id >= 0 {
-            return Err(BatchError::Attributes {
-                attributes,
-                rule: "idempotent producers are not supported",
+        if header.producer_id >= 0 && header.producer().is_none() {
+            return Err(BatchError::Producer {
+                id: header.producer_id,
+                epoch: header.producer_epoch,
+                sequence: header.base_sequence,
             });
         }
         Ok(codec)

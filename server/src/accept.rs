@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     io,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -16,7 +17,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Takes connections, as many as there is room for; the others wait in the system's queue.
-pub(crate) async fn accept(listener: &TcpListener, connections: &Connections<impl Answers>) -> Infallible {
+pub(crate) async fn accept<S: Answers>(
+    listener: &TcpListener,
+    connections: &Connections<impl Fn(SocketAddr) -> S>,
+) -> Infallible {
     let mut trouble = Trouble::default();
     loop {
         let room = connections.room().await;

@@ -40,9 +40,10 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The connections of a server.
-pub(crate) struct Connections<S> {
+pub(crate) struct Connections<F> {
     http: Arc<auto::Builder<TokioExecutor>>,
-    service: S,
+    /// What answers the requests of a connection, by its peer.
+    service: F,
     room: Arc<Semaphore>,
     tasks: TaskTracker,
     count: Arc<ConnectionCount>,
@@ -69,14 +70,14 @@ impl<S> Answers for S where
 {
 }
 
-impl<S: Answers> Connections<S> {
+impl<S: Answers, F: Fn(SocketAddr) -> S> Connections<F> {
     /// None yet, and at most `max`. When `stopping` is cancelled, they end once they have answered.
     pub(crate) fn new(
-        service: S,
+        service: F,
         max: usize,
         stopping: CancellationToken,
         count: Arc<ConnectionCount>,
-    ) -> Connections<S> {
+    ) -> Connections<F> {
         Connections {
             http: Arc::new(http()),
             service,
@@ -96,7 +97,7 @@ impl<S: Answers> Connections<S> {
     /// Serves a connection in the background.
     pub(crate) fn serve(&self, stream: TcpStream, peer: SocketAddr, room: OwnedSemaphorePermit) {
         let http = self.http.clone();
-        let service = self.service.clone();
+        let service = (self.service)(peer);
         let stopping = self.stopping.clone();
         let cut = self.cut.clone();
         let counted = self.count.open();
@@ -195,8 +196,8 @@ mod tests {
         });
         let stopping = CancellationToken::new();
         let routes = axum::Router::new().route("/", never);
-        let connections =
-            Connections::new(TowerToHyperService::new(routes), 1, stopping.clone(), Arc::default());
+        let service = move |_| TowerToHyperService::new(routes.clone());
+        let connections = Connections::new(service, 1, stopping.clone(), Arc::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, address) = listener.accept().await.unwrap();

@@ -1,7 +1,8 @@
 //! [`Door`]: a request's way to the service that answers it.
 //!
 //! ```text
-//!   /minikafka.v1.MiniKafkaService/*  \_ check, intake -> our own services
+//!   /minikafka.v1.MiniKafkaService/*  \
+//!   /minikafka.v1.GroupService/*       > check, intake -> our own services
 //!   /protocol.MiniKafka/*             /
 //!   everything else                   -> the routes of axum: health, reflection, HTTP
 //! ```
@@ -11,7 +12,9 @@
 
 use std::{
     convert::Infallible,
+    fmt,
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -21,25 +24,28 @@ use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use minikafka_proto::{
-    original::mini_kafka_server::MiniKafkaServer, v1::mini_kafka_service_server::MiniKafkaServiceServer,
+    original::mini_kafka_server::MiniKafkaServer,
+    v1::{group_service_server::GroupServiceServer, mini_kafka_service_server::MiniKafkaServiceServer},
 };
 use tonic::{codegen::Service as _, server::NamedService};
 use tracing::{Span, debug_span};
 
 use crate::{
-    grpc::{Admitted, Intake, Original, V1, explain_too_large},
+    grpc::{Admitted, Groups, Intake, Original, V1, explain_too_large},
     http::refusal_unless_grpc,
     observe::Refusals,
 };
 
 type V1Server = MiniKafkaServiceServer<V1>;
+type GroupsServer = GroupServiceServer<Groups>;
 type OriginalServer = MiniKafkaServer<Original>;
 
 /// See the module. Cheap to clone: each connection has its own.
 #[derive(Clone)]
 pub(crate) struct Door {
-    v1: V1Server,
-    original: OriginalServer,
+    services: Services,
+    /// Who is at the other end, once that is known.
+    peer: Option<SocketAddr>,
     intake: Intake,
     /// What a refusal names as the limit.
     message_bytes_max: usize,
@@ -47,17 +53,39 @@ pub(crate) struct Door {
     others: axum::Router,
 }
 
+/// Our own services.
+#[derive(Clone)]
+pub(crate) struct Services {
+    pub(crate) v1: V1Server,
+    pub(crate) groups: GroupsServer,
+    pub(crate) original: OriginalServer,
+}
+
+/// Who is at the other end of the connection: with requests about groups, which show it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(SocketAddr);
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl Door {
     /// To our own services, within the bounds of `intake`, and to others.
     pub(crate) fn new(
-        v1: V1Server,
-        original: OriginalServer,
+        services: Services,
         intake: Intake,
         message_bytes_max: usize,
         refusals: Arc<Refusals>,
         others: axum::Router,
     ) -> Door {
-        Door { v1, original, intake, message_bytes_max, refusals, others }
+        Door { services, peer: None, intake, message_bytes_max, refusals, others }
+    }
+
+    /// The door of one connection.
+    pub(crate) fn of(&self, peer: SocketAddr) -> Door {
+        Door { peer: Some(peer), ..self.clone() }
     }
 }
 
@@ -68,20 +96,40 @@ impl hyper::service::Service<Request<Incoming>> for Door {
 
     fn call(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path();
-        let (is_v1, is_original) = (is_of::<V1Server>(path), is_of::<OriginalServer>(path));
-        if !is_v1 && !is_original {
+        let service = if is_of::<V1Server>(path) {
+            Ours::V1
+        } else if is_of::<GroupsServer>(path) {
+            Ours::Groups
+        } else if is_of::<OriginalServer>(path) {
+            Ours::Original
+        } else {
             return Answer::Others(Box::pin(self.others.clone().call(request)));
-        }
+        };
         if let Some(refusal) = refusal_unless_grpc(&request) {
             return Answer::Refused(Some(refusal));
         }
         let span = debug_span!("request", path);
-        let (request, admitted) = self.intake.admit(request);
-        // Both futures are the same once they are boxed, which the generated code does anyhow.
-        let answer = if is_v1 { self.v1.clone().call(request) } else { self.original.clone().call(request) };
+        let (mut request, admitted) = self.intake.admit(request);
+        // The futures are the same once they are boxed, which the generated code does anyhow.
+        let answer = match service {
+            Ours::V1 => self.services.v1.clone().call(request),
+            Ours::Groups => {
+                self.peer.map(|peer| request.extensions_mut().insert(Peer(peer)));
+                self.services.groups.clone().call(request)
+            }
+            Ours::Original => self.services.original.clone().call(request),
+        };
         let (refusals, message_bytes_max) = (self.refusals.clone(), self.message_bytes_max);
         Answer::Ours { answer, admitted: Some((admitted, refusals)), span, message_bytes_max }
     }
+}
+
+/// Which of our services.
+#[derive(Clone, Copy)]
+enum Ours {
+    V1,
+    Groups,
+    Original,
 }
 
 /// Whether a path is one of this service: `/name/method`.
@@ -141,6 +189,7 @@ mod tests {
     fn a_path_belongs_to_the_service_that_it_names() {
         assert!(is_of::<V1Server>("/minikafka.v1.MiniKafkaService/Produce"));
         assert!(is_of::<V1Server>("/minikafka.v1.MiniKafkaService/"));
+        assert!(is_of::<GroupsServer>("/minikafka.v1.GroupService/Join"));
         assert!(is_of::<OriginalServer>("/protocol.MiniKafka/Poll"));
         for other in ["/", "", "/minikafka.v1.MiniKafkaService", "/minikafka.v1.MiniKafkaServices/Produce"] {
             assert!(!is_of::<V1Server>(other), "{other}");

@@ -3,18 +3,22 @@
 use axum::{extract::Request, middleware, routing::get};
 use minikafka_broker::Broker;
 use minikafka_proto::{
-    FILE_DESCRIPTOR_SET, original::mini_kafka_server::MiniKafkaServer,
-    v1::mini_kafka_service_server::MiniKafkaServiceServer,
+    FILE_DESCRIPTOR_SET,
+    original::mini_kafka_server::MiniKafkaServer,
+    v1::{group_service_server::GroupServiceServer, mini_kafka_service_server::MiniKafkaServiceServer},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::{
-    door::Door,
-    grpc::{self, Intake, Original, V1, request_bytes_max},
+    door::{Door, Services},
+    grpc::{self, Groups, Intake, Original, V1, request_bytes_max},
     http,
     observe::{self, Observed, health_server},
 };
+
+/// Largest request about groups: a commit of as many positions as there may be in one.
+const GROUP_REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// All services of the gRPC and HTTP door.
 pub(crate) struct Router {
@@ -33,6 +37,8 @@ impl Router {
                 .max_decoding_message_size(request_bytes_max(message_bytes_max));
         let original = MiniKafkaServer::new(Original::new(broker.clone()))
             .max_decoding_message_size(request_bytes_max(message_bytes_max));
+        let groups = GroupServiceServer::new(Groups::new(broker.clone(), stopping.clone()))
+            .max_decoding_message_size(GROUP_REQUEST_BYTES_MAX);
         let tools = Routes::new(health_server(observed.clone(), stopping.clone()))
             .add_service(reflection().build_v1().expect("the descriptors are those of the build"))
             .add_service(reflection().build_v1alpha().expect("the descriptors are those of the build"))
@@ -47,9 +53,13 @@ impl Router {
             .merge(observe::pages(observed.clone()))
             .fallback(http::not_found);
         let intake = Intake::new(request_bytes_max(message_bytes_max));
-        let refusals = observed.refusals.clone();
-        let door =
-            Door::new(v1, original, intake.clone(), message_bytes_max, refusals, others.with_state(()));
+        let door = Door::new(
+            Services { v1, groups, original },
+            intake.clone(),
+            message_bytes_max,
+            observed.refusals.clone(),
+            others.with_state(()),
+        );
         Router { door, observed, intake }
     }
 }

@@ -76,9 +76,13 @@ impl Server {
 /// Serves until `stop`, then stops.
 async fn run(listener: TcpListener, broker: Broker, stop: CancellationToken) -> Result<(), ServerError> {
     let stopping = CancellationToken::new();
-    let router = Router::new(&broker, &stopping);
-    let connections =
-        Connections::new(router.door, connections_max(), stopping.clone(), router.observed.connections);
+    let Router { door, observed, intake } = Router::new(&broker, &stopping);
+    let connections = Connections::new(
+        move |peer| door.of(peer),
+        connections_max(),
+        stopping.clone(),
+        observed.connections,
+    );
     tokio::select! {
         () = stop.cancelled() => {}
         never = accept(&listener, &connections) => match never {},
@@ -88,6 +92,6 @@ async fn run(listener: TcpListener, broker: Broker, stop: CancellationToken) -> 
     // ask for the health hear of it.
     broker.begin_stop();
     stopping.cancel();
-    connections.finish(STOP_DEADLINE, router.intake.produce_is_answered()).await;
+    connections.finish(STOP_DEADLINE, intake.produce_is_answered()).await;
     Ok(broker.close().await?)
 }

@@ -73,6 +73,16 @@ pub enum StorageError {
     /// The log failed before and takes no appends until it is opened again.
     #[error("log takes no appends since an earlier failure: {0}")]
     Poisoned(String),
+    /// A thread of the storage panicked: nothing is taken any more until the server is started again, and nobody
+    /// knows what became of the entries that were on their way. What was acknowledged stays readable.
+    #[error("the storage takes nothing more since its {thread} thread panicked: restart the server")]
+    Crashed {
+        /// Which thread.
+        thread: &'static str,
+    },
+    /// The log had failed and was opened anew: this handle is out of service. Open the log to get the other one.
+    #[error("the log was opened anew after a failure, this handle of it is out of service")]
+    Reopened,
     /// Bytes on the disk are not what was written. They are kept and never served.
     #[error("{path:?} is damaged at byte {position}: {what}")]
     Damaged {
@@ -84,6 +94,20 @@ pub enum StorageError {
         what: String,
         /// The records that are lost by it: whoever reads goes on at its end. `None` when that is not known.
         lost: Option<Range<Offset>>,
+    },
+    /// The disk failed to read these bytes. Nobody knows whether they are whole; perhaps it works another time. What
+    /// lies elsewhere can be read, and appends go on.
+    #[error("reading {path:?} at byte {position} failed: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        position: u64,
+        /// What the system said.
+        #[source]
+        source: Arc<io::Error>,
+        /// The records that cannot be read by it: what lies behind them can be. `None` when that is not known.
+        records: Option<Range<Offset>>,
     },
     /// Another process uses the directory.
     #[error("data directory {0:?} is locked: another server uses it")]
@@ -112,23 +136,43 @@ impl StorageError {
         StorageError::Io { action, path: path.into(), source: Arc::new(source) }
     }
 
+    /// A failed read, with the records that cannot be read by it not known.
+    pub(crate) fn unreadable(path: impl Into<PathBuf>, position: u64, source: io::Error) -> StorageError {
+        StorageError::Unreadable { path: path.into(), position, source: Arc::new(source), records: None }
+    }
+
     /// Damage, with the records that are lost by it not known.
     pub(crate) fn damaged(path: impl Into<PathBuf>, position: u64, what: impl Into<String>) -> StorageError {
         StorageError::Damaged { path: path.into(), position, what: what.into(), lost: None }
     }
 
-    /// Damage, with the records that are lost by it.
+    /// Damage or a failed read, with the records that it is about.
     pub(crate) fn losing(self, offsets: Range<Offset>) -> StorageError {
         match self {
             StorageError::Damaged { path, position, what, .. } => {
                 StorageError::Damaged { path, position, what, lost: Some(offsets) }
             }
+            StorageError::Unreadable { path, position, source, .. } => {
+                StorageError::Unreadable { path, position, source, records: Some(offsets) }
+            }
             other => other,
+        }
+    }
+
+    /// As those are told who wait for an append when the log fails: whatever was tried, nobody knows what the disk
+    /// holds.
+    pub(crate) fn in_doubt(&self) -> StorageError {
+        match self {
+            StorageError::Unreadable { path, source, .. } => {
+                StorageError::Io { action: "reading", path: path.clone(), source: source.clone() }
+            }
+            other => other.clone(),
         }
     }
 
     /// Whether the same call may succeed later without anybody's help to the storage.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, StorageError::Full(_) | StorageError::Truncated | StorageError::Discontinuous { .. })
+        use StorageError::{Discontinuous, Full, Reopened, Truncated};
+        matches!(self, Full(_) | Truncated | Discontinuous { .. } | Reopened)
     }
 }

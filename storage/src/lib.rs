@@ -50,13 +50,25 @@ pub use stats::{JournalStats, StorageStats};
 /// A trait object at the seam: the broker is compiled once, and a user may bring a backend of their own.
 pub trait Storage: Send + Sync + fmt::Debug {
     /// Opens a log, creating it when it is not there. A new log is durable on return. Opening it again while
-    /// it is open gives the same log.
+    /// it is open gives the same log, unless that has failed ([`StorageError::Io`]): then it is recovered from what
+    /// is there for good, as after a restart, and its earlier handles fail with [`StorageError::Reopened`].
+    /// Everything acknowledged is in it; what was on its way is in it or not, and numbers that were never
+    /// acknowledged may be given again. May block.
     ///
     /// # Errors
-    /// When the log cannot be created or recovered; nothing is left half made.
+    /// When the log cannot be created or recovered: nothing is left half made, and a log that had failed stays
+    /// as it was, to be read from.
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError>;
 
-    /// The logs there are, in no particular order.
+    /// As [`open`](Storage::open), for a log of the server's own business: its appends may use the room that is
+    /// kept free, so that they go on when messages have filled the rest. Such a log has to stay small.
+    ///
+    /// # Errors
+    /// As there.
+    fn open_reserved(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError>;
+
+    /// The logs there are, in no particular order; among them those that cannot be opened, if it is known whose they
+    /// are: opening one says why.
     ///
     /// # Errors
     /// When the place cannot be read.
@@ -96,6 +108,10 @@ pub trait Storage: Send + Sync + fmt::Debug {
 
     /// What a completion means here.
     fn durability(&self) -> Durability;
+
+    /// Calls `hook` once if the storage as a whole has failed or ever fails, in a way that only a restart of the
+    /// server mends; from any thread. Failures of single logs are no such failure.
+    fn when_failed(&self, hook: FailureHook);
 }
 
 /// The entries of one partition.
@@ -106,9 +122,9 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// once, from any thread, perhaps before `append` returns; it must not block. With success it says
     /// that these entries and all before them are durable; successes of a log come in order. With an
     /// error it says that nothing of these entries is or will be in the log: they do not continue it, or
-    /// it takes no appends (full, failed, removed, closed), or it failed on the way. But for one error:
-    /// after [`StorageError::Io`] nobody knows what the disk holds, and the entries may be there when the log
-    /// is opened again. Never waits for the disk.
+    /// it takes no appends (full, failed, removed, closed), or it failed on the way. But for two errors:
+    /// after [`StorageError::Io`] and [`StorageError::Crashed`] nobody knows what the disk holds, and the entries
+    /// may be there when the log is opened again. Never waits for the disk.
     fn append(&self, entries: Vec<Entry>, on_durable: Completion);
 
     /// The batches from the one that holds `from` up to `upper`, as far as they are in memory: at least one,
@@ -129,7 +145,8 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// block on the disk. Every byte read from a disk is verified first.
     ///
     /// # Errors
-    /// When `from` is out of range, or the data is damaged.
+    /// When `from` is out of range, the data is damaged, or the disk fails to read it: then what lies elsewhere can
+    /// be read.
     fn read(&self, from: Offset, upper: Offset, bytes_max: usize) -> Result<Vec<RecordBatch>, StorageError>;
 
     /// The entries of a range of indexes: at least one if there is one, and no more once `bytes_max` is
@@ -176,6 +193,9 @@ pub trait Log: Send + Sync + fmt::Debug {
 /// Called once, when appended entries are durable or have failed to be.
 pub type Completion = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
 
+/// Called once, if a storage fails as a whole.
+pub type FailureHook = Box<dyn FnOnce(StorageError) + Send>;
+
 /// Where a log begins and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -217,6 +237,8 @@ pub enum Seek {
     RecordTimestamp(Millis),
     /// The first entry that was appended later than this: where eviction stops.
     AppendedAfter(Millis),
+    /// The entry that holds this offset, to know when it was appended; the next one when that is lost.
+    Offset(Offset),
     /// The first record of the newest part of the log that takes up at most so many bytes, in steps of whole
     /// segments; `None` when all of the log does. The part that is being written to is always counted in.
     Newest(u64),

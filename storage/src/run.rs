@@ -61,6 +61,22 @@ impl Next {
     }
 }
 
+/// The batches of entries from the one that holds `from`, with a base offset below `upper`.
+pub(crate) fn read_entries<'a>(
+    entries: impl IntoIterator<Item = &'a Entry>,
+    from: Offset,
+    upper: Offset,
+    bytes_max: usize,
+) -> Vec<RecordBatch> {
+    let mut reader = BatchCollector::new(from, upper, bytes_max);
+    for entry in entries {
+        if !reader.take(entry) {
+            break;
+        }
+    }
+    reader.batches
+}
+
 /// Bytes that `entry` takes up in memory.
 pub(crate) fn memory_bytes(entry: &Entry) -> u64 {
     entry.payload.len() as u64 + ENTRY_OVERHEAD_BYTES
@@ -129,14 +145,28 @@ impl Run {
 
     /// The batches from the one that holds `from`, with a base offset below `upper`.
     pub(crate) fn read(&self, from: Offset, upper: Offset, bytes_max: usize) -> Vec<RecordBatch> {
-        let mut reader = BatchCollector::new(from, upper, bytes_max);
         let first = self.entries.partition_point(|entry| entry.end_offset() <= from);
-        for entry in self.entries.range(first..) {
-            if !reader.take(entry) {
-                break;
+        read_entries(self.entries.range(first..), from, upper, bytes_max)
+    }
+
+    /// The entries that a reader at `from` wants, or a little more: shared, to be looked into later.
+    pub(crate) fn portion(&self, from: Offset, upper: Offset, bytes_max: usize) -> Vec<Entry> {
+        let first = self.entries.partition_point(|entry| entry.end_offset() <= from);
+        let mut bytes = 0;
+        let is_wanted = |(at, entry): &(usize, &Entry)| {
+            let is_wanted = bytes < bytes_max.max(1) && entry.base_offset < upper;
+            // The first one may have much before `from`, and an internal one has no batches.
+            if *at > 0 && entry.kind == EntryKind::Data {
+                bytes += entry.payload.len();
             }
-        }
-        reader.batches
+            is_wanted
+        };
+        self.entries
+            .range(first..)
+            .enumerate()
+            .take_while(is_wanted)
+            .map(|(_, entry)| entry.clone())
+            .collect()
     }
 
     /// The entries in a range of indexes.
@@ -177,6 +207,12 @@ impl Run {
         self.entries.range(first..).find_map(|entry| appended_in_entry(entry, time, start))
     }
 
+    /// The entry that holds this offset, or the first one behind it.
+    pub(crate) fn holding(&self, offset: Offset) -> Option<Place> {
+        let first = self.entries.partition_point(|entry| entry.end_offset() <= offset);
+        self.entries.range(first..).find_map(|entry| holding_entry(entry, offset))
+    }
+
     /// The first record of the newest entries that together take up at most so many bytes; the last one is
     /// always among them. `None` when all do.
     pub(crate) fn newest(&self, bytes: u64, start: Offset) -> Option<Place> {
@@ -203,6 +239,12 @@ impl Run {
 pub(crate) fn appended_in_entry(entry: &Entry, time: Millis, start: Offset) -> Option<Place> {
     let wanted = entry.append_time > time && entry.end_offset() > start && entry.record_count > 0;
     wanted.then(|| Place { offset: entry.base_offset.max(start), time: entry.append_time })
+}
+
+/// The record of `entry` at `offset`, or its first, if it has one there or later.
+pub(crate) fn holding_entry(entry: &Entry, offset: Offset) -> Option<Place> {
+    let wanted = entry.end_offset() > offset && entry.record_count > 0;
+    wanted.then(|| Place { offset: entry.base_offset.max(offset), time: entry.append_time })
 }
 
 /// The first record of `entry` at `start` or later with this timestamp or a later one.

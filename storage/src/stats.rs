@@ -41,6 +41,6 @@ pub struct JournalStats {
     pub full_files: u64,
     /// Files that cannot be emptied, because of logs that have failed.
     pub pinned_files: u64,
-    /// Whether a write or a sync of it failed: each log is synced by itself since.
+    /// Whether a write or a sync of it failed: each log is synced by itself, until it begins anew.
     pub failed: bool,
 }

@@ -5,11 +5,16 @@
 mod clock;
 mod faults;
 mod fetch;
+mod groups;
+mod machine;
+mod metadata;
 mod overtaken;
 mod produce;
+mod producers;
 mod restart;
 mod retention;
 mod rig;
+mod settings;
 mod setup;
 mod size_retention;
 mod topics;

@@ -9,13 +9,13 @@ use tokio::task::JoinHandle;
 
 use crate::{
     rig::Rig,
-    setup::{memory_broker, message, messages, produce, values},
+    setup::{memory_broker, message, messages, partition_of, produce, values},
 };
 
 #[tokio::test]
 async fn messages_are_numbered_in_the_order_of_the_calls() {
     let broker = memory_broker(BrokerConfig::default()).await;
-    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let partition = partition_of(&broker, "t").await;
     let mut pending = Vec::new();
     for number in 0..500 {
         pending.push(
@@ -37,7 +37,7 @@ async fn messages_are_numbered_in_the_order_of_the_calls() {
 #[tokio::test]
 async fn what_waits_together_becomes_one_batch() {
     let broker = memory_broker(BrokerConfig::default()).await;
-    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let partition = partition_of(&broker, "t").await;
     // The owner runs only when this task waits.
     let mut pending = Vec::new();
     for number in 0..50 {
@@ -56,7 +56,7 @@ async fn what_waits_together_becomes_one_batch() {
 #[tokio::test]
 async fn everything_of_a_message_is_kept_in_either_form() {
     let broker = memory_broker(BrokerConfig::default()).await;
-    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let partition = partition_of(&broker, "t").await;
     let header = Header { name: Bytes::from_static(b"h"), value: None };
     let message = NewMessage {
         timestamp: Some(-5),
@@ -84,7 +84,7 @@ async fn everything_of_a_message_is_kept_in_either_form() {
 #[tokio::test]
 async fn a_message_without_a_timestamp_gets_the_append_time() {
     let broker = memory_broker(BrokerConfig::default()).await;
-    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let partition = partition_of(&broker, "t").await;
     let mut batch = BatchBuilder::new();
     batch.push(-1, None, Some(b"x"), &[]);
     let batch = Payload::Batch(batch.finish(Offset::ZERO, 0));
@@ -99,7 +99,7 @@ async fn a_message_without_a_timestamp_gets_the_append_time() {
 #[tokio::test]
 async fn a_compressed_batch_is_stored_as_it_was_sent() {
     let broker = memory_broker(BrokerConfig { message_bytes_max: 1000, ..BrokerConfig::default() }).await;
-    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let partition = partition_of(&broker, "t").await;
     let sent = |count: usize, value_len: usize| {
         let mut batch = BatchBuilder::new();
         (0..count).for_each(|_| batch.push(7, None, Some(&vec![b'x'; value_len]), &[]));
@@ -164,7 +164,7 @@ async fn producers_wait_for_room_and_nobody_is_dropped() {
     let (storage, rig) = Rig::new();
     let config = BrokerConfig { waiting_bytes_max: 4096, ..BrokerConfig::default() };
     let broker = Broker::open(storage, config).await.unwrap();
-    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let partition = partition_of(&broker, "t").await;
     rig.hold("append");
     let mut producers = Vec::new();
     for _ in 0..20 {
@@ -190,7 +190,7 @@ async fn small_messages_and_headers_take_up_room_as_large_as_they_are() {
         let (storage, rig) = Rig::new();
         let config = BrokerConfig { waiting_bytes_max: 32 * 1024, ..BrokerConfig::default() };
         let broker = Broker::open(storage, config).await.unwrap();
-        let partition = broker.partition_to_produce("t", None).await.unwrap();
+        let partition = partition_of(&broker, "t").await;
         rig.hold("append");
         let large = begin(&partition, broker.check(payload).unwrap()).await;
         let end = partition.bounds().end;
@@ -207,7 +207,7 @@ async fn who_still_waits_for_room_at_a_stop_is_told_so() {
     let (storage, rig) = Rig::new();
     let config = BrokerConfig { waiting_bytes_max: 100, ..BrokerConfig::default() };
     let broker = Broker::open(storage, config).await.unwrap();
-    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let partition = partition_of(&broker, "t").await;
     rig.hold("append");
     let taken = begin(&partition, broker.check(messages(&["taken"])).unwrap()).await;
     let waiting = begin(&partition, broker.check(messages(&["waiting"])).unwrap()).await;
@@ -222,7 +222,7 @@ async fn who_still_waits_for_room_at_a_stop_is_told_so() {
 async fn an_entry_keeps_little_more_memory_than_it_has_bytes() {
     let (storage, rig) = Rig::new();
     let broker = Broker::open(storage, BrokerConfig::default()).await.unwrap();
-    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let partition = partition_of(&broker, "t").await;
     for (count, value) in [(1, 1), (1, 100_000), (500, 1), (500, 100)] {
         let value = "x".repeat(value);
         let mut pending = Vec::new();
@@ -247,7 +247,7 @@ async fn more_than_all_the_room_there_is_can_still_be_sent() {
 #[tokio::test]
 async fn a_stale_leader_epoch_is_told_so() {
     let broker = memory_broker(BrokerConfig::default()).await;
-    let partition = broker.partition_to_produce("t", None).await.unwrap();
+    let partition = partition_of(&broker, "t").await;
     partition.check_leader_epoch(None).unwrap();
     partition.check_leader_epoch(Some(0)).unwrap();
     assert!(matches!(partition.check_leader_epoch(Some(3)), Err(Error::StaleLeaderEpoch { current: 0, .. })));

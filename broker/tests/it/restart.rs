@@ -15,7 +15,7 @@ use minikafka_storage::{
     memory::MemoryStorage,
 };
 
-use crate::setup::{memory_broker, messages, produce, values};
+use crate::setup::{logs, memory_broker, messages, produce, values};
 
 async fn open(dir: &Path) -> Broker {
     let storage = FileStorage::open(dir, Options::default()).unwrap();
@@ -116,7 +116,7 @@ async fn a_caller_that_goes_away_while_a_topic_is_created_hides_nothing() {
         }
         broker.close().await.unwrap();
         drop(broker);
-        assert_eq!(FileStorage::open(dir.path(), Options::default()).unwrap().list().unwrap().len(), 1);
+        assert_eq!(logs(&FileStorage::open(dir.path(), Options::default()).unwrap()).len(), 1);
         let broker = open(dir.path()).await;
         assert_eq!(values(&broker.partition("t", None).unwrap(), 0).await.len(), 10);
         broker.close().await.unwrap();
@@ -158,7 +158,7 @@ async fn of_two_topics_with_one_name_the_empty_one_goes() {
         storage.open(&log_id(3)).unwrap();
         let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
         assert_eq!(values(&broker.partition("t", None).unwrap(), 0).await, ["x"]);
-        assert_eq!(storage.list().unwrap(), [log_id(used)]);
+        assert_eq!(logs(&*storage), [log_id(used)]);
     }
 }
 
@@ -168,7 +168,7 @@ async fn of_empty_topics_with_one_name_one_stays() {
     (1..4).for_each(|id| drop(storage.open(&log_id(id)).unwrap()));
     let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
     broker.partition("t", None).unwrap();
-    assert_eq!(storage.list().unwrap().len(), 1);
+    assert_eq!(logs(&*storage).len(), 1);
 }
 
 #[tokio::test]
@@ -186,5 +186,5 @@ async fn two_topics_with_messages_and_one_name_are_not_started() {
     for part in ["\"t\"", &"01".repeat(16), &"02".repeat(16)] {
         assert!(error.contains(part), "{error}");
     }
-    assert_eq!(storage.list().unwrap().len(), 2, "nothing was removed");
+    assert_eq!(logs(&*storage).len(), 2, "nothing was removed");
 }

@@ -4,15 +4,18 @@ use std::{
     collections::HashSet,
     fmt,
     ops::Range,
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use minikafka_record::{Offset, RecordBatch};
 use minikafka_storage::{
-    Bounds, Completion, Durability, Entry, Index, Log, LogId, Place, Removed, Seek, Storage, StorageError,
-    memory::MemoryStorage,
+    Bounds, Completion, Durability, Entry, FailureHook, Index, Log, LogId, Place, Removed, Seek, Storage,
+    StorageError, memory::MemoryStorage,
 };
 use tokio::sync::watch;
 
@@ -123,11 +126,25 @@ impl fmt::Debug for Rig {
     }
 }
 
+impl RigStorage {
+    fn log(&self, id: &LogId, log: Arc<dyn Log>) -> Arc<dyn Log> {
+        let has_failed = AtomicBool::new(false);
+        Arc::new(RigLog { topic: id.topic.clone(), log, rig: self.rig.clone(), has_failed })
+    }
+}
+
 impl Storage for RigStorage {
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
         let log = self.memory.open(id)?;
+        self.rig.enter(&format!("open {} {}", id.topic, id.partition))?;
         self.rig.enter(&format!("open {}", id.topic))?;
-        Ok(Arc::new(RigLog { topic: id.topic.clone(), log, rig: self.rig.clone() }))
+        Ok(self.log(id, log))
+    }
+
+    fn open_reserved(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
+        let log = self.memory.open_reserved(id)?;
+        self.rig.enter(&format!("open {}", id.topic))?;
+        Ok(self.log(id, log))
     }
 
     fn list(&self) -> Result<Vec<LogId>, StorageError> {
@@ -144,7 +161,11 @@ impl Storage for RigStorage {
     }
 
     fn store_blob(&self, id: &LogId, name: &str, blob: &[u8]) -> Result<(), StorageError> {
-        self.memory.store_blob(id, name, blob)
+        let call = format!("blob {}", id.topic);
+        self.rig.enter(&call)?;
+        self.memory.store_blob(id, name, blob)?;
+        self.rig.saw(&format!("{call} done"));
+        Ok(())
     }
 
     fn close(&self) -> Result<(), StorageError> {
@@ -155,6 +176,10 @@ impl Storage for RigStorage {
     fn durability(&self) -> Durability {
         self.memory.durability()
     }
+
+    fn when_failed(&self, hook: FailureHook) {
+        self.memory.when_failed(hook);
+    }
 }
 
 #[derive(Debug)]
@@ -162,10 +187,28 @@ struct RigLog {
     topic: String,
     log: Arc<dyn Log>,
     rig: Arc<Rig>,
+    /// Takes no more appends until it is opened again.
+    has_failed: AtomicBool,
 }
 
 impl Log for RigLog {
     fn append(&self, mut entries: Vec<Entry>, on_durable: Completion) {
+        if self.has_failed.load(Ordering::Relaxed) {
+            return on_durable(Err(StorageError::Poisoned("the disk is broken".to_owned())));
+        }
+        if let Err(refused) = self.rig.enter(&format!("refuse {}", self.topic)) {
+            return on_durable(Err(refused));
+        }
+        // A disk that fails over a sync may have kept what it was given.
+        let is_kept = self.rig.enter(&format!("doubt {}", self.topic)).is_err();
+        if self.rig.enter(&format!("append {}", self.topic)).is_err() || is_kept {
+            self.has_failed.store(true, Ordering::Relaxed);
+            if is_kept {
+                self.log.append(entries, Box::new(drop));
+            }
+            let source = Arc::new(std::io::Error::other("the disk is broken"));
+            return on_durable(Err(StorageError::Io { action: "syncing", path: "t".into(), source }));
+        }
         for entry in &mut entries {
             // Bytes do not tell their capacity, but nobody else has these yet.
             let payload = std::mem::take(&mut entry.payload).try_into_mut().unwrap();
@@ -183,7 +226,6 @@ impl Log for RigLog {
             }
         });
         self.log.append(entries, completion);
-        self.rig.saw(&format!("append {}", self.topic));
     }
 
     fn read_tail(

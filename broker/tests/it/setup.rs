@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use minikafka_broker::{Broker, BrokerConfig, Clock, Error, NewMessage, Partition, Payload, Produced};
 use minikafka_record::Offset;
-use minikafka_storage::memory::MemoryStorage;
+use minikafka_storage::{LogId, Storage, memory::MemoryStorage};
 
 /// A clock that stands still until it is told otherwise.
 #[derive(Debug)]
@@ -56,8 +56,14 @@ pub(crate) fn messages(values: &[&str]) -> Payload {
 
 /// Produces one message and waits for its acknowledgement.
 pub(crate) async fn produce(broker: &Broker, topic: &str, value: &str) -> Result<Produced, Error> {
-    let partition = broker.partition_to_produce(topic, None).await?;
-    partition.produce(broker.check(messages(&[value]))?).await?.await
+    let payload = broker.check(messages(&[value]))?;
+    broker.partition_to_produce(topic, None, &payload).await?.produce(payload).await?.await
+}
+
+/// The one partition of a topic, which is created when it is not there.
+pub(crate) async fn partition_of(broker: &Broker, topic: &str) -> Partition {
+    let any = broker.check(messages(&["any"])).unwrap();
+    broker.partition_to_produce(topic, None, &any).await.unwrap()
 }
 
 /// Values from `from` up to the high watermark.
@@ -72,4 +78,11 @@ pub(crate) async fn values(partition: &Partition, from: u64) -> Vec<String> {
         next = fetched.next;
     }
     values
+}
+
+/// The logs that are not the server's own.
+pub(crate) fn logs(storage: &dyn Storage) -> Vec<LogId> {
+    let mut logs = storage.list().unwrap();
+    logs.retain(|id| !id.topic.starts_with("__minikafka"));
+    logs
 }

@@ -72,7 +72,7 @@ async fn the_oldest_go_when_there_is_too_much_by_themselves() {
         assert!(kept[0].starts_with(&format!("{} ", bounds.start.get())), "the newest are there");
         let error = partition.fetch(Offset::ZERO, 1, Duration::ZERO).await.unwrap_err();
         assert!(matches!(error, Error::OutOfRange { start, .. } if start == bounds.start));
-        assert_eq!(broker.describe_topic("t").unwrap().retention_bytes, Some(LIMIT));
+        assert_eq!(broker.describe_topic("t").unwrap().retention_bytes.value, Some(LIMIT));
         broker.close().await.unwrap();
     }
 }

@@ -40,9 +40,10 @@ async fn bad_names_and_numbers_are_refused_with_the_rule() {
         assert!(matches!(produce(&broker, name, "x").await, Err(Error::InvalidTopicName(_))), "{name}");
         assert!(matches!(broker.partition(name, None), Err(Error::InvalidTopicName(_))), "{name}");
     }
-    assert!(matches!(broker.create_topic("t", 0).await, Err(Error::InvalidRequest(_))));
-    assert!(matches!(broker.create_topic("t", 2).await, Err(Error::InvalidRequest(_))));
-    assert!(matches!(broker.partition_to_produce("t", Some(1)).await, Err(Error::PartitionNotFound { .. })));
+    assert!(matches!(broker.create_topic("t", 0).await, Err(Error::InvalidPartitions { .. })));
+    let payload = broker.check(messages(&["x"])).unwrap();
+    let partition = broker.partition_to_produce("t", Some(1), &payload).await;
+    assert!(matches!(partition, Err(Error::PartitionNotFound { .. })));
     assert!(broker.topics("", 10).is_empty(), "nothing was created");
     produce(&broker, "t", "x").await.unwrap();
     let error = broker.partition("t", Some(1)).unwrap_err();
@@ -54,7 +55,10 @@ async fn there_are_no_more_partitions_than_allowed() {
     let broker = memory_broker(BrokerConfig { partitions_max: 2, ..BrokerConfig::default() }).await;
     produce(&broker, "a", "x").await.unwrap();
     produce(&broker, "b", "x").await.unwrap();
-    assert!(matches!(produce(&broker, "c", "x").await, Err(Error::TooManyPartitions { max: 2 })));
+    assert!(matches!(
+        produce(&broker, "c", "x").await,
+        Err(Error::TooManyPartitions { there: 2, more: 1, max: 2 })
+    ));
     broker.delete_topic("a").await.unwrap();
     produce(&broker, "c", "x").await.unwrap();
 }

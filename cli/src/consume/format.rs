@@ -14,7 +14,7 @@ pub(crate) enum Format {
     Value,
     /// A JSON object
     Json,
-    /// Number, timestamp in milliseconds, key and value, with tabs between
+    /// Partition, number, timestamp in milliseconds, key and value, with tabs between
     Verbose,
 }
 
@@ -25,7 +25,7 @@ impl Format {
         match self {
             Format::Value => out.write_all(value)?,
             Format::Verbose => {
-                write!(out, "{}\t{}\t", message.number, message.timestamp_ms)?;
+                write!(out, "{}\t{}\t{}\t", message.partition, message.number, message.timestamp_ms)?;
                 out.write_all(message.key.as_deref().unwrap_or_default())?;
                 out.write_all(b"\t")?;
                 out.write_all(value)?;
@@ -39,6 +39,7 @@ impl Format {
 /// A message in JSON. `key` and `value` are there in one of two forms; both are null for null.
 #[derive(Serialize)]
 struct JsonMessage<'a> {
+    partition: u32,
     number: u64,
     timestamp_ms: i64,
     #[serde(flatten)]
@@ -74,6 +75,7 @@ struct JsonHeader<'a> {
 impl<'a> From<&'a Message> for JsonMessage<'a> {
     fn from(message: &'a Message) -> JsonMessage<'a> {
         JsonMessage {
+            partition: message.partition,
             number: message.number,
             timestamp_ms: message.timestamp_ms,
             key: match text_or_base64(message.key.as_deref()) {
@@ -119,17 +121,18 @@ mod tests {
 
     fn message(key: Option<&'static [u8]>, value: Option<&'static [u8]>) -> Message {
         let (key, value) = (key.map(Bytes::from_static), value.map(Bytes::from_static));
-        Message { number: 7, timestamp_ms: 1234, key, value, headers: Vec::new() }
+        let topic = "t".into();
+        Message { topic, partition: 3, number: 7, timestamp_ms: 1234, key, value, headers: Vec::new() }
     }
 
     #[test]
     fn each_format_ends_with_a_newline() {
         let full = message(Some(b"k"), Some(b"v\n\"w\""));
         assert_eq!(written(Format::Value, &full), "v\n\"w\"\n");
-        assert_eq!(written(Format::Verbose, &full), "7\t1234\tk\tv\n\"w\"\n");
+        assert_eq!(written(Format::Verbose, &full), "3\t7\t1234\tk\tv\n\"w\"\n");
         assert_eq!(
             written(Format::Json, &full),
-            "{\"number\":7,\"timestamp_ms\":1234,\"key\":\"k\",\"value\":\"v\\n\\\"w\\\"\",\"headers\":[]}\n"
+            "{\"partition\":3,\"number\":7,\"timestamp_ms\":1234,\"key\":\"k\",\"value\":\"v\\n\\\"w\\\"\",\"headers\":[]}\n"
         );
     }
 
@@ -137,10 +140,10 @@ mod tests {
     fn null_is_empty_but_for_json() {
         let null = message(None, None);
         assert_eq!(written(Format::Value, &null), "\n");
-        assert_eq!(written(Format::Verbose, &null), "7\t1234\t\t\n");
+        assert_eq!(written(Format::Verbose, &null), "3\t7\t1234\t\t\n");
         assert_eq!(
             written(Format::Json, &null),
-            "{\"number\":7,\"timestamp_ms\":1234,\"key\":null,\"value\":null,\"headers\":[]}\n"
+            "{\"partition\":3,\"number\":7,\"timestamp_ms\":1234,\"key\":null,\"value\":null,\"headers\":[]}\n"
         );
     }
 
@@ -151,7 +154,7 @@ mod tests {
         binary.headers = vec![header(b"a", None), header(b"b", Some(Bytes::from_static(b"\xff")))];
         assert_eq!(
             written(Format::Json, &binary),
-            "{\"number\":7,\"timestamp_ms\":1234,\"key_base64\":\"/w==\",\"value_base64\":\"AP4=\",\"headers\":\
+            "{\"partition\":3,\"number\":7,\"timestamp_ms\":1234,\"key_base64\":\"/w==\",\"value_base64\":\"AP4=\",\"headers\":\
              [{\"name\":\"a\",\"value\":null},{\"name\":\"b\",\"value_base64\":\"/w==\"}]}\n"
         );
     }

@@ -8,6 +8,7 @@
 
 mod format;
 mod goal;
+mod member;
 mod output;
 mod reading;
 mod start;
@@ -23,6 +24,7 @@ use crate::{
 };
 pub(crate) use format::Format;
 use goal::Goal;
+use member::{Ended, Membership};
 use output::Output;
 use reading::Reading;
 use start::Start;
@@ -30,6 +32,8 @@ use subscription::Subscription;
 
 /// How long a polite end may take: a reader of stdout that does not read holds it up without end.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// The same for a member of a group, which has to commit what it has printed.
+const PATIENCE_OF_A_MEMBER: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,12 +42,25 @@ Examples:
   consume -topic greetings -until-end > all.txt   everything there is, then end
   consume -topic greetings -from 100 -count 10    messages 100 to 109
   consume -topic greetings -format json | jq .value
+  consume -topic orders -partition 3              one partition only
+  consume -topic orders -group billing            shared with other members; goes
+                                                  on where the group has come to
 
 Formats:
   value    the value and a newline; nothing but a newline for a null value
-  json     an object per line: number, timestamp_ms, key, value, headers. Bytes
-           that are not UTF-8 come as base64 in key_base64 and value_base64
-  verbose  number, timestamp in milliseconds, key and value, with tabs between
+  json     an object per line: partition, number, timestamp_ms, key, value,
+           headers. Bytes that are not UTF-8 come as base64 in key_base64 and
+           value_base64
+  verbose  partition, number, timestamp in milliseconds, key and value, with
+           tabs between
+
+All partitions of the topic are read, also those that it gets later. Messages
+of one partition come in order.
+
+With -group, each partition is printed by one member of the group at a time,
+and what was printed is committed every -commit-interval, at the end, and when
+a partition moves. After a crash, what was printed and not committed comes
+again. -from says where to start in partitions for which nothing is committed.
 
 Without -until-end or -count it goes on until Ctrl-C: it waits for a topic that
 is not there yet, comes back when the server does, and goes on at the oldest
@@ -62,6 +79,15 @@ pub struct Args {
     /// Topic to read
     #[arg(long)]
     topic: String,
+    /// Reads this partition only, counted from 0
+    #[arg(long, value_name = "N", conflicts_with = "group")]
+    partition: Option<u32>,
+    /// Reads as a member of this group, which shares the partitions and remembers how far it came
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// How often the group's positions are committed, while there are messages
+    #[arg(long, value_name = "TIME", requires = "group", default_value = "5s", value_parser = minikafka_flags::parse_duration)]
+    commit_interval: Duration,
     /// Where to start: earliest, latest, or the number of a message
     #[arg(long, default_value = "earliest", value_name = "WHERE")]
     from: Start,
@@ -69,7 +95,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     count: Option<NonZeroU64>,
     /// Ends at the end as it is at the start; fails when there is no such topic or no server
-    #[arg(long)]
+    #[arg(long, conflicts_with = "group")]
     until_end: bool,
     /// How to print a message: value, json or verbose
     #[arg(long, value_enum, default_value_t = Format::Value, hide_possible_values = true)]
@@ -90,9 +116,19 @@ fn at_least_one(text: &str) -> Result<NonZeroU64, String> {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let goal = Goal::new(args.count, args.until_end);
     let exit_code = goal.exit_code_when_interrupted();
+    let output = Output::stdout(args.format)?;
+    if let Some(group) = &args.group {
+        let mut interrupt = Interrupt::listen(Patience::For(PATIENCE_OF_A_MEMBER), exit_code)?;
+        let mut membership = Membership::new(&args.host.host, group, &args.topic, args.from.position());
+        membership.commit_interval = args.commit_interval;
+        return Ok(match member::run(&membership, goal.count, output, &mut interrupt).await? {
+            Ended::AsWanted => ExitCode::SUCCESS,
+            Ended::Interrupted => ExitCode::from(exit_code),
+        });
+    }
     let mut interrupt = Interrupt::listen(Patience::For(PATIENCE), exit_code)?;
-    let subscription = Subscription::new(&args.host.host, &args.topic, args.from);
-    let mut reading = Reading::new(subscription, goal, Output::stdout(args.format)?);
+    let subscription = Subscription::new(&args.host.host, &args.topic, args.partition, args.from);
+    let mut reading = Reading::new(subscription, goal, output);
     let result = tokio::select! {
         result = reading.run() => result.map(|()| ExitCode::SUCCESS),
         () = interrupt.received() => Ok(ExitCode::from(exit_code)),

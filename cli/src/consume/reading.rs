@@ -1,9 +1,9 @@
 //! [`Reading`], which prints messages until the goal is reached, and overcomes what can be overcome.
 
-use std::{io, num::NonZeroU64, time::Duration};
+use std::{collections::BTreeMap, io, num::NonZeroU64, time::Duration};
 
 use anyhow::bail;
-use minikafka_client_consume::{ConsumeError, Consumer, Message, Position};
+use minikafka_client_consume::{ConsumeError, Consumer, Message, Position, TopicPartition};
 
 use super::{
     goal::{End, Goal},
@@ -21,8 +21,8 @@ const WAIT_FOR_WHAT_IS_THERE: Duration = Duration::from_secs(30);
 pub(super) struct Reading {
     subscription: Subscription,
     goal: Goal,
-    /// Number at which to end, once it is known.
-    end_number: Option<u64>,
+    /// Numbers at which to end; of all partitions, or there is no end.
+    ends: Option<BTreeMap<TopicPartition, u64>>,
     printed: u64,
     output: Output,
     contact: Contact,
@@ -37,14 +37,15 @@ enum Contact {
 
 impl Reading {
     pub(super) fn new(subscription: Subscription, goal: Goal, output: Output) -> Reading {
-        Reading { subscription, goal, end_number: None, printed: 0, output, contact: Contact::Fine }
+        Reading { subscription, goal, ends: None, printed: 0, output, contact: Contact::Fine }
     }
 
     /// Prints messages until the goal is reached.
     pub(super) async fn run(&mut self) -> anyhow::Result<()> {
         let mut consumer = self.subscription.begin(self.goal.end).await?;
         if self.goal.end == End::AtStart {
-            self.end_number = consumer.range().map(|range| range.end);
+            let end = |of: &TopicPartition| Some((of.clone(), consumer.range(&of.topic, of.partition)?.end));
+            self.ends = Some(consumer.partitions().filter_map(end).collect());
         }
         while !self.is_done(&consumer) {
             let messages = match self.next(&mut consumer).await {
@@ -67,10 +68,10 @@ impl Reading {
     }
 
     fn is_done(&self, consumer: &Consumer) -> bool {
-        let is_at_end = match (self.end_number, consumer.position()) {
-            (Some(end), Some(position)) => position >= end,
-            _ => false,
-        };
+        let has_read =
+            |of: &TopicPartition, end| consumer.position(&of.topic, of.partition).is_some_and(|at| at >= end);
+        let is_at_end =
+            self.ends.as_ref().is_some_and(|ends| ends.iter().all(|(of, end)| has_read(of, *end)));
         is_at_end || self.goal.count.is_some_and(|count| self.printed >= count.get())
     }
 
@@ -92,7 +93,13 @@ impl Reading {
 
     fn print(&mut self, messages: &[Message]) -> io::Result<()> {
         let left = self.goal.count.map_or(u64::MAX, NonZeroU64::get) - self.printed;
-        let end = self.end_number.unwrap_or(u64::MAX);
+        // All messages are of one partition.
+        let end = match (&self.ends, messages.first()) {
+            (Some(ends), Some(first)) => {
+                ends.get(&TopicPartition::new(first.topic.clone(), first.partition)).copied().unwrap_or(0)
+            }
+            _ => u64::MAX,
+        };
         for message in messages.iter().take(left as usize).take_while(|message| message.number < end) {
             self.output.print(message)?;
             self.printed += 1;
@@ -118,12 +125,12 @@ impl Reading {
                 // Whatever it holds when it is back was never read.
                 *consumer = self.subscription.wait_for_topic(Position::Earliest).await?;
             }
-            ConsumeError::OutOfRange { start, end, message } => {
-                self.go_on_in_range(consumer, start..end, &message)?;
+            ConsumeError::OutOfRange { of, start, end, message } => {
+                self.go_on_in_range(consumer, &of, start..end, &message)?;
             }
-            ConsumeError::Damaged { from, next: Some(next), .. } => {
+            ConsumeError::Damaged { of, from, next: Some(next), .. } => {
                 say_lost(from, next);
-                consumer.seek(Position::Number(next));
+                consumer.seek(&of.topic, of.partition, Position::Number(next))?;
             }
             error => return Err(error.into()),
         }
@@ -134,13 +141,14 @@ impl Reading {
     fn go_on_in_range(
         &self,
         consumer: &mut Consumer,
+        of: &TopicPartition,
         readable: std::ops::Range<u64>,
         message: &str,
     ) -> anyhow::Result<()> {
         // The position is known: an anchor is never out of range.
-        let wanted = consumer.position().unwrap_or(readable.start);
-        // Before the first reply, the position is what the user asked for.
-        let is_asked_for = consumer.range().is_none();
+        let wanted = consumer.position(&of.topic, of.partition).unwrap_or(readable.start);
+        // Before the first message, the position is what the user asked for.
+        let is_asked_for = self.printed == 0;
         if wanted < readable.start {
             say_skipped(wanted, readable.start);
         } else if is_asked_for || self.goal.end == End::AtStart {
@@ -153,7 +161,7 @@ impl Reading {
                 readable.start
             );
         }
-        consumer.seek(Position::Number(readable.start));
+        consumer.seek(&of.topic, of.partition, Position::Number(readable.start))?;
         Ok(())
     }
 

@@ -12,12 +12,14 @@ use super::{goal::End, start::Start};
 pub(super) struct Subscription {
     host: String,
     topic: String,
+    /// Only this one.
+    partition: Option<u32>,
     from: Start,
 }
 
 impl Subscription {
-    pub(super) fn new(host: &str, topic: &str, from: Start) -> Subscription {
-        Subscription { host: host.to_owned(), topic: topic.to_owned(), from }
+    pub(super) fn new(host: &str, topic: &str, partition: Option<u32>, from: Start) -> Subscription {
+        Subscription { host: host.to_owned(), topic: topic.to_owned(), partition, from }
     }
 
     pub(super) fn topic(&self) -> &str {
@@ -30,7 +32,15 @@ impl Subscription {
         let mut from = self.from.position();
         loop {
             from = match self.subscribe(from, MissingTopic::Fail, end).await {
-                Ok(consumer) => return Ok(consumer),
+                Ok(consumer) => {
+                    if let (Start::Number(_), 2..) = (self.from, consumer.partitions().count()) {
+                        bail!(
+                            "topic \"{}\" has several partitions, each with numbers of its own: say which one with -partition",
+                            self.topic
+                        );
+                    }
+                    return Ok(consumer);
+                }
                 Err(ConsumeError::NotFound { .. }) if end == End::None => {
                     eprintln!("consume: topic \"{}\" is not there yet; waiting for it", self.topic);
                     return self.wait_for_topic(self.from.position_in_a_new_topic()).await;
@@ -65,7 +75,10 @@ impl Subscription {
         let mut has_said_so = false;
         let mut backoff = Backoff::new();
         loop {
-            let builder = Consumer::builder(&self.host, &self.topic).from(from).missing_topic(missing);
+            let mut builder = Consumer::builder(&self.host, &self.topic).from(from).missing_topic(missing);
+            if let Some(partition) = self.partition {
+                builder = builder.partition(partition);
+            }
             match builder.subscribe().await {
                 Err(error) if error.is_retryable() && end == End::None => {
                     if !has_said_so {

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use minikafka_client_produce::{Producer, SendError};
+use minikafka_client_produce::{Message, Producer, SendError};
 
 use super::{
     input::Input,
+    keys::Keys,
     lines::{LINE_BYTES_MAX, Lines},
 };
 use crate::{
@@ -25,12 +26,13 @@ const INVALID_TOPIC_NAME: &str = "INVALID_TOPIC_NAME";
 pub(super) async fn run(
     producer: Producer,
     input: Input,
+    keys: Keys,
     topic: &str,
     interrupt: &mut Interrupt,
 ) -> anyhow::Result<ExitCode> {
     eprintln!("Each line is a message to topic \"{topic}\". Ctrl-D ends.");
     tokio::select! {
-        code = send_all(&producer, input) => code,
+        code = send_all(&producer, input, &keys) => code,
         () = interrupt.received() => {
             eprintln!();
             // A message whose number was not said yet.
@@ -40,7 +42,7 @@ pub(super) async fn run(
     }
 }
 
-async fn send_all(producer: &Producer, mut input: Input) -> anyhow::Result<ExitCode> {
+async fn send_all(producer: &Producer, mut input: Input, keys: &Keys) -> anyhow::Result<ExitCode> {
     let mut lines = Lines::default();
     let mut code = ExitCode::SUCCESS;
     prompt();
@@ -50,13 +52,13 @@ async fn send_all(producer: &Producer, mut input: Input) -> anyhow::Result<ExitC
             bail!("the line is longer than {limit}, the limit of a line");
         }
         while let Some(line) = lines.next() {
-            code = send(producer, line, code).await?;
+            code = send(producer, keys.message(line).0, code).await?;
             prompt();
         }
     }
     eprintln!();
     if let Some(line) = lines.last() {
-        code = send(producer, line, code).await?;
+        code = send(producer, keys.message(line).0, code).await?;
     }
     Ok(code)
 }
@@ -65,10 +67,18 @@ fn prompt() {
     eprint!("> ");
 }
 
-async fn send(producer: &Producer, line: &[u8], code: ExitCode) -> anyhow::Result<ExitCode> {
-    match producer.send(line).await {
-        Ok(number) => {
+async fn send(producer: &Producer, message: Message<'_>, code: ExitCode) -> anyhow::Result<ExitCode> {
+    let sent = async {
+        let receipt = producer.enqueue(message).await?;
+        Ok((receipt.partition(), receipt.await?))
+    };
+    match sent.await {
+        Ok((0, number)) => {
             eprintln!("message {number}");
+            Ok(code)
+        }
+        Ok((partition, number)) => {
+            eprintln!("message {number} of partition {partition}");
             Ok(code)
         }
         Err(SendError::Refused(refusal)) if refusal.reason == INVALID_TOPIC_NAME => {
@@ -98,7 +108,7 @@ mod tests {
         let producer = Producer::connect(&server.local_addr().to_string(), topic).await.unwrap();
         let mut interrupt = Interrupt::listen(Patience::Unlimited, INTERRUPTED).unwrap();
         let input = Input::of(io::Cursor::new(lines));
-        let result = run(producer, input, topic, &mut interrupt).await;
+        let result = run(producer, input, Keys::default(), topic, &mut interrupt).await;
         server.stop().await.unwrap();
         result
     }

@@ -12,6 +12,7 @@ mod connect;
 mod failure;
 mod input;
 mod interactive;
+mod keys;
 mod lines;
 mod pipeline;
 mod progress;
@@ -27,6 +28,7 @@ use crate::{
     interrupt::{INTERRUPTED, Interrupt, Patience},
 };
 use input::Input;
+use keys::{KeySeparator, Keys};
 use pipeline::End;
 pub(crate) use progress::bar;
 use summary::Summary;
@@ -37,10 +39,19 @@ Examples:
   produce -host 10.0.0.7:9999 -topic \"demo topic\" -file access.log
   produce -topic access -file access.log -compression zstd
   tail -f access.log | produce -topic access
+  produce -topic orders -key-separator : -file orders.txt      (key:value)
+  echo hello | produce -topic orders -partition 3
   produce -topic greetings              (type messages, Ctrl-D ends)
 
 A message is a line without its newline; every other byte is kept, and an empty
-line is an empty message. The topic is created when it is not there.
+line is an empty message. The topic is created when it is not there. What has to
+be sent again, because the connection broke or the server was restarted, is
+stored once.
+
+With -key-separator, what is before the first separator of a line is the key,
+which may be empty, and the rest is the value. A line without the separator has
+no key. Lines of one key go to one partition and stay in order; lines without go
+to all partitions in turn.
 
 Ctrl-C, or a SIGTERM, ends it in good order: nothing more is read, what was read
 is stored, and the summary says how much that is. A second one ends it at once.
@@ -68,6 +79,12 @@ pub struct Args {
     /// compressed on the server's disk and on the way to consumers
     #[arg(long, value_name = "CODEC", default_value = "none")]
     compression: Compression,
+    /// Sends everything to this partition, counted from 0. Without it, keys say where a line goes
+    #[arg(long, value_name = "N")]
+    partition: Option<u32>,
+    /// What stands between key and value of a line, as in : or ', ' or \t. Without it, lines have no keys
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    key_separator: Option<KeySeparator>,
 }
 
 fn positive(text: &str) -> Result<Duration, String> {
@@ -88,7 +105,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(path) => Input::file(path)?,
         None => Input::stdin(),
     };
-    let builder = Producer::builder(&args.host.host, &args.topic).compression(args.compression);
+    let mut builder = Producer::builder(&args.host.host, &args.topic).compression(args.compression);
+    if let Some(partition) = args.partition {
+        builder = builder.partition(partition);
+    }
+    let keys = Keys::new(args.key_separator);
     let producer = tokio::select! {
         producer = connect::connect(builder, args.timeout) => producer?,
         () = interrupt.received() => {
@@ -96,11 +117,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };
+    if !producer.is_idempotent() {
+        eprintln!("produce: the server is old: a line whose reply is lost is not sent again");
+    }
     if args.file.is_none() && std::io::stdin().is_terminal() {
-        return interactive::run(producer, input, &args.topic, &mut interrupt).await;
+        return interactive::run(producer, input, keys, &args.topic, &mut interrupt).await;
     }
     let bar = bar(input.bytes());
-    let sent = pipeline::run(producer, input, &bar, &mut interrupt).await;
+    let sent = pipeline::run(producer, input, keys, &bar, &mut interrupt).await;
     bar.finish_and_clear();
     let (summary, end) = sent?;
     eprintln!("{summary}");

@@ -9,8 +9,9 @@ use minikafka_client_produce::{Producer, Receipt};
 use super::{
     failure::{not_sent, unconfirmed, what_of_the_earlier},
     input::Input,
+    keys::Keys,
     lines::{LINE_BYTES_MAX, Lines},
-    summary::Summary,
+    summary::{Spread, Summary},
 };
 use crate::{count::Size, interrupt::Interrupt};
 
@@ -29,10 +30,11 @@ pub(super) enum End {
 pub(super) async fn run(
     producer: Producer,
     input: Input,
+    keys: Keys,
     bar: &ProgressBar,
     interrupt: &mut Interrupt,
 ) -> anyhow::Result<(Summary, End)> {
-    let mut sender = Sender { producer, messages: 0, bytes: 0, last: None };
+    let mut sender = Sender { producer, keys, messages: 0, bytes: 0, last: None, spread: Spread::One };
     let start = Instant::now();
     // Dropped in the middle, `send_all` leaves a line that is enqueued and counted, or neither.
     let end = tokio::select! {
@@ -77,23 +79,31 @@ async fn next_block(input: &mut Input, sender: &Sender) -> anyhow::Result<Option
 /// What is sent so far.
 struct Sender {
     producer: Producer,
+    keys: Keys,
     messages: u64,
     /// Of the messages' values.
     bytes: u64,
     last: Option<Receipt>,
+    spread: Spread,
 }
 
 impl Sender {
     async fn send(&mut self, line: &[u8]) -> anyhow::Result<()> {
-        match self.producer.enqueue(line).await {
-            Ok(receipt) => self.last = Some(receipt),
+        let (message, bytes) = self.keys.message(line);
+        match self.producer.enqueue(message).await {
+            Ok(receipt) => {
+                if self.last.as_ref().is_some_and(|last| last.partition() != receipt.partition()) {
+                    self.spread = Spread::Several;
+                }
+                self.last = Some(receipt);
+            }
             Err(error) => {
                 self.flush().await?;
                 return Err(not_sent(self.messages + 1, &error));
             }
         }
         self.messages += 1;
-        self.bytes += line.len() as u64;
+        self.bytes += bytes as u64;
         Ok(())
     }
 
@@ -120,11 +130,11 @@ impl Sender {
 
     async fn finish(self, start: Instant) -> anyhow::Result<Summary> {
         self.flush().await?;
-        let Sender { messages, bytes, last, .. } = self;
-        let last_number = match last {
-            Some(receipt) => Some(receipt.await?),
+        let Sender { messages, bytes, last, spread, .. } = self;
+        let last = match last {
+            Some(receipt) => Some((receipt.partition(), receipt.await?)),
             None => None,
         };
-        Ok(Summary { messages, bytes, elapsed: start.elapsed(), last_number })
+        Ok(Summary { messages, bytes, elapsed: start.elapsed(), last, spread })
     }
 }

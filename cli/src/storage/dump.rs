@@ -98,7 +98,7 @@ fn print(out: &mut impl Write, log: &LogId, located: &Located, args: &Args) -> i
                 escaped(record.key.as_ref()),
                 escaped(record.value.as_ref())
             )?,
-            Output::Json => Format::Json.write(out, &message(record))?,
+            Output::Json => Format::Json.write(out, &message(log, record))?,
         }
     }
     Ok(())
@@ -186,8 +186,10 @@ fn kind(entry: &Entry) -> &'static str {
 }
 
 /// As `consume -format json` gets it.
-fn message(record: Record) -> Message {
+fn message(log: &LogId, record: Record) -> Message {
     Message {
+        topic: log.topic.as_str().into(),
+        partition: log.partition,
         number: record.offset.number(),
         timestamp_ms: record.timestamp,
         key: record.key,

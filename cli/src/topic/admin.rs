@@ -3,8 +3,8 @@
 use anyhow::{Context as _, anyhow};
 use minikafka_client_connection::{Address, Client, connect};
 use minikafka_proto::v1::{
-    CreateTopicRequest, DeleteTopicRequest, DescribeTopicRequest, DescribeTopicResponse, ListTopicsRequest,
-    TopicSummary,
+    AlterTopicRequest, CreateTopicRequest, DeleteTopicRequest, DescribeTopicRequest, DescribeTopicResponse,
+    ListTopicsRequest, TopicSummary,
 };
 use tonic::Status;
 
@@ -43,10 +43,15 @@ impl Admin {
         Ok(self.client.describe_topic(request).await.map_err(|status| explain(&status))?.into_inner())
     }
 
-    pub(super) async fn create(&mut self, topic: &str) -> anyhow::Result<TopicSummary> {
-        let request = CreateTopicRequest { topic: topic.to_owned(), partitions: 1, settings: None };
+    pub(super) async fn create(&mut self, request: CreateTopicRequest) -> anyhow::Result<TopicSummary> {
         let response =
             self.client.create_topic(request).await.map_err(|status| explain(&status))?.into_inner();
+        response.topic.context("the server's reply is empty")
+    }
+
+    pub(super) async fn alter(&mut self, request: AlterTopicRequest) -> anyhow::Result<TopicSummary> {
+        let response =
+            self.client.alter_topic(request).await.map_err(|status| explain(&status))?.into_inner();
         response.topic.context("the server's reply is empty")
     }
 

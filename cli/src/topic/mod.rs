@@ -1,20 +1,24 @@
-//! `minikafka topic`: lists, describes, creates and deletes topics.
+//! `minikafka topic`: lists, describes, creates, alters and deletes topics.
 
 mod admin;
 mod print;
+mod settings;
 
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
+use minikafka_proto::v1::{AlterTopicRequest, CreateTopicRequest};
 
 use crate::{host::Host, output::Output};
 use admin::Admin;
+use settings::Settings;
 
 const EXAMPLES: &str = "\
 Examples:
   minikafka topic list
   minikafka topic describe orders
-  minikafka topic create \"demo topic\"
+  minikafka topic create orders -partitions 12 -retention 24h
+  minikafka topic alter orders -partitions 24 -retention default
   minikafka topic delete orders --host 10.0.0.7:9999
   minikafka topic list --output json | jq -r '.[].name'";
 
@@ -32,9 +36,16 @@ Examples:
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
-  minikafka topic create orders
+  minikafka topic create orders -partitions 12 -retention 24h -retention-bytes 10GiB -message-max 1MiB
+  minikafka topic create audit -retention never
   minikafka topic create \"demo topic\" --host 10.0.0.7:9999
   minikafka topic create orders --output json | jq -r .id";
+
+const ALTER_EXAMPLES: &str = "\
+Examples:
+  minikafka topic alter orders -partitions 24
+  minikafka topic alter orders -retention 1h -message-max default
+  minikafka topic alter orders -retention never -retention-bytes 10GiB --host 10.0.0.7:9999";
 
 const DELETE_EXAMPLES: &str = "\
 Examples:
@@ -56,7 +67,7 @@ enum Action {
     /// Prints the name of each topic
     #[command(after_help = LIST_EXAMPLES)]
     List,
-    /// Prints the numbers of a topic, its retention, and what an acknowledgement means
+    /// Prints the settings of a topic, who has chosen them, and the numbers of its partitions
     #[command(after_help = DESCRIBE_EXAMPLES)]
     Describe {
         /// Name of the topic
@@ -67,6 +78,23 @@ enum Action {
     Create {
         /// Name of the topic: 1 to 249 bytes of UTF-8 without control characters and slashes
         topic: String,
+        /// Number of partitions
+        #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        partitions: u32,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Adds partitions to a topic, or changes its settings: all of it, or nothing
+    #[command(after_help = ALTER_EXAMPLES, group = ArgGroup::new("change").args(CHANGES).required(true).multiple(true))]
+    Alter {
+        /// Name of the topic
+        topic: String,
+        /// Number of partitions from now on: more than there are. There is no way back, and keys may go to other
+        /// partitions then
+        #[arg(long, value_name = "COUNT")]
+        partitions: Option<u32>,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// Deletes a topic and its messages, without asking
     #[command(after_help = DELETE_EXAMPLES)]
@@ -75,6 +103,9 @@ enum Action {
         topic: String,
     },
 }
+
+/// The flags of a change, of which there is at least one.
+const CHANGES: [&str; 4] = ["partitions", "retention", "retention_bytes", "message_max"];
 
 /// Of which server, and how to print.
 #[derive(Debug, clap::Args)]
@@ -95,7 +126,17 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::List => print::list(&admin.list().await?, args.target.output)?,
         Action::Describe { topic } => print::description(&admin.describe(&topic).await?, args.target.output)?,
-        Action::Create { topic } => print::created(&admin.create(&topic).await?, args.target.output)?,
+        Action::Create { topic, partitions, settings } => {
+            let (settings, _) = settings.changes()?;
+            let request = CreateTopicRequest { topic, partitions, settings: Some(settings) };
+            print::changed(&admin.create(request).await?, args.target.output)?;
+        }
+        Action::Alter { topic, partitions, settings } => {
+            let (set, reset) = settings.changes()?;
+            let reset = reset.into_iter().map(Into::into).collect();
+            let request = AlterTopicRequest { topic, partitions, set: Some(set), reset };
+            print::changed(&admin.alter(request).await?, args.target.output)?;
+        }
         Action::Delete { topic } => admin.delete(&topic).await?,
     }
     Ok(ExitCode::SUCCESS)

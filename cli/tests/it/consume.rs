@@ -77,8 +77,8 @@ fn formats_are_what_they_say() {
     assert!(objects[1]["key"].is_null() && objects[1]["timestamp_ms"].is_i64());
     let verbose = consume(&server, &["-until-end", "-format=verbose", "-from", "2"]).text();
     let fields: Vec<&str> = verbose.trim_end().split('\t').collect();
-    assert_eq!((fields[0], fields[2], fields[3]), ("2", "", "\"b\""));
-    assert_eq!(fields[1], objects[1]["timestamp_ms"].to_string());
+    assert_eq!((fields[0], fields[1], fields[3], fields[4]), ("0", "2", "", "\"b\""));
+    assert_eq!(fields[2], objects[1]["timestamp_ms"].to_string());
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What `produce` says when a server stores messages and dies before its reply.
+//! What `produce` says when a server, one that knows nothing of idempotent producers, stores messages and dies
+//! before its reply.
 
 use std::{
     sync::{
@@ -43,6 +44,7 @@ fn the_first_line_with_an_unknown_outcome_is_named() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let (address, requests) = DyingServer::start(&runtime);
     let mut produce = Program::start(PRODUCE, &["-host", &address, "-topic", "t"]);
+    produce.says("the server is old: a line whose reply is lost is not sent again");
     produce.write(b"one\n");
     while requests.load(Ordering::Relaxed) == 0 {
         thread::yield_now();

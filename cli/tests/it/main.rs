@@ -6,8 +6,10 @@
 mod consume;
 mod damage;
 mod dying_server;
+mod groups;
 mod killed_server;
 mod outages;
+mod partitions;
 mod produce;
 mod program;
 mod server;

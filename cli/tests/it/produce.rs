@@ -77,6 +77,41 @@ fn an_unknown_compression_is_wrong_usage() {
 }
 
 #[test]
+fn keys_are_what_is_before_the_first_separator() {
+    let server = TestServer::memory();
+    for (topic, separator, input) in
+        [("colon", ":", "k:v:w\n:empty key\nno key\n"), ("tab", "\\t", "k\tv:w\n\tempty key\nno key\n")]
+    {
+        let args = ["-host", server.host(), "-topic", topic, "-key-separator", separator];
+        let produced = run(PRODUCE, &args, input.as_bytes());
+        assert_eq!(produced.code, 0, "{}", produced.stderr);
+        assert!(produced.stderr.starts_with("sent 3 messages, 18 bytes, in "), "{}", produced.stderr);
+        let args = ["-host", server.host(), "-topic", topic, "-until-end", "-format", "json"];
+        let consumed = run(CONSUME, &args, b"").text();
+        let messages: Vec<serde_json::Value> =
+            consumed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let pairs: Vec<_> =
+            messages.iter().map(|message| (message["key"].as_str(), message["value"].as_str())).collect();
+        let expected = [(Some("k"), Some("v:w")), (Some(""), Some("empty key")), (None, Some("no key"))];
+        assert_eq!(pairs, expected);
+    }
+    let ended = run(PRODUCE, &["-topic", "t", "-key-separator", ""], b"");
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("it is empty"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_partition_that_is_not_there_is_named() {
+    let server = TestServer::memory();
+    let args = ["-host", server.host(), "-topic", "t", "-partition"];
+    assert_eq!(run(PRODUCE, &[&args[..], &["0"]].concat(), b"a\n").code, 0);
+    let ended = run(PRODUCE, &[&args[..], &["3"]].concat(), b"a\n");
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("partition 3 of topic \"t\" not found"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("PARTITION_NOT_FOUND"), "{}", ended.stderr);
+}
+
+#[test]
 fn ends_with_a_summary() {
     let server = TestServer::memory();
     let args = ["-host", server.host(), "-topic", "t"];

@@ -11,7 +11,7 @@ use std::{
 /// Longer than any test takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often two programs are looked after in turn.
+/// How long a line may take that need not come.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 pub(crate) const PRODUCE: &str = env!("CARGO_BIN_EXE_produce");
@@ -71,16 +71,10 @@ impl Program {
         String::from_utf8(line).unwrap().trim_end_matches('\n').to_owned()
     }
 
-    /// The next line of stdout, unless `other` ends first.
-    pub(crate) fn line_unless_ended(&mut self, other: &mut Program) -> Option<String> {
-        loop {
-            match self.stdout.recv_timeout(LOOK_AGAIN) {
-                Ok(line) => return Some(String::from_utf8(line).unwrap().trim_end_matches('\n').to_owned()),
-                Err(RecvTimeoutError::Timeout) if other.has_ended() => return None,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => panic!("the program has ended"),
-            }
-        }
+    /// The next line of stdout, if it comes soon.
+    pub(crate) fn try_line(&mut self) -> Option<String> {
+        let line = self.stdout.recv_timeout(LOOK_AGAIN).ok()?;
+        Some(String::from_utf8(line).unwrap().trim_end_matches('\n').to_owned())
     }
 
     /// Waits until a line on stderr contains `text`, and returns it.

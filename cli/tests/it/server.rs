@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use minikafka_client_connection::{Client, connect};
+use minikafka_proto::v1::{
+    CreateTopicRequest, Message, MessageList, ProduceRequest, produce_request::Payload,
+};
 use minikafka_server::{Builder, Server};
 use tempfile::TempDir;
 use tokio::{net::TcpSocket, runtime::Runtime};
@@ -56,7 +60,9 @@ impl TestServer {
     /// Flips a bit of `text` where it lies in the files of a storage on disk.
     pub(crate) fn damage(&self, text: &str) {
         let Storage::Filesystem(root) = &self.storage else { panic!("memory has no files") };
-        let log = std::fs::read_dir(root.path().join("logs")).unwrap().next().unwrap().unwrap().path();
+        let mut logs = std::fs::read_dir(root.path().join("logs")).unwrap().map(|log| log.unwrap().path());
+        let is_own = |log: &std::path::PathBuf| log.to_string_lossy().contains("__minikafka");
+        let log = logs.find(|log| !is_own(log)).unwrap();
         for file in std::fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()) {
             let mut bytes = std::fs::read(&file).unwrap();
             if let Some(at) = bytes.windows(text.len()).position(|found| found == text.as_bytes()) {
@@ -87,6 +93,29 @@ impl TestServer {
 
     pub(crate) fn host(&self) -> &str {
         self.address.host()
+    }
+
+    /// Creates a topic of so many partitions.
+    pub(crate) fn create_topic(&self, topic: &str, partitions: u32) {
+        let request = CreateTopicRequest { topic: topic.into(), partitions, settings: None };
+        self.runtime.block_on(async { self.client().await.create_topic(request).await.unwrap() });
+    }
+
+    /// Appends messages to a partition.
+    pub(crate) fn produce_to(&self, topic: &str, partition: u32, values: &[String]) {
+        let message = |value: &String| Message { value: Some(value.clone().into()), ..Message::default() };
+        let messages = MessageList { messages: values.iter().map(message).collect() };
+        let request = ProduceRequest {
+            topic: topic.into(),
+            partition: Some(partition),
+            payload: Some(Payload::Messages(messages)),
+            ..ProduceRequest::default()
+        };
+        self.runtime.block_on(async { self.client().await.produce(request).await.unwrap() });
+    }
+
+    async fn client(&self) -> Client {
+        connect(self.host().parse().unwrap()).await.unwrap()
     }
 
     /// Appends messages to a topic, as `produce` does it.

@@ -36,7 +36,11 @@ fn describes_for_people_and_for_programs() {
     let server = TestServer::memory();
     server.produce("t", "1\n2\n");
     let text = topic(&server, &["describe", "t"]).text();
-    assert!(text.contains("2 messages, 1 to 2") && text.contains("memory"), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(cells(lines[lines.len() - 2]), ["partition", "messages", "first", "next", "stored"], "{text}");
+    assert_eq!(cells(lines[lines.len() - 1])[..4], ["0", "2", "1", "3"], "{text}");
+    assert!(text.contains("durability       memory: "), "{text}");
     let json = topic(&server, &["describe", "t", "-output", "json"]).text();
     let described: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&described["name"], &described["durability"]), (&"t".into(), &"memory".into()));
@@ -56,13 +60,70 @@ fn describes_how_much_is_kept() {
         serde_json::from_str::<serde_json::Value>(&describe(server, &["-output", "json"])).unwrap()
     };
     server.produce("t", "1\n");
-    assert!(describe(&server, &[]).contains("retention   168h\n"));
+    assert!(describe(&server, &[]).contains("retention        168h      (the server's)\n"));
     assert!(json(&server)["retention_bytes"].is_null());
     server.stop();
     server.start_as(server.builder().retention_bytes(5_000_000));
     server.produce("t", "1\n");
-    assert!(describe(&server, &[]).contains("retention   168h, at most 5.0 MB in each partition\n"));
+    assert!(
+        describe(&server, &[]).contains("retention bytes  5000000 bytes in each partition  (the server's)\n")
+    );
     assert_eq!(json(&server)["retention_bytes"], 5_000_000);
+}
+
+#[test]
+fn a_topic_has_partitions_and_settings_of_its_own() {
+    let server = TestServer::memory();
+    let flags = ["-partitions", "12", "-retention", "24h", "--retention-bytes=10GiB", "-message-max", "1MiB"];
+    assert_eq!(topic(&server, &[&["create", "orders"][..], &flags].concat()).code, 0);
+    let text = topic(&server, &["describe", "orders"]).text();
+    for line in [
+        "retention        24h                      (the topic's own)\n",
+        "retention bytes  10GiB in each partition  (the topic's own)\n",
+        "message max      1MiB                     (the topic's own)\n",
+        "\n       11         0      1     1  0 bytes\n",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    let flags = ["-partitions", "24", "-retention", "default", "-retention-bytes", "unlimited"];
+    let altered = topic(&server, &[&["alter", "orders", "-output", "json"][..], &flags].concat());
+    let altered: serde_json::Value = serde_json::from_str(&altered.text()).unwrap();
+    assert_eq!(altered["partitions"], 24);
+    let json = topic(&server, &["describe", "orders", "-output", "json"]).text();
+    let described: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(described["partitions"].as_array().unwrap().len(), 24);
+    assert_eq!(
+        (&described["retention_ms_source"], &described["retention_bytes_source"]),
+        (&"server".into(), &"topic".into())
+    );
+    assert_eq!(
+        (&described["retention_bytes"], &described["message_bytes_max"]),
+        (&serde_json::Value::Null, &1_048_576.into())
+    );
+    let json = topic(&server, &["list", "--output", "json"]).text();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()[0]["partitions"], 24);
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_the_rule() {
+    let server = TestServer::memory();
+    topic(&server, &["create", "t", "-partitions", "3"]);
+    for (args, code, part) in [
+        (&["alter", "t", "-partitions", "2"][..], 1, "has 3 partitions and cannot have 2"),
+        (&["alter", "t", "-message-max", "1GiB"], 1, "message_bytes_max: "),
+        (&["alter", "t", "-message-max", "unlimited"], 1, "a message has a limit"),
+        (&["alter", "u", "-partitions", "2"], 1, "topic \"u\" not found"),
+        (&["create", "u", "-retention", "0s"], 1, "retention_ms: "),
+        (&["alter", "t"], 2, "--partitions"),
+        (&["create", "u", "-partitions", "0"], 2, "0 is not in"),
+        (&["create", "u", "-retention", "soon"], 2, "write it as"),
+        (&["create", "u", "-retention-bytes", "10GB"], 2, "MiB"),
+    ] {
+        let refused = topic(&server, args);
+        assert_eq!((refused.code, refused.text().as_str()), (code, ""), "{args:?}");
+        assert!(refused.stderr.contains(part), "{part} in {}", refused.stderr);
+    }
+    assert_eq!(topic(&server, &["list"]).text(), "t\n");
 }
 
 #[test]

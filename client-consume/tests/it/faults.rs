@@ -1,7 +1,9 @@
 //! What a consumer does when something goes wrong.
 
-use minikafka_client_consume::{ConsumeError, Consumer, Jump, MissingTopic, Position, ResetPolicy};
-use minikafka_proto::v1::{SubscribeResponse, position::At};
+use minikafka_client_consume::{
+    ConsumeError, Consumer, Jump, MissingTopic, Position, ResetPolicy, TopicPartition,
+};
+use minikafka_proto::v1::{ReadResponse, position::At};
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Status};
 
@@ -10,7 +12,7 @@ use crate::{
     reading::{LONG, SHORT, numbers},
 };
 
-fn script(replies: Vec<SubscribeResponse>, then: Then) -> Script {
+fn script(replies: Vec<ReadResponse>, then: Then) -> Script {
     Script { replies, then }
 }
 
@@ -42,7 +44,7 @@ async fn a_killed_server_is_found_again() {
         }
     };
     assert!(matches!(error, ConsumeError::Unreachable { .. }) && error.is_retryable(), "{error}");
-    assert_eq!(consumer.position(), Some(3));
+    assert_eq!(consumer.position("t", 0), Some(3));
     let fake = Fake::start_at(addr, [script(vec![reply([3..=3], 1..4)], Then::Hang)]);
     assert_eq!(numbers(&consumer.poll(LONG).await.unwrap()), [3]);
     assert_eq!(fake.wanted(), [At::Number(3)]);
@@ -50,8 +52,8 @@ async fn a_killed_server_is_found_again() {
 
 #[tokio::test]
 async fn a_missing_topic_fails_or_is_waited_for() {
-    let missing = || Then::Fail(refusal(Code::NotFound, "TOPIC_NOT_FOUND", &[]));
-    let fake = Fake::start([script(vec![], missing())]);
+    let fake = Fake::start([]);
+    fake.set_partitions(0);
     let error = Consumer::subscribe(&fake.host(), "t").await.unwrap_err();
     assert!(matches!(error, ConsumeError::NotFound { .. }) && !error.is_retryable(), "{error}");
 
@@ -63,10 +65,10 @@ async fn a_missing_topic_fails_or_is_waited_for() {
 
 #[tokio::test]
 async fn out_of_range_names_the_range_and_leaves_the_position() {
-    let out_of_range = || refusal(Code::OutOfRange, "NUMBER_OUT_OF_RANGE", &[("start", 5), ("end", 9)]);
+    let out_of_range = Then::Refuse(Code::OutOfRange, "NUMBER_OUT_OF_RANGE", &[("start", 5), ("end", 9)]);
     let fake = Fake::start([
-        script(vec![reply([1..=1], 1..9)], Then::Fail(out_of_range())),
-        script(vec![], Then::Fail(out_of_range())),
+        script(vec![reply([1..=1], 1..9)], out_of_range.clone()),
+        script(vec![], out_of_range),
         script(vec![reply([5..=8], 5..9)], Then::Hang),
     ]);
     let mut consumer = Consumer::subscribe(&fake.host(), "t").await.unwrap();
@@ -74,9 +76,9 @@ async fn out_of_range_names_the_range_and_leaves_the_position() {
     for _ in 0..2 {
         let error = consumer.poll(LONG).await.unwrap_err();
         assert!(matches!(error, ConsumeError::OutOfRange { start: 5, end: 9, .. }), "{error}");
-        assert_eq!(consumer.position(), Some(2));
+        assert_eq!(consumer.position("t", 0), Some(2));
     }
-    consumer.seek(Position::Number(5));
+    consumer.seek("t", 0, Position::Number(5)).unwrap();
     assert_eq!(numbers(&consumer.poll(LONG).await.unwrap()), [5, 6, 7, 8]);
 }
 
@@ -91,10 +93,10 @@ async fn the_policy_earliest_goes_on_and_tells() {
     assert_eq!(numbers(&consumer.poll(LONG).await.unwrap()), [1, 2]);
     assert_eq!(consumer.take_jump(), None);
     assert_eq!(numbers(&consumer.poll(LONG).await.unwrap()), [7, 8]);
-    assert_eq!(consumer.take_jump(), Some(Jump { from: 3, to: 7 }));
+    assert_eq!(consumer.take_jump(), Some(Jump { of: TopicPartition::new("t", 0), from: 3, to: 7 }));
     assert_eq!(consumer.take_jump(), None);
     assert_eq!(numbers(&consumer.poll(LONG).await.unwrap()), [12]);
-    assert_eq!(consumer.take_jump(), Some(Jump { from: 9, to: 12 }));
+    assert_eq!(consumer.take_jump(), Some(Jump { of: TopicPartition::new("t", 0), from: 9, to: 12 }));
 }
 
 #[tokio::test]
@@ -104,8 +106,8 @@ async fn a_topic_that_began_anew_is_read_from_its_start() {
         let builder = Consumer::builder(&fake.host(), "t").from(Position::Number(1000));
         let mut consumer = builder.reset_policy(ResetPolicy::Earliest).subscribe().await.unwrap();
         assert_eq!(numbers(&consumer.poll(LONG).await.unwrap()), [1, 2]);
-        assert_eq!(consumer.take_jump(), Some(Jump { from: 1000, to: 1 }));
-        assert_eq!(consumer.position(), Some(3));
+        assert_eq!(consumer.take_jump(), Some(Jump { of: TopicPartition::new("t", 0), from: 1000, to: 1 }));
+        assert_eq!(consumer.position("t", 0), Some(3));
     }
 }
 
@@ -124,7 +126,7 @@ async fn bytes_that_changed_on_the_way_are_not_delivered() {
     consumer.poll(LONG).await.unwrap();
     let error = consumer.poll(LONG).await.unwrap_err();
     assert!(matches!(error, ConsumeError::Corrupt { number: 3, .. }) && error.is_retryable(), "{error}");
-    assert_eq!(consumer.position(), Some(3));
+    assert_eq!(consumer.position("t", 0), Some(3));
     assert_eq!(numbers(&consumer.poll(LONG).await.unwrap()), [3, 4]);
     assert_eq!(fake.wanted()[1], At::Number(3));
 }
@@ -143,20 +145,20 @@ async fn a_refused_request_is_not_tried_again() {
 async fn a_stream_outlives_the_server_and_ends_with_what_does_not_heal() {
     let fake = Fake::start([
         script(vec![reply([1..=1], 1..2)], Then::Fail(Status::unavailable("broken on command"))),
-        script(vec![reply([2..=2], 1..3)], Then::Fail(refusal(Code::NotFound, "TOPIC_NOT_FOUND", &[]))),
+        script(vec![reply([2..=2], 1..3)], Then::Refuse(Code::NotFound, "TOPIC_NOT_FOUND", &[])),
     ]);
     let mut stream = Consumer::subscribe(&fake.host(), "t").await.unwrap().into_stream();
     assert_eq!(stream.next().await.unwrap().unwrap().number, 1);
     assert_eq!(stream.next().await.unwrap().unwrap().number, 2);
     assert!(matches!(stream.next().await, Some(Err(ConsumeError::NotFound { .. }))));
     assert!(stream.next().await.is_none());
-    assert_eq!(stream.into_consumer().position(), Some(3));
+    assert_eq!(stream.into_consumer().position("t", 0), Some(3));
 }
 
 #[tokio::test]
 async fn damage_names_what_is_lost() {
-    let damaged = refusal(Code::DataLoss, "DAMAGED", &[("from", 3), ("next", 9)]);
-    let fake = Fake::start([script(vec![], Then::Fail(damaged))]);
+    let damaged = Then::Refuse(Code::DataLoss, "DAMAGED", &[("from", 3), ("next", 9)]);
+    let fake = Fake::start([script(vec![], damaged)]);
     let error = Consumer::subscribe(&fake.host(), "t").await.unwrap_err();
     assert!(matches!(error, ConsumeError::Damaged { from: 3, next: Some(9), .. }), "{error}");
 }

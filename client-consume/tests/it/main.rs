@@ -5,5 +5,12 @@
 
 mod compression;
 mod fake;
+mod fake_group;
 mod faults;
+mod group_setup;
+mod groups;
+mod many;
+mod members;
 mod reading;
+mod setup;
+mod under_fire;

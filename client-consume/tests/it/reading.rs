@@ -22,17 +22,17 @@ async fn polls_messages_and_advances_over_what_it_returns() {
     let replies = vec![reply([1..=2, 3..=3], 1..4), reply([4..=4], 1..5)];
     let fake = Fake::start([Script { replies, then: Then::Hang }]);
     let mut consumer = Consumer::subscribe(&fake.host(), "t").await.unwrap();
-    assert_eq!(consumer.position(), Some(1), "confirmed, not advanced");
-    assert_eq!(consumer.range(), Some(1..4));
+    assert_eq!(consumer.position("t", 0), Some(1), "confirmed, not advanced");
+    assert_eq!(consumer.range("t", 0), Some(1..4));
     let messages = consumer.poll(LONG).await.unwrap();
     assert_eq!(numbers(&messages), [1, 2, 3]);
     assert_eq!(messages[1].value.as_deref(), Some(&b"message 2"[..]));
     assert_eq!((messages[1].timestamp_ms, &messages[1].key), (2, &None));
-    assert_eq!(consumer.position(), Some(4));
+    assert_eq!(consumer.position("t", 0), Some(4));
     assert_eq!(numbers(&consumer.poll(LONG).await.unwrap()), [4]);
-    assert_eq!(consumer.range(), Some(1..5));
+    assert_eq!(consumer.range("t", 0), Some(1..5));
     assert!(consumer.poll(SHORT).await.unwrap().is_empty());
-    assert_eq!(consumer.position(), Some(5));
+    assert_eq!(consumer.position("t", 0), Some(5));
     assert_eq!(fake.wanted(), [At::Anchor(Anchor::Earliest.into())]);
 }
 
@@ -67,7 +67,7 @@ async fn what_lies_below_the_position_is_dropped() {
 async fn the_log_start_may_lie_inside_a_batch() {
     let fake = Fake::start([Script { replies: vec![reply([1..=5], 4..6)], then: Then::Hang }]);
     let mut consumer = Consumer::subscribe(&fake.host(), "t").await.unwrap();
-    assert_eq!(consumer.position(), Some(4));
+    assert_eq!(consumer.position("t", 0), Some(4));
     assert_eq!(numbers(&consumer.poll(LONG).await.unwrap()), [4, 5]);
 }
 
@@ -77,9 +77,9 @@ async fn the_first_reply_may_come_without_messages() {
     let fake = Fake::start([Script { replies, then: Then::Hang }]);
     let builder = Consumer::builder(&fake.host(), "t").from(Position::Latest);
     let mut consumer = builder.subscribe().await.unwrap();
-    assert_eq!(consumer.position(), Some(8));
+    assert_eq!(consumer.position("t", 0), Some(8));
     assert_eq!(numbers(&consumer.poll(LONG).await.unwrap()), [8]);
-    assert_eq!(fake.wanted(), [At::Anchor(Anchor::Latest.into())]);
+    assert_eq!(fake.wanted(), [At::Number(8)], "the end as it was, whenever the server begins to read");
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn a_time_starts_at_its_first_message() {
     let fake = Fake::start([Script { replies: vec![reply([1..=5], 1..6)], then: Then::Hang }]);
     let builder = Consumer::builder(&fake.host(), "t").from(Position::Timestamp(3));
     let mut consumer = builder.subscribe().await.unwrap();
-    assert_eq!(consumer.position(), Some(3));
+    assert_eq!(consumer.position("t", 0), Some(3));
     assert_eq!(numbers(&consumer.poll(LONG).await.unwrap()), [3, 4, 5]);
     assert_eq!(fake.wanted(), [At::TimestampMs(3)]);
 }
@@ -99,8 +99,8 @@ async fn seek_goes_there() {
         Script { replies: vec![reply([1..=5], 1..6)], then: Then::Hang },
     ]);
     let mut consumer = Consumer::subscribe(&fake.host(), "t").await.unwrap();
-    consumer.seek(Position::Number(4));
-    assert_eq!(consumer.position(), Some(4));
+    consumer.seek("t", 0, Position::Number(4)).unwrap();
+    assert_eq!(consumer.position("t", 0), Some(4));
     assert_eq!(numbers(&consumer.poll(LONG).await.unwrap()), [4, 5]);
     assert_eq!(fake.wanted()[1], At::Number(4));
 }
@@ -112,33 +112,33 @@ async fn a_stream_advances_message_by_message() {
     let mut consumer = Consumer::subscribe(&fake.host(), "t").await.unwrap();
     let mut stream = consumer.stream();
     assert_eq!(stream.next().await.unwrap().unwrap().number, 1);
-    assert_eq!(consumer.position(), Some(2));
+    assert_eq!(consumer.position("t", 0), Some(2));
     assert_eq!(numbers(&consumer.poll(LONG).await.unwrap()), [2, 3], "the stream took only what it yielded");
 
     let stream = consumer.into_stream();
-    assert_eq!(stream.into_consumer().position(), Some(4));
+    assert_eq!(stream.into_consumer().position("t", 0), Some(4));
 }
 
 #[tokio::test]
 async fn the_options_reach_the_server() {
-    let fake = Fake::start([]);
+    let fake = Fake::start([Script { replies: vec![], then: Then::Hang }]);
     let builder = Consumer::builder(&fake.host(), "topic")
         .partition(3)
         .max_bytes(77)
-        .reset_policy(minikafka_client_consume::ResetPolicy::Latest)
-        .missing_topic(MissingTopic::Wait);
-    let mut consumer = builder.subscribe().await.unwrap();
-    // The request goes out while a poll waits, on a busy machine not in the first.
-    while fake.requests().is_empty() {
-        assert!(consumer.poll(SHORT).await.unwrap().is_empty());
-    }
-    assert_eq!(consumer.position(), None);
-    let request = fake.requests().remove(0);
-    assert_eq!((request.topic.as_str(), request.partition, request.max_bytes), ("topic", Some(3), 77));
+        .reset_policy(minikafka_client_consume::ResetPolicy::Latest);
+    let subscribing = tokio::spawn(builder.subscribe());
+    let request = loop {
+        match fake.requests().pop() {
+            Some(request) => break request,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    subscribing.abort();
     use minikafka_proto::v1;
-    assert_eq!(request.reset_policy(), v1::ResetPolicy::Latest);
-    assert_eq!(request.missing_topic(), v1::MissingTopic::Wait);
-    assert_eq!(request.encoding(), v1::Encoding::RecordBatches);
+    assert_eq!((request.max_bytes, request.encoding()), (77, v1::Encoding::RecordBatches));
+    let partition = &request.add[0];
+    assert_eq!((partition.topic.as_str(), partition.partition), ("topic", 3));
+    assert_eq!(partition.reset_policy(), v1::ResetPolicy::Latest);
 }
 
 #[tokio::test]

@@ -3,7 +3,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,6 +17,7 @@ use minikafka_proto::v1::{
     *,
 };
 use minikafka_record::{Compression, Record, RecordBatch};
+
 use tokio::{net::TcpListener, runtime::Runtime, sync::Semaphore};
 use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
@@ -51,6 +55,64 @@ struct FakeState {
     script: Mutex<VecDeque<Step>>,
     log: Mutex<Log>,
     releases: Releases,
+    memory: Arc<Mutex<Memory>>,
+    /// Of the topic; 0: it is not there.
+    partitions: AtomicU32,
+    knows_producers: bool,
+}
+
+/// What a server knows of producers and has numbered: it outlives the server, if it is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    next_id: i64,
+    /// By producer and partition.
+    producers: HashMap<(i64, u32), Known>,
+    /// Messages by partition.
+    numbers: HashMap<u32, u64>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    epoch: i16,
+    next: i32,
+    /// Sequence, count and number of the last batches.
+    last: VecDeque<(i32, usize, u64)>,
+}
+
+impl Memory {
+    /// Numbers a batch, or says why it is not stored. `Err(Ok(..))`: it is already.
+    fn take(&mut self, batch: &RecordBatch, partition: u32) -> Result<u64, Result<u64, &'static str>> {
+        let next_number = self.numbers.entry(partition).or_insert(1);
+        let number = *next_number;
+        if let Some(stamp) = batch.header().producer() {
+            let is_known = self.producers.contains_key(&(stamp.id, partition));
+            if !is_known && stamp.sequence.get() != 0 {
+                return Err(Err("UNKNOWN_PRODUCER"));
+            }
+            let known = self.producers.entry((stamp.id, partition)).or_default();
+            if stamp.epoch < known.epoch {
+                return Err(Err("PRODUCER_FENCED"));
+            }
+            if stamp.epoch > known.epoch {
+                *known = Known { epoch: stamp.epoch, ..Known::default() };
+            }
+            let sequence = stamp.sequence.get();
+            let same = known.last.iter().find(|last| (last.0, last.1) == (sequence, batch.count()));
+            if let Some((_, _, number)) = same {
+                return Err(Ok(*number));
+            }
+            if sequence != known.next {
+                return Err(Err("OUT_OF_SEQUENCE"));
+            }
+            known.next += batch.count() as i32;
+            known.last.push_back((sequence, batch.count(), number));
+            if known.last.len() > 5 {
+                known.last.pop_front();
+            }
+        }
+        *next_number += batch.count() as u64;
+        Ok(number)
+    }
 }
 
 /// A semaphore that begins without permits.
@@ -72,6 +134,10 @@ pub(crate) struct Log {
     pub(crate) batch_counts: Vec<usize>,
     /// How they were compressed.
     pub(crate) codecs: Vec<Compression>,
+    /// Partition of each message stored.
+    pub(crate) partitions: Vec<u32>,
+    /// Epoch of each message stored; -1 without a producer.
+    pub(crate) epochs: Vec<i16>,
 }
 
 impl Fake {
@@ -80,8 +146,35 @@ impl Fake {
     }
 
     pub(crate) fn start_at(addr: SocketAddr, script: impl IntoIterator<Item = Step>) -> Fake {
-        let state =
-            Arc::new(FakeState { script: Mutex::new(script.into_iter().collect()), ..Default::default() });
+        Fake::with(addr, script, Arc::default(), true)
+    }
+
+    /// A server from before there were idempotent producers.
+    pub(crate) fn old(script: impl IntoIterator<Item = Step>) -> Fake {
+        Fake::with("127.0.0.1:0".parse().unwrap(), script, Arc::default(), false)
+    }
+
+    /// A server that goes on from what another one knew.
+    pub(crate) fn again(
+        (addr, memory): (SocketAddr, Arc<Mutex<Memory>>),
+        script: impl IntoIterator<Item = Step>,
+    ) -> Fake {
+        Fake::with(addr, script, memory, true)
+    }
+
+    fn with(
+        addr: SocketAddr,
+        script: impl IntoIterator<Item = Step>,
+        memory: Arc<Mutex<Memory>>,
+        knows_producers: bool,
+    ) -> Fake {
+        let state = Arc::new(FakeState {
+            script: Mutex::new(script.into_iter().collect()),
+            memory,
+            partitions: 1.into(),
+            knows_producers,
+            ..Default::default()
+        });
         let listener = std::net::TcpListener::bind(addr).unwrap();
         listener.set_nonblocking(true).unwrap();
         let addr = listener.local_addr().unwrap();
@@ -117,6 +210,16 @@ impl Fake {
         }
     }
 
+    pub(crate) fn set_partitions(&self, partitions: u32) {
+        self.state.partitions.store(partitions, Ordering::Relaxed);
+    }
+
+    /// As [`kill`](Fake::kill), for a server that remembers.
+    pub(crate) fn kill_and_remember(self) -> (SocketAddr, Arc<Mutex<Memory>>) {
+        let memory = self.state.memory.clone();
+        (self.kill(), memory)
+    }
+
     /// Ends at once, as with kill -9: connections are reset.
     pub(crate) fn kill(mut self) -> SocketAddr {
         self.stop();
@@ -150,25 +253,26 @@ impl FakeState {
     /// `None` ends the stream with OK.
     async fn serve(&self, request: ProduceStreamRequest) -> Result<Option<ProduceStreamResponse>, Status> {
         let produce = request.produce.unwrap();
+        let partition = produce.partition.unwrap();
         let Some(Payload::RecordBatch(bytes)) = produce.payload else { panic!("the client sends batches") };
         let batch = RecordBatch::parse(bytes).unwrap();
         batch.validate().unwrap();
         self.note(&batch);
         let step = self.next_step();
         let result = match step {
-            Step::Accept => self.store(&batch),
+            Step::Accept => self.store(&batch, partition),
             Step::AcceptWhenReleased => {
                 self.releases.0.acquire().await.unwrap().forget();
-                self.store(&batch)
+                self.store(&batch, partition)
             }
             Step::Refuse(error) => Reply::Error(error),
             Step::RefuseAsTooLargeUnlessSingle if batch.count() > 1 => Reply::Error(too_large()),
-            Step::RefuseAsTooLargeUnlessSingle => self.store(&batch),
+            Step::RefuseAsTooLargeUnlessSingle => self.store(&batch, partition),
             Step::BreakAfterStoring => {
-                self.store(&batch);
+                self.store(&batch, partition);
                 return Err(Status::internal("broken on command"));
             }
-            Step::EndAsTooLargeUnlessSingle if batch.count() == 1 => self.store(&batch),
+            Step::EndAsTooLargeUnlessSingle if batch.count() == 1 => self.store(&batch, partition),
             Step::EndAsTooLarge | Step::EndAsTooLargeUnlessSingle => return Err(too_large_to_read()),
             Step::EndWithOk => return Ok(None),
         };
@@ -181,26 +285,42 @@ impl FakeState {
         log.codecs.push(batch.header().compression().unwrap());
     }
 
-    fn store(&self, batch: &RecordBatch) -> Reply {
+    fn store(&self, batch: &RecordBatch, partition: u32) -> Reply {
+        let partitions = self.partitions.load(Ordering::Relaxed);
+        if partition >= partitions.max(1) {
+            return Reply::Error(error(tonic::Code::NotFound, "PARTITION_NOT_FOUND"));
+        }
+        if partitions == 0 {
+            self.partitions.store(1, Ordering::Relaxed);
+        }
+        let count = batch.count() as u32;
+        let first_number = match self.memory.lock().unwrap().take(batch, partition) {
+            Ok(first_number) => first_number,
+            Err(Err(reason)) => return Reply::Error(error(tonic::Code::FailedPrecondition, reason)),
+            Err(Ok(first_number)) => {
+                let produced = ProduceResponse { first_number, count, duplicate: true, ..Default::default() };
+                return Reply::Produced(produced);
+            }
+        };
         let mut log = self.log.lock().unwrap();
-        let first_number = log.stored.len() as u64 + 1;
         for record in batch.records() {
             let record = record.unwrap();
             log.stored.push(String::from_utf8_lossy(record.value.as_deref().unwrap_or(b"null")).into_owned());
             log.records.push(record);
+            log.partitions.push(partition);
+            log.epochs.push(batch.header().producer_epoch);
         }
-        let count = batch.count() as u32;
         Reply::Produced(ProduceResponse { first_number, count, ..Default::default() })
     }
 }
 
 pub(crate) fn too_large() -> RequestError {
-    RequestError {
-        code: tonic::Code::InvalidArgument as i32,
-        reason: "MESSAGE_TOO_LARGE".into(),
-        message: "too large on command".into(),
-        ..Default::default()
-    }
+    let message = "too large on command".into();
+    RequestError { message, ..error(tonic::Code::InvalidArgument, "MESSAGE_TOO_LARGE") }
+}
+
+pub(crate) fn error(code: tonic::Code, reason: &str) -> RequestError {
+    RequestError { code: code as i32, reason: reason.into(), message: reason.into(), ..Default::default() }
 }
 
 fn too_large_to_read() -> Status {
@@ -212,6 +332,31 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl MiniKafkaService for Service {
+    async fn init_producer(&self, request: Request<InitProducerRequest>) -> Answer<InitProducerResponse> {
+        if !self.state.knows_producers {
+            return Err(Status::unimplemented("not yet"));
+        }
+        let request = request.into_inner();
+        let (producer_id, producer_epoch) = match (request.producer_id, request.producer_epoch) {
+            (Some(id), Some(epoch)) => (id, epoch + 1),
+            _ => {
+                let mut memory = self.state.memory.lock().unwrap();
+                memory.next_id += 1;
+                (memory.next_id, 0)
+            }
+        };
+        Ok(Response::new(InitProducerResponse { producer_id, producer_epoch, expiry_ms: 1000 }))
+    }
+
+    async fn describe_topic(&self, _: Request<DescribeTopicRequest>) -> Answer<DescribeTopicResponse> {
+        let count = self.state.partitions.load(Ordering::Relaxed) as usize;
+        if count == 0 {
+            return Err(Status::not_found("no topic"));
+        }
+        let partitions = vec![PartitionDescription::default(); count];
+        Ok(Response::new(DescribeTopicResponse { partitions, ..Default::default() }))
+    }
+
     async fn produce_stream(
         &self,
         request: Request<Streaming<ProduceStreamRequest>>,

@@ -1,4 +1,4 @@
-//! What a producer does when something goes wrong.
+//! What a producer does when something goes wrong. When replies are lost: see `exactly_once`.
 
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ async fn a_server_that_fails_inside_leaves_the_outcome_unknown() {
     let code = tonic::Code::Internal as i32;
     let error = RequestError { code, message: "the disk is gone".into(), ..Default::default() };
     let fake = Fake::start([Step::Refuse(error)]);
-    let producer = Producer::connect(&fake.host(), "t").await.unwrap();
+    let producer = Producer::builder(&fake.host(), "t").idempotent(false).connect().await.unwrap();
     let error = producer.send("a").await.unwrap_err();
     assert!(matches!(error, SendError::OutcomeUnknown { .. }), "{error}");
     assert!(error.to_string().contains("the disk is gone"), "{error}");
@@ -144,7 +144,7 @@ async fn a_graceful_end_loses_and_doubles_nothing() {
 async fn a_broken_stream_leaves_the_outcome_unknown_and_is_not_sent_again() {
     let fake = Fake::start([Step::Accept, Step::BreakAfterStoring]);
     let builder = Producer::builder(&fake.host(), "t").batch_bytes_max(1).in_flight_max(2);
-    let producer = builder.connect().await.unwrap();
+    let producer = builder.idempotent(false).connect().await.unwrap();
     let mut receipts = Vec::new();
     for i in 0..20 {
         receipts.push(producer.enqueue(i.to_string()).await.unwrap());
@@ -169,16 +169,15 @@ async fn a_broken_stream_leaves_the_outcome_unknown_and_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_killed_server_leaves_the_outcome_unknown_and_the_next_one_gets_the_rest() {
+async fn a_server_that_lost_its_memory_leaves_the_outcome_unknown_and_gets_the_rest() {
     let fake = Fake::start([Step::Accept, Step::AcceptWhenReleased]);
     let producer = Producer::builder(&fake.host(), "t").in_flight_max(1).connect().await.unwrap();
     producer.send("a").await.unwrap();
     let under_way = producer.enqueue("b").await.unwrap();
     fake.arrived(2).await;
     let waiting = producer.enqueue("c").await.unwrap();
-    let addr = fake.kill();
+    let fake = Fake::start_at(fake.kill(), []);
     assert!(matches!(under_way.await, Err(SendError::OutcomeUnknown { .. })));
-    let fake = Fake::start_at(addr, []);
     assert_eq!(waiting.await.unwrap(), 1);
     assert_eq!(fake.log().stored, ["c"]);
 }

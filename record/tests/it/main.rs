@@ -9,7 +9,7 @@ mod kafka;
 mod messages;
 
 use bytes::{Bytes, BytesMut};
-use minikafka_record::{BatchBuilder, BatchError, Offset, RecordBatch};
+use minikafka_record::{BatchBuilder, BatchError, Compression, Offset, ProducerStamp, RecordBatch, Sequence};
 use proptest::{collection::vec, prelude::*};
 
 use crate::messages::{build, framed, message, read};
@@ -113,7 +113,8 @@ fn each_rule_is_named() {
         (21, &[0x80, 0], "undefined bits"),
         (21, &[0, 0x20], "control batches"),
         (21, &[0, 0x10], "transactions"),
-        (43, &[0, 0, 0, 0, 0, 0, 0, 9], "idempotent producers"),
+        (43, &[0, 0, 0, 0, 0, 0, 0, 9], "record batch of producer 9 has epoch -1 and sequence -1"),
+        (43, &[0, 0, 0, 0, 0, 0, 0, 9, 0, 0], "record batch of producer 9 has epoch 0 and sequence -1"),
         (35, &[0, 0, 0, 0, 0, 0, 0, 6], "claims a maximum timestamp of 6, the largest of its records is 7"),
         (35, &[0, 0, 0, 0, 0, 0, 0, 8], "claims a maximum timestamp of 8, the largest of its records is 7"),
         (35, &[0xff; 8], "claims a maximum timestamp of -1, the largest of its records is 7"),
@@ -130,6 +131,30 @@ fn each_rule_is_named() {
     }
     let many = patched(23, &[0, 0, 0x0f, 0xff]).unwrap_err();
     assert!(matches!(many, BatchError::Count { .. }));
+}
+
+#[test]
+fn a_stamp_goes_with_the_batch_compressed_or_not() {
+    let producer = ProducerStamp { id: 1 << 40, epoch: 7, sequence: Sequence::new(i32::MAX).unwrap() };
+    let mut builder = BatchBuilder::new();
+    (0..50).for_each(|_| builder.push(7, None, Some(b"value"), &[]));
+    builder.stamp(producer);
+    let plain = RecordBatch::parse(builder.finish(Offset::ZERO, 0)).unwrap();
+    for batch in [plain.compress(Compression::Zstd), plain] {
+        batch.validate().unwrap();
+        assert_eq!(batch.header().producer(), Some(producer));
+        let other = ProducerStamp { epoch: 8, sequence: Sequence::ZERO, ..producer };
+        for stamp in [Some(other), None] {
+            let stamped = batch.stamped(stamp);
+            stamped.validate().unwrap();
+            assert_eq!(stamped.header().producer(), stamp);
+            assert_eq!(stamped.stamped(Some(producer)), batch);
+        }
+    }
+    let mut without = BatchBuilder::new();
+    without.push(7, None, Some(b"value"), &[]);
+    let without = RecordBatch::parse(without.finish(Offset::ZERO, 0)).unwrap();
+    assert_eq!(without.header().producer(), None);
 }
 
 #[test]

@@ -4,7 +4,6 @@
 //! types, or one [`ConfigError`] that names the flag or the variable, the value and the rule.
 
 mod address;
-mod byte_size;
 mod error;
 mod log;
 mod memory;
@@ -22,12 +21,12 @@ use minikafka_broker::{AutoCreate, BrokerConfig};
 use minikafka_flags::{go_style, parse_duration};
 
 pub use address::{Address, AddressError};
-pub use byte_size::{ByteSizeError, format_byte_size, parse_byte_size, round_byte_size};
 pub use error::ConfigError;
 pub use log::{LogConfig, LogFormat};
 pub use memory::default_memory_limit_bytes;
+pub use minikafka_flags::{ByteSizeError, format_byte_size, parse_byte_size, round_byte_size};
 pub use settings::{Settings, VARIABLE_PREFIX};
-use source::Source;
+use source::{Given, Source};
 pub use storage::StorageConfig;
 
 /// Everything that can be chosen at the start, with its default filled in. The names, the defaults and the
@@ -90,7 +89,12 @@ impl Config {
             retention: retention(source)?.or(default.retention),
             retention_bytes: retention_bytes(source)?,
             auto_create: auto_create(source)?,
-            partitions_max: partitions_max(source)?.unwrap_or(default.partitions_max),
+            producer_expiry: producer_expiry(source)?.unwrap_or(default.producer_expiry),
+            position_retention: position_retention(source)?.unwrap_or(default.position_retention),
+            partitions: count(&source.get("partitions", |s| &s.partitions))?
+                .map_or(default.partitions, |count| count as u32),
+            partitions_max: count(&source.get("partitions_max", |s| &s.partitions_max))?
+                .map_or(default.partitions_max, |count| count as usize),
             message_bytes_max,
             // A few of the largest messages must be able to wait side by side.
             waiting_bytes_max: default.waiting_bytes_max.max(4 * message_bytes_max),
@@ -114,6 +118,20 @@ fn retention(source: &Source) -> Result<Option<Duration>, ConfigError> {
     })
 }
 
+fn producer_expiry(source: &Source) -> Result<Option<Duration>, ConfigError> {
+    source.get("producer_expiry", |s| &s.producer_expiry).parse(|text| match parse_duration(text)? {
+        Duration::ZERO => Err("producers would be forgotten at once: choose more than zero".into()),
+        expiry => Ok::<_, source::Rule>(expiry),
+    })
+}
+
+fn position_retention(source: &Source) -> Result<Option<Duration>, ConfigError> {
+    source.get("position_retention", |s| &s.position_retention).parse(|text| match parse_duration(text)? {
+        Duration::ZERO => Err("positions would be gone with the last member: choose more than zero".into()),
+        retention => Ok::<_, source::Rule>(retention),
+    })
+}
+
 fn retention_bytes(source: &Source) -> Result<Option<u64>, ConfigError> {
     source.get("retention_bytes", |s| &s.retention_bytes).parse(|text| {
         in_range(parse_byte_size(text)?, RETENTION_BYTES_MIN..=i64::MAX as u64, format_byte_size)
@@ -129,10 +147,11 @@ fn auto_create(source: &Source) -> Result<AutoCreate, ConfigError> {
     Ok(given.unwrap_or(AutoCreate::Enabled))
 }
 
-fn partitions_max(source: &Source) -> Result<Option<usize>, ConfigError> {
-    source.get("partitions_max", |s| &s.partitions_max).parse(|text| {
+/// A number of partitions.
+fn count(given: &Given<'_>) -> Result<Option<u64>, ConfigError> {
+    given.parse(|text| {
         let count = text.parse().map_err(|_| source::Rule::from("it is a whole number"))?;
-        in_range(count, 1..=PARTITIONS_LIMIT_MAX, |count| count).map(|count| count as usize)
+        in_range(count, 1..=PARTITIONS_LIMIT_MAX, |count| count)
     })
 }
 

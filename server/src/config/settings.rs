@@ -37,6 +37,9 @@ pub struct Settings {
     /// [default: no limit]
     #[arg(long, value_name = "SIZE")]
     pub retention_bytes: Option<String>,
+    /// How long positions of a consumer group are kept from the moment on when it has no members [default: 168h]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub position_retention: Option<String>,
     /// Where to store messages: filesystem or memory [default: filesystem]
     #[arg(long, value_name = "KIND")]
     pub storage: Option<String>,
@@ -51,13 +54,20 @@ pub struct Settings {
     /// Most bytes that the memory storage takes up [default: half of the memory, or of the cgroup's limit]
     #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<String>,
-    /// Most partitions that there may be [default: 10000]
+    /// Partitions of a topic that a produce creates [default: 1]
+    #[arg(long, value_name = "COUNT")]
+    pub partitions: Option<String>,
+    /// Most partitions that there may be, over all topics [default: 10000]
     #[arg(long, value_name = "COUNT")]
     pub partitions_max: Option<String>,
     /// Largest message or batch; default gRPC clients read at most 4 MiB. A compressed batch may expand to
     /// eight times as much, at most 64 MiB [default: 3MiB]
     #[arg(long, value_name = "SIZE")]
     pub message_max: Option<String>,
+    /// How long a partition remembers an idempotent producer that sends nothing to it, more than zero: until
+    /// then, what it sends again is not stored again [default: 24h]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub producer_expiry: Option<String>,
     /// Whether a produce creates its topic: true or false [default: true]
     #[arg(long, value_name = "BOOL")]
     pub auto_create: Option<String>,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use minikafka_broker::BrokerConfig;
-use minikafka_flags::parse_duration;
+use minikafka_flags::{format_byte_size, parse_byte_size, parse_duration};
 use minikafka_storage::{
     Storage, StorageError,
     filesystem::{FileStorage, Options, SyncPolicy},
@@ -18,9 +18,7 @@ use minikafka_storage::{
 use crate::open_files::segments_max;
 
 use super::{
-    ConfigError, MEMORY_BYTES_MIN,
-    byte_size::{format_byte_size, parse_byte_size},
-    default_memory_limit_bytes, in_range,
+    ConfigError, MEMORY_BYTES_MIN, default_memory_limit_bytes, in_range,
     source::{Rule, Source},
 };
 

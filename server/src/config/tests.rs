@@ -27,7 +27,8 @@ fn no_setting_is_needed() {
     assert_eq!(config.broker.retention_bytes, None);
     let root = PathBuf::from("./minikafka-data");
     assert_eq!(config.storage, StorageConfig::Filesystem { root, sync: SyncPolicy::Always });
-    assert_eq!((config.broker.partitions_max, config.broker.message_bytes_max), (10_000, 3 << 20));
+    assert_eq!((config.broker.partitions, config.broker.partitions_max), (1, 10_000));
+    assert_eq!(config.broker.message_bytes_max, 3 << 20);
     assert_eq!(config.broker.auto_create, AutoCreate::Enabled);
     assert_eq!(config.log, LogConfig::default());
     assert!(config.warnings.is_empty());
@@ -40,12 +41,15 @@ fn variables_set_everything() {
             ("MINIKAFKA_HOST", ":1234"),
             ("MINIKAFKA_RETENTIONTIME", "1h30m"),
             ("MINIKAFKA_RETENTION_BYTES", "10GiB"),
+            ("MINIKAFKA_POSITION_RETENTION", "24h"),
             ("MINIKAFKA_ROOT_DIR", "/data"),
             ("MINIKAFKA_STORAGE", "filesystem"),
             ("MINIKAFKA_SYNC", "every:100ms"),
+            ("MINIKAFKA_PARTITIONS", "3"),
             ("MINIKAFKA_PARTITIONS_MAX", "7"),
             ("MINIKAFKA_MESSAGE_MAX", "32MiB"),
             ("MINIKAFKA_AUTO_CREATE", "false"),
+            ("MINIKAFKA_PRODUCER_EXPIRY", "36h"),
             ("MINIKAFKA_LOG", "debug,json"),
             ("MINIKAFKA_KAFKA_HOST", "off"),
         ],
@@ -55,11 +59,14 @@ fn variables_set_everything() {
     assert_eq!(config.host.to_string(), ":1234");
     assert_eq!(config.broker.retention, Some(Duration::from_secs(5400)));
     assert_eq!(config.broker.retention_bytes, Some(10 << 30));
+    assert_eq!(config.broker.position_retention, Duration::from_secs(86_400));
     let sync = SyncPolicy::Every(Duration::from_millis(100));
     assert_eq!(config.storage, StorageConfig::Filesystem { root: "/data".into(), sync });
-    assert_eq!((config.broker.partitions_max, config.broker.message_bytes_max), (7, 32 << 20));
+    assert_eq!((config.broker.partitions, config.broker.partitions_max), (3, 7));
+    assert_eq!(config.broker.message_bytes_max, 32 << 20);
     assert!(config.broker.waiting_bytes_max >= 4 * config.broker.message_bytes_max);
     assert_eq!(config.broker.auto_create, AutoCreate::Disabled);
+    assert_eq!(config.broker.producer_expiry, Duration::from_secs(36 * 3600));
     assert_eq!(config.log.format, LogFormat::Json);
 }
 
@@ -107,12 +114,15 @@ fn errors_name_the_setting_the_value_and_the_rule() {
         ("RETENTION_BYTES", "0", "1MiB"),
         ("RETENTION_BYTES", "-1", "MiB"),
         ("RETENTION_BYTES", "1GB", "MiB"),
+        ("POSITION_RETENTION", "0s", "more than zero"),
+        ("POSITION_RETENTION", "a week", "invalid duration"),
         ("STORAGE", "tape", "filesystem or memory"),
         ("SYNC", "sometimes", "every:100ms"),
         ("SYNC", "every:0s", "more than zero"),
         ("SYNC", "every:1", "missing unit"),
         ("MEMORY_LIMIT", "much", "MiB"),
         ("MEMORY_LIMIT", "1KiB", "1MiB"),
+        ("PARTITIONS", "0", "1 to 1000000"),
         ("PARTITIONS_MAX", "0", "1 to 1000000"),
         ("PARTITIONS_MAX", "-1", "whole number"),
         ("MESSAGE_MAX", "1", "1KiB to 512MiB"),
@@ -135,6 +145,8 @@ fn errors_name_the_setting_the_value_and_the_rule() {
     }
     let message = refused(&[("MINIKAFKA_STORAGE", "filesystem"), ("MINIKAFKA_ROOT_DIR", "")], &[]);
     assert!(message.starts_with("MINIKAFKA_ROOT_DIR=\"\": "), "{message}");
+    let message = refused(&[], &["-producer-expiry", "0"]);
+    assert!(message.contains("producers would be forgotten at once"), "{message}");
     let message = refused(&[], &["-retentiontime", "-5s"]);
     assert!(message.contains("negative"), "{message}");
 }

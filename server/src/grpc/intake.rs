@@ -79,8 +79,9 @@ enum Call {
 impl Call {
     fn of(path: &str) -> Call {
         match path.rsplit('/').next() {
-            Some("Produce") => Call::Produce,
-            Some("ProduceStream") => Call::ProduceStream,
+            // Many positions are as large as a batch, and are stored like one.
+            Some("Produce" | "CommitPositions" | "FetchPositions" | "SeekGroup") => Call::Produce,
+            Some("ProduceStream" | "Join") => Call::ProduceStream,
             _ => Call::Other,
         }
     }

@@ -1,7 +1,7 @@
 //! Messages of the wire, to and from those of the broker.
 
 use bytes::Bytes;
-use minikafka_broker::{NewMessage, Payload, Produced};
+use minikafka_broker::{NewMessage, Origin, Payload, Produced};
 use minikafka_proto::v1::{Header, Message, MessageList, ProduceResponse, produce_request};
 use minikafka_record::{Header as RecordHeader, Record};
 
@@ -61,6 +61,6 @@ pub(super) fn produced(produced: Produced, partition: u32) -> ProduceResponse {
         partition,
         append_time_ms: produced.append_time,
         leader_epoch: produced.leader_epoch,
-        duplicate: false,
+        duplicate: produced.origin == Origin::Earlier,
     }
 }

@@ -6,6 +6,8 @@
 mod backlog;
 mod ending;
 mod framing;
+mod group_join;
+mod groups;
 mod intake;
 mod message;
 mod original;
@@ -13,13 +15,18 @@ mod poll;
 mod position;
 mod produce;
 mod produce_stream;
+mod producers;
+mod read;
 mod reader;
 mod refusal;
+mod settings;
 mod subscribe;
 mod topics;
+mod turns;
 mod v1;
 
 pub(crate) use ending::end_when_stopping;
+pub(crate) use groups::Groups;
 pub(crate) use intake::{Admitted, Intake};
 pub(crate) use original::Original;
 pub(crate) use refusal::{explain_too_large, request_bytes_max};

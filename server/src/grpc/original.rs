@@ -49,7 +49,7 @@ async fn produce(broker: &Broker, request: ProduceRequest) -> Result<u64, Refusa
     };
     let message = NewMessage { value: Some(payload), ..NewMessage::default() };
     let payload = broker.check(Payload::Messages(vec![message])).map_err(refuse(broker))?;
-    let partition = broker.partition_to_produce(&topic, None).await.map_err(refuse(broker))?;
+    let partition = broker.partition_to_produce(&topic, None, &payload).await.map_err(refuse(broker))?;
     check_single(broker, &topic)?;
     let pending = partition.produce(payload).await.map_err(refuse(broker))?;
     Ok(pending.await.map_err(refuse(broker))?.base_offset.number())

@@ -41,7 +41,7 @@ pub(super) async fn resolve(
 }
 
 /// The offset of a number. Past the largest, an offset would no longer be that of the number.
-fn offset(number: u64) -> Result<Offset, Refusal> {
+pub(super) fn offset(number: u64) -> Result<Offset, Refusal> {
     let refuse = |why: &str| Refusal::invalid_request(format!("there is no message {number}: {why}"));
     match Offset::from_number(number) {
         Some(offset) if offset.number() == number => Ok(offset),

@@ -1,6 +1,6 @@
 //! Produce, one request at a time.
 
-use minikafka_broker::{Broker, Error, Partition};
+use minikafka_broker::{Broker, CheckedPayload, Error, Partition};
 use minikafka_proto::v1::{ProduceRequest, ProduceResponse};
 
 use super::{
@@ -14,7 +14,7 @@ pub(super) async fn produce(
 ) -> Result<ProduceResponse, Refusal> {
     // Checked before the topic is looked up: a request that is refused must not create one.
     let payload = broker.check(message::payload(request.payload.take())?).map_err(refuse(broker))?;
-    let partition = partition(broker, &request).await.map_err(refuse(broker))?;
+    let partition = partition(broker, &request, &payload).await.map_err(refuse(broker))?;
     partition.check_leader_epoch(request.leader_epoch).map_err(refuse(broker))?;
     let pending = partition.produce(payload).await.map_err(refuse(broker))?;
     let produced = pending.await.map_err(refuse(broker))?;
@@ -22,15 +22,18 @@ pub(super) async fn produce(
 }
 
 /// The partition that a request goes to, whose topic is created when it is not there.
-pub(super) async fn partition(broker: &Broker, request: &ProduceRequest) -> Result<Partition, Error> {
+pub(super) async fn partition(
+    broker: &Broker,
+    request: &ProduceRequest,
+    payload: &CheckedPayload,
+) -> Result<Partition, Error> {
     match (request.leader_epoch, broker.partition(&request.topic, request.partition)) {
         // Who names an epoch that a new topic does not have is refused, and must not create it.
         (Some(wanted @ 1..), Err(Error::TopicNotFound(topic))) => {
             let partition = request.partition.unwrap_or(0);
             Err(Error::StaleLeaderEpoch { topic, partition, wanted, current: EPOCH_OF_NEW_TOPICS })
         }
-        (_, Ok(partition)) => Ok(partition),
-        _ => broker.partition_to_produce(&request.topic, request.partition).await,
+        _ => broker.partition_to_produce(&request.topic, request.partition, payload).await,
     }
 }
 

@@ -14,7 +14,7 @@
 use std::{pin::pin, sync::Arc};
 
 use futures_util::{Stream, stream::unfold};
-use minikafka_broker::{Broker, Error, Partition, PendingProduce};
+use minikafka_broker::{Broker, CheckedPayload, Error, Partition, PendingProduce};
 use minikafka_proto::v1::{
     ProduceRequest, ProduceStreamRequest, ProduceStreamResponse, produce_stream_response::Result as Outcome,
 };
@@ -139,20 +139,27 @@ impl HandingOver {
         let mut request = request.produce.ok_or_else(|| Refusal::invalid_request("the request is empty"))?;
         let payload =
             self.broker.check(message::payload(request.payload.take())?).map_err(refuse(&self.broker))?;
-        let partition = self.partition(&request).await;
+        let partition = self.partition(&request, &payload).await;
         let partition = partition.map_err(|error| self.refused(error))?;
         partition.check_leader_epoch(request.leader_epoch).map_err(|error| self.refused(error))?;
         let produce = partition.produce(payload).await.map_err(|error| self.refused(error))?;
         Ok(Reply::Pending { request_id, partition: partition.number(), produce })
     }
 
-    async fn partition(&mut self, request: &ProduceRequest) -> Result<Partition, Error> {
-        let number = request.partition.unwrap_or(0);
+    async fn partition(
+        &mut self,
+        request: &ProduceRequest,
+        payload: &CheckedPayload,
+    ) -> Result<Partition, Error> {
+        let Some(number) = request.partition else {
+            // The last one need not be this one's.
+            return produce::partition(&self.broker, request, payload).await;
+        };
         let fits =
             |last: &Partition| last.topic() == request.topic && last.number() == number && last.is_open();
         match self.last.take().filter(fits) {
             Some(last) => Ok(self.last.insert(last).clone()),
-            None => Ok(self.last.insert(produce::partition(&self.broker, request).await?).clone()),
+            None => Ok(self.last.insert(produce::partition(&self.broker, request, payload).await?).clone()),
         }
     }
 

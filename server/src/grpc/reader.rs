@@ -1,6 +1,6 @@
 //! [`Reader`]: a position in a partition that moves on, under the rules that Poll and Subscribe share.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
 use minikafka_broker::{Broker, Error, Fetched, Partition, PartitionBounds};
@@ -21,24 +21,44 @@ const REPLY_BYTES_DEFAULT: usize = 1024 * 1024;
 /// How a reader wants to be answered, checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wishes {
+    pub(super) form: Form,
+    pub(super) reset: ResetPolicy,
+}
+
+/// What a reply looks like, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Form {
     bytes_max: usize,
-    reset: ResetPolicy,
     encoding: Encoding,
 }
 
 impl Wishes {
     /// From the fields of a request.
     pub(super) fn new(bytes_max: u32, reset_policy: i32, encoding: i32) -> Result<Wishes, Refusal> {
+        let form = Form::default().changed(bytes_max, encoding)?;
+        Ok(Wishes { form, reset: known(reset_policy, "reset_policy")? })
+    }
+}
+
+impl Default for Form {
+    fn default() -> Form {
+        Form { bytes_max: REPLY_BYTES_DEFAULT, encoding: Encoding::Messages }
+    }
+}
+
+impl Form {
+    /// As the fields of a request say; what they leave open stays.
+    pub(super) fn changed(self, bytes_max: u32, encoding: i32) -> Result<Form, Refusal> {
         let bytes_max = match bytes_max {
-            0 => REPLY_BYTES_DEFAULT,
+            0 => self.bytes_max,
             // More would not pass a default client.
             wanted => (wanted as usize).min(REPLY_BYTES_MAX),
         };
-        Ok(Wishes {
-            bytes_max,
-            reset: known(reset_policy, "reset_policy")?,
-            encoding: known(encoding, "encoding")?,
-        })
+        let encoding = match known(encoding, "encoding")? {
+            Encoding::Unspecified => self.encoding,
+            wanted => wanted,
+        };
+        Ok(Form { bytes_max, encoding })
     }
 }
 
@@ -98,6 +118,44 @@ impl Reader {
         Reader { broker, partition, wishes, position, backlog, fetched_to: position, ahead: None }
     }
 
+    /// Its partition.
+    pub(super) fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// Where it begins, without messages: for those who want to know before there are any.
+    ///
+    /// # Errors
+    /// When the position is out of range and the policy is to fail, the topic is deleted, or the server stops.
+    pub(super) fn confirm(&mut self) -> Result<Chunk, Refusal> {
+        while let Err(error) = self.partition.check_range(self.position) {
+            self.position = self.reset(error)?;
+        }
+        Ok(self.chunk(Vec::new(), Vec::new()))
+    }
+
+    /// Whether all is sent that was fetched.
+    pub(super) fn is_between_fetches(&self) -> bool {
+        self.backlog.is_empty()
+    }
+
+    /// Whether there are messages at the position.
+    pub(super) fn is_behind(&self) -> bool {
+        self.position < self.partition.bounds().high_watermark
+    }
+
+    /// Waits until there is something to say at the position, which was the end.
+    pub(super) fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.partition.wait_beyond(self.position)
+    }
+
+    /// Answers in another form from now on. What was fetched for the one before is fetched again.
+    pub(super) fn change_form(&mut self, form: Form) {
+        self.wishes.form = form;
+        self.backlog = Backlog::default();
+        self.ahead = None;
+    }
+
     /// The next messages; none when none came within `wait`.
     ///
     /// # Errors
@@ -108,7 +166,7 @@ impl Reader {
         if self.backlog.is_empty() || self.partition.bounds().start > self.position {
             self.fetch(wait).await?;
         }
-        let Wishes { bytes_max, encoding, .. } = self.wishes;
+        let Form { bytes_max, encoding } = self.wishes.form;
         let (mut messages, mut batches) = (Vec::new(), Vec::new());
         match encoding {
             Encoding::RecordBatches => batches = self.backlog.take_batches(bytes_max),
@@ -132,9 +190,10 @@ impl Reader {
     /// Begins to fetch what comes next, if it is there already: so that the disk is read while the network
     /// is written to. For those who will ask for it.
     pub(super) fn fetch_ahead(&mut self) {
-        let is_there = self.backlog.is_empty() && self.position < self.partition.bounds().high_watermark;
+        let is_there = self.backlog.is_empty() && self.is_behind();
         if self.ahead.is_none() && is_there {
-            let (from, bytes_max, partition) = (self.position, self.wishes.bytes_max, self.partition.clone());
+            let (from, bytes_max, partition) =
+                (self.position, self.wishes.form.bytes_max, self.partition.clone());
             let fetch = async move { partition.fetch(from, bytes_max, Duration::ZERO).await };
             self.ahead = Some(Ahead { from, fetched: tokio::spawn(fetch) });
         }
@@ -151,7 +210,7 @@ impl Reader {
             let ahead = self.ahead.take().filter(|ahead| ahead.from == self.position && is_kept);
             let fetched = match ahead {
                 Some(ahead) => ahead.finish().await,
-                None => self.partition.fetch(self.position, self.wishes.bytes_max, left).await,
+                None => self.partition.fetch(self.position, self.wishes.form.bytes_max, left).await,
             };
             match fetched {
                 Ok(fetched) => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Response;
-use minikafka_broker::{Broker, Error};
+use minikafka_broker::{Broker, Error, GroupError, TopicSetting};
 use minikafka_proto::v1::RequestError;
 use minikafka_record::BatchError;
 use minikafka_storage::Durability;
@@ -17,6 +17,8 @@ const DOMAIN: &str = "minikafka";
 const RETRY_WHEN_FULL: Duration = Duration::from_secs(2);
 /// A server that stops is back soon, or another one is there.
 const RETRY_WHEN_STOPPING: Duration = Duration::from_secs(1);
+/// A log that has failed is opened again, at most so often.
+const RETRY_WHEN_FAILED: Duration = Duration::from_secs(1);
 /// The write that failed is over; the next one may succeed at once.
 const RETRY_WHEN_ABORTED: Duration = Duration::from_millis(100);
 
@@ -52,18 +54,26 @@ impl Refusal {
             Error::MessageTooLarge { .. } | Error::BatchTooLarge(_) => {
                 (Code::InvalidArgument, "MESSAGE_TOO_LARGE")
             }
+            Error::InvalidPartitions { .. } => (Code::InvalidArgument, "INVALID_PARTITIONS"),
+            Error::InvalidSetting { .. } => (Code::InvalidArgument, "INVALID_SETTING"),
             Error::TopicNotFound(_) => (Code::NotFound, "TOPIC_NOT_FOUND"),
             Error::PartitionNotFound { .. } => (Code::NotFound, "PARTITION_NOT_FOUND"),
             Error::TopicExists(_) => (Code::AlreadyExists, "TOPIC_EXISTS"),
             Error::OutOfRange { .. } => (Code::OutOfRange, "NUMBER_OUT_OF_RANGE"),
             Error::StaleLeaderEpoch { .. } => (Code::FailedPrecondition, "STALE_LEADER_EPOCH"),
+            Error::OutOfSequence { .. } => (Code::FailedPrecondition, "OUT_OF_SEQUENCE"),
+            Error::UnknownProducer { .. } => (Code::FailedPrecondition, "UNKNOWN_PRODUCER"),
+            Error::ProducerFenced { .. } => (Code::FailedPrecondition, "PRODUCER_FENCED"),
             Error::TooManyPartitions { .. } => (Code::ResourceExhausted, "TOO_MANY_PARTITIONS"),
             Error::Full(_) if durability == Durability::Memory => (Code::ResourceExhausted, "MEMORY_FULL"),
             Error::Full(_) => (Code::ResourceExhausted, "DISK_FULL"),
             Error::Stopping => (Code::Unavailable, "STOPPING"),
             Error::Aborted => (Code::Unavailable, "ABORTED"),
-            Error::Damaged { .. } => (Code::DataLoss, "DAMAGED"),
-            Error::Poisoned { .. } | Error::OutcomeUnknown { .. } => (Code::Internal, "STORAGE_FAILED"),
+            Error::Damaged { .. } | Error::PartitionLost { .. } => (Code::DataLoss, "DAMAGED"),
+            // Nothing of it is stored, and the log is opened again by and by.
+            Error::Poisoned { .. } => (Code::Unavailable, "STORAGE_FAILED"),
+            Error::OutcomeUnknown { .. } => (Code::Internal, "STORAGE_FAILED"),
+            Error::Group(error) => of_group(error),
             // The error can grow: what has no row yet is the server's fault, not the caller's.
             _ => (Code::Internal, "STORAGE_FAILED"),
         };
@@ -71,11 +81,15 @@ impl Refusal {
             Error::OutOfRange { start, high_watermark, .. } => {
                 vec![("start", start.number().to_string()), ("end", high_watermark.number().to_string())]
             }
+            Error::InvalidSetting { setting, .. } => vec![("setting", setting.to_string())],
             Error::Damaged { from, next, .. } => {
                 // Ranges are half-open, so the end of what is lost is where to go on.
                 let behind = next.iter().flat_map(|next| ["to", "next"].map(|key| (key, next.number())));
                 let numbers = [("from", from.number())].into_iter().chain(behind);
                 numbers.map(|(key, number)| (key, number.to_string())).collect()
+            }
+            Error::Group(GroupError::PositionOutOfRange { topic, partition, end, .. }) => {
+                vec![("topic", topic.clone()), ("partition", partition.to_string()), ("end", end.to_string())]
             }
             _ => Vec::new(),
         };
@@ -83,14 +97,25 @@ impl Refusal {
             Error::Full(_) => Some(RETRY_WHEN_FULL),
             Error::Stopping => Some(RETRY_WHEN_STOPPING),
             Error::Aborted => Some(RETRY_WHEN_ABORTED),
+            Error::Poisoned { .. } => Some(RETRY_WHEN_FAILED),
             _ => None,
         };
         Refusal { code, reason, message: error.to_string(), metadata, retry_after }
     }
 
+    /// Whether the server stops, and so everything ends, not this request alone.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.reason == "STOPPING"
+    }
+
     /// A request that says too little, or what cannot be.
     pub(super) fn invalid_request(message: impl Into<String>) -> Refusal {
         Refusal::new(Code::InvalidArgument, "INVALID_REQUEST", message.into())
+    }
+
+    /// A setting that cannot be, whatever the broker says.
+    pub(super) fn invalid_setting(setting: TopicSetting, rule: String) -> Refusal {
+        Refusal::of(&Error::InvalidSetting { setting, rule }, Durability::Synced)
     }
 
     /// A request that is far over the limit: it was not even read.
@@ -134,6 +159,26 @@ impl Refusal {
 
     fn new(code: Code, reason: &'static str, message: String) -> Refusal {
         Refusal { code, reason, message, metadata: Vec::new(), retry_after: None }
+    }
+}
+
+/// The rows about groups.
+fn of_group(error: &GroupError) -> (Code, &'static str) {
+    match error {
+        GroupError::InvalidName(_) => (Code::InvalidArgument, "INVALID_GROUP_NAME"),
+        GroupError::NotFound(_) => (Code::NotFound, "GROUP_NOT_FOUND"),
+        GroupError::UnknownMember { .. } => (Code::NotFound, "UNKNOWN_MEMBER"),
+        GroupError::Fenced { .. } => (Code::FailedPrecondition, "MEMBER_FENCED"),
+        GroupError::StaleEpoch { .. } => (Code::FailedPrecondition, "STALE_MEMBER_EPOCH"),
+        GroupError::NotOwner { .. } => (Code::FailedPrecondition, "NOT_OWNER"),
+        GroupError::NotEmpty { .. } => (Code::FailedPrecondition, "GROUP_NOT_EMPTY"),
+        GroupError::InstanceInUse { .. } => (Code::AlreadyExists, "INSTANCE_IN_USE"),
+        GroupError::TooManyGroups { .. } => (Code::ResourceExhausted, "TOO_MANY_GROUPS"),
+        GroupError::TooManyMembers { .. } => (Code::ResourceExhausted, "TOO_MANY_MEMBERS"),
+        GroupError::PositionOutOfRange { .. } => (Code::InvalidArgument, "POSITION_OUT_OF_RANGE"),
+        GroupError::MetadataTooLarge { .. } => (Code::InvalidArgument, "METADATA_TOO_LARGE"),
+        // The error can grow, and what has no row yet is the server's fault.
+        _ => (Code::Internal, "STORAGE_FAILED"),
     }
 }
 
@@ -194,7 +239,7 @@ pub(crate) fn explain_too_large(
 
 #[cfg(test)]
 mod tests {
-    use minikafka_record::Offset;
+    use minikafka_record::{Offset, Sequence};
 
     use super::*;
 
@@ -212,6 +257,15 @@ mod tests {
         }
     }
 
+    fn out_of_sequence() -> Error {
+        let (sequence, expected) = (Sequence::ZERO.plus(5), Sequence::ZERO);
+        Error::OutOfSequence { topic: "t".into(), partition: 0, id: 1, sequence, expected }
+    }
+
+    fn unknown_producer() -> Error {
+        Error::UnknownProducer { topic: "t".into(), partition: 0, id: 1, sequence: Sequence::ZERO.plus(5) }
+    }
+
     #[test]
     fn every_error_has_its_code_and_reason() {
         let out_of_range = Error::OutOfRange {
@@ -221,6 +275,7 @@ mod tests {
             start: Offset::new(2),
             high_watermark: Offset::new(5),
         };
+        let shrinking = Error::InvalidPartitions { topic: "t".into(), rule: "shrinks".into() };
         for (error, code, reason) in [
             (Error::InvalidRequest("x".into()), Code::InvalidArgument, "INVALID_REQUEST"),
             (Error::MessageTooLarge { size: 2, max: 1 }, Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
@@ -229,7 +284,20 @@ mod tests {
             (Error::TopicNotFound("t".into()), Code::NotFound, "TOPIC_NOT_FOUND"),
             (Error::TopicExists("t".into()), Code::AlreadyExists, "TOPIC_EXISTS"),
             (out_of_range, Code::OutOfRange, "NUMBER_OUT_OF_RANGE"),
-            (Error::TooManyPartitions { max: 1 }, Code::ResourceExhausted, "TOO_MANY_PARTITIONS"),
+            (
+                Error::ProducerFenced { id: 1, epoch: 2, current: 3 },
+                Code::FailedPrecondition,
+                "PRODUCER_FENCED",
+            ),
+            (out_of_sequence(), Code::FailedPrecondition, "OUT_OF_SEQUENCE"),
+            (unknown_producer(), Code::FailedPrecondition, "UNKNOWN_PRODUCER"),
+            (
+                Error::TooManyPartitions { there: 1, more: 1, max: 1 },
+                Code::ResourceExhausted,
+                "TOO_MANY_PARTITIONS",
+            ),
+            (shrinking, Code::InvalidArgument, "INVALID_PARTITIONS"),
+            (Error::PartitionLost { topic: "t".into(), partition: 3 }, Code::DataLoss, "DAMAGED"),
             (Error::Full("x".into()), Code::ResourceExhausted, "DISK_FULL"),
             (Error::Stopping, Code::Unavailable, "STOPPING"),
             (Error::Aborted, Code::Unavailable, "ABORTED"),
@@ -242,6 +310,15 @@ mod tests {
         }
         let full = Refusal::of(&Error::Full("x".into()), Durability::Memory);
         assert_eq!(full.reason, "MEMORY_FULL");
+    }
+
+    #[test]
+    fn a_setting_that_is_refused_is_named() {
+        let error = Error::InvalidSetting { setting: TopicSetting::RetentionBytes, rule: "too few".into() };
+        let refusal = of(&error);
+        assert_eq!((refusal.code, refusal.reason), (Code::InvalidArgument, "INVALID_SETTING"));
+        assert_eq!(refusal.metadata, [("setting", "retention_bytes".to_owned())]);
+        assert_eq!(refusal.message, "retention_bytes: too few");
     }
 
     #[test]

@@ -1,14 +1,17 @@
-//! Topics: list, describe, create, delete.
+//! Topics: list, describe, create, alter, delete.
 
 use minikafka_broker::{Broker, PartitionBounds, TopicSummary};
 use minikafka_proto::v1::{
-    CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeTopicRequest,
-    DescribeTopicResponse, Durability, ListTopicsRequest, ListTopicsResponse, PartitionDescription,
-    TopicSummary as WireSummary,
+    AlterTopicRequest, AlterTopicResponse, CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest,
+    DeleteTopicResponse, DescribeTopicRequest, DescribeTopicResponse, Durability, ListTopicsRequest,
+    ListTopicsResponse, PartitionDescription, TopicSummary as WireSummary,
 };
 use minikafka_storage::Durability as Stored;
 
-use super::refusal::{Refusal, refuse};
+use super::{
+    refusal::{Refusal, refuse},
+    settings,
+};
 
 /// Topics on a page when nobody says how many.
 const PAGE_DEFAULT: usize = 1000;
@@ -40,11 +43,14 @@ pub(super) fn describe(
     Ok(DescribeTopicResponse {
         name: topic.summary.name,
         id: topic.summary.id.to_string(),
-        partitions: partitions.map(|(number, bounds)| partition(number as u32, bounds)).collect(),
-        retention_ms: topic.retention.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
-        retention_bytes: topic.retention_bytes,
+        partitions: partitions.map(|(number, bounds)| partition(number as u32, bounds.as_ref())).collect(),
+        retention_ms: topic.retention.value.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        retention_bytes: topic.retention_bytes.value,
         durability: durability(broker.durability()).into(),
-        ..DescribeTopicResponse::default()
+        message_bytes_max: topic.message_bytes_max.value,
+        retention_ms_source: settings::source(topic.retention.source).into(),
+        retention_bytes_source: settings::source(topic.retention_bytes.source).into(),
+        message_bytes_max_source: settings::source(topic.message_bytes_max.source).into(),
     })
 }
 
@@ -53,8 +59,18 @@ pub(super) async fn create(
     request: &CreateTopicRequest,
 ) -> Result<CreateTopicResponse, Refusal> {
     let partitions = request.partitions.max(1);
-    let topic = broker.create_topic(&request.topic, partitions).await.map_err(refuse(broker))?;
-    Ok(CreateTopicResponse { topic: Some(summary(topic)) })
+    let settings = settings::settings(request.settings)?;
+    let topic = broker.create_topic_with(&request.topic, partitions, settings).await;
+    Ok(CreateTopicResponse { topic: Some(summary(topic.map_err(refuse(broker))?)) })
+}
+
+pub(super) async fn alter(
+    broker: &Broker,
+    request: &AlterTopicRequest,
+) -> Result<AlterTopicResponse, Refusal> {
+    let change = settings::change(request)?;
+    let topic = broker.alter_topic(&request.topic, change).await.map_err(refuse(broker))?;
+    Ok(AlterTopicResponse { topic: Some(summary(topic)) })
 }
 
 pub(super) async fn delete(
@@ -69,7 +85,10 @@ fn summary(topic: TopicSummary) -> WireSummary {
     WireSummary { name: topic.name, id: topic.id.to_string(), partitions: topic.partitions }
 }
 
-fn partition(number: u32, bounds: &PartitionBounds) -> PartitionDescription {
+fn partition(number: u32, bounds: Option<&PartitionBounds>) -> PartitionDescription {
+    let Some(bounds) = bounds else {
+        return PartitionDescription { partition: number, is_lost: true, ..PartitionDescription::default() };
+    };
     PartitionDescription {
         partition: number,
         start_number: bounds.start.number(),
@@ -79,6 +98,7 @@ fn partition(number: u32, bounds: &PartitionBounds) -> PartitionDescription {
         leader_epoch: 0,
         size_bytes: bounds.size_bytes,
         damaged_messages: bounds.damaged,
+        is_lost: false,
     }
 }
 

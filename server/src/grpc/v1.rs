@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use minikafka_broker::Broker;
 use minikafka_proto::v1::{
-    CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeTopicRequest,
-    DescribeTopicResponse, ListTopicsRequest, ListTopicsResponse, PollRequest, PollResponse, ProduceRequest,
-    ProduceResponse, ProduceStreamRequest, ProduceStreamResponse, SubscribeRequest, SubscribeResponse,
+    AlterTopicRequest, AlterTopicResponse, CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest,
+    DeleteTopicResponse, DescribeTopicRequest, DescribeTopicResponse, InitProducerRequest,
+    InitProducerResponse, ListProducersRequest, ListProducersResponse, ListTopicsRequest, ListTopicsResponse,
+    PollRequest, PollResponse, ProduceRequest, ProduceResponse, ProduceStreamRequest, ProduceStreamResponse,
+    ReadRequest, ReadResponse, SubscribeRequest, SubscribeResponse,
     mini_kafka_service_server::MiniKafkaService,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
-use super::{intake::Held, poll, produce, produce_stream, subscribe, topics};
+use super::{intake::Held, poll, produce, produce_stream, producers, read, subscribe, topics};
 use crate::observe::Refusals;
 
 /// The `minikafka.v1` service.
@@ -23,7 +25,8 @@ pub(crate) struct V1 {
 }
 
 impl V1 {
-    /// Over a broker. Produce streams end when `stopping` is cancelled; what they refuse is counted in `refusals`.
+    /// Over a broker. Produce and read streams end when `stopping` is cancelled; what produce streams refuse is
+    /// counted in `refusals`.
     pub(crate) fn new(broker: Broker, stopping: CancellationToken, refusals: Arc<Refusals>) -> V1 {
         V1 { broker, stopping, refusals }
     }
@@ -63,6 +66,28 @@ impl MiniKafkaService for V1 {
         Ok(Response::new(Box::pin(replies)))
     }
 
+    async fn init_producer(
+        &self,
+        request: Request<InitProducerRequest>,
+    ) -> Result<Response<InitProducerResponse>, Status> {
+        Ok(Response::new(producers::init(&self.broker, &request.into_inner()).await?))
+    }
+
+    async fn list_producers(
+        &self,
+        request: Request<ListProducersRequest>,
+    ) -> Result<Response<ListProducersResponse>, Status> {
+        Ok(Response::new(producers::list(&self.broker, &request.into_inner())?))
+    }
+
+    async fn read(
+        &self,
+        request: Request<Streaming<ReadRequest>>,
+    ) -> Result<Response<BoxStream<ReadResponse>>, Status> {
+        let replies = read::run(self.broker.clone(), request.into_inner(), self.stopping.clone());
+        Ok(Response::new(Box::pin(replies)))
+    }
+
     async fn list_topics(
         &self,
         request: Request<ListTopicsRequest>,
@@ -82,6 +107,13 @@ impl MiniKafkaService for V1 {
         request: Request<CreateTopicRequest>,
     ) -> Result<Response<CreateTopicResponse>, Status> {
         Ok(Response::new(topics::create(&self.broker, &request.into_inner()).await?))
+    }
+
+    async fn alter_topic(
+        &self,
+        request: Request<AlterTopicRequest>,
+    ) -> Result<Response<AlterTopicResponse>, Status> {
+        Ok(Response::new(topics::alter(&self.broker, &request.into_inner()).await?))
     }
 
     async fn delete_topic(

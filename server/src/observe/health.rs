@@ -7,7 +7,8 @@ use std::{pin::Pin, time::Duration};
 
 use futures_util::{Stream, stream::unfold};
 use minikafka_proto::{
-    original::mini_kafka_server::MiniKafkaServer, v1::mini_kafka_service_server::MiniKafkaServiceServer,
+    original::mini_kafka_server::MiniKafkaServer,
+    v1::{group_service_server::GroupServiceServer, mini_kafka_service_server::MiniKafkaServiceServer},
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -19,13 +20,18 @@ use tonic_health::pb::{
 };
 
 use super::Observed;
-use crate::grpc::{Original, V1};
+use crate::grpc::{Groups, Original, V1};
 
 /// How often those who watch are looked for. Nobody watches: nobody looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The services there are; the empty name is the server.
-const SERVICES: [&str; 3] = ["", MiniKafkaServiceServer::<V1>::NAME, MiniKafkaServer::<Original>::NAME];
+const SERVICES: [&str; 4] = [
+    "",
+    MiniKafkaServiceServer::<V1>::NAME,
+    GroupServiceServer::<Groups>::NAME,
+    MiniKafkaServer::<Original>::NAME,
+];
 
 /// See the module.
 pub(crate) struct Readings {

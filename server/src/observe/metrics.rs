@@ -197,7 +197,11 @@ fn syncs(page: &mut Page<'_>, storage: &StorageStats) -> std::fmt::Result {
         "Files of the journal that wait to be emptied (full), or cannot be, because a log has failed (pinned)",
         [([("state", "full")], full_files), ([("state", "pinned")], pinned_files)],
     )?;
-    page.gauge("minikafka_journal_failed", "Whether the journal has failed: 1 or 0", failed.into())
+    page.gauge(
+        "minikafka_journal_failed",
+        "Whether the journal has failed and has not begun anew yet: 1 or 0",
+        failed.into(),
+    )
 }
 
 /// Whether there is room, and whether the disk is sound.
@@ -224,7 +228,7 @@ fn room(page: &mut Page<'_>, storage: &StorageStats) -> std::fmt::Result {
     )?;
     page.gauge(
         "minikafka_poisoned_logs",
-        "Partitions that take no messages until a restart, because a write or a sync failed",
+        "Logs that have failed in a write or a sync, until a produce has them opened again",
         storage.poisoned_logs,
     )
 }

@@ -42,10 +42,6 @@ impl From<Unready> for Why {
             Unready::StorageStopped => {
                 ("STORAGE_STOPPED", "a thread of the storage has ended: nothing becomes durable".to_owned())
             }
-            Unready::StorageFailed => (
-                "STORAGE_FAILED",
-                "writes have failed in all partitions, none takes messages until a restart".to_owned(),
-            ),
         };
         Why { reason, message }
     }

@@ -5,13 +5,14 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use minikafka_broker::BrokerConfig;
 use minikafka_proto::{
     original::{self, MsgNumber},
-    v1::{DescribeTopicRequest, Encoding, PollRequest, ResetPolicy, SubscribeRequest},
+    v1::{DescribeTopicRequest, Encoding, PollRequest, ReadRequest, ResetPolicy, SubscribeRequest},
 };
 use minikafka_server::Server;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{Fixture, Hands, number, numbers, poll, soon, values, why};
+use crate::read::{Reading, partition};
+use crate::support::{Fixture, Hands, number, numbers, only_topic, poll, soon, values, why};
 
 async fn start(root: &Path) -> Fixture {
     start_at(root, &Hands::default()).await
@@ -25,7 +26,7 @@ async fn start_at(root: &Path, hands: &Hands) -> Fixture {
 
 /// Flips a bit of `text` where it lies in a segment.
 fn damage(root: &Path, text: &str) {
-    let log = fs::read_dir(root.join("logs")).unwrap().next().unwrap().unwrap().path();
+    let log = only_topic(root);
     let files = fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path());
     for file in files.filter(|path| path.extension().is_some_and(|found| found == "log")) {
         let mut bytes = fs::read(&file).unwrap();
@@ -103,6 +104,29 @@ async fn a_subscription_ends_at_what_is_lost_and_is_taken_up_behind_it() {
         };
         assert_eq!(outcome, ended);
         from = outcome.map_or(0, |[.., next]| next);
+    }
+    assert_eq!(seen, [1, 2, 3, 4, 7, 8, 9, 10]);
+}
+
+#[tokio::test]
+async fn a_read_stream_says_what_is_lost_and_goes_on_with_the_rest() {
+    let root = tempfile::tempdir().unwrap();
+    let fixture = damaged(root.path(), [4, 5]).await;
+    fixture.produce("other", &["1"]).await;
+    let add = vec![partition("t", None, 1), partition("other", None, 2)];
+    let mut reading = Reading::start(&fixture, ReadRequest { add, ..ReadRequest::default() }).await;
+    let mut seen = Vec::new();
+    while seen.last() != Some(&10) {
+        let reply = reading.news().await;
+        match reply.error {
+            Some(error) => {
+                assert_eq!((reply.topic.as_str(), error.reason.as_str()), ("t", "DAMAGED"));
+                assert_eq!(error.metadata["next"], "7");
+                reading.add(partition("t", number(7), 3));
+            }
+            None if reply.topic == "t" => seen.extend(numbers(&reply.messages)),
+            None => assert_eq!(values(&reply.messages), ["1"]),
+        }
     }
     assert_eq!(seen, [1, 2, 3, 4, 7, 8, 9, 10]);
 }

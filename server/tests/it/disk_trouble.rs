@@ -6,11 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use minikafka_broker::BrokerConfig;
+use minikafka_broker::{BrokerConfig, TopicChange, TopicSetting};
 use minikafka_proto::v1::{DescribeTopicRequest, PollRequest, ProduceRequest};
 use minikafka_server::Server;
 use tonic::{Code, Status};
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use tonic_types::StatusExt;
 
 use crate::{
@@ -86,6 +88,8 @@ async fn a_full_disk_refuses_messages_and_everything_else_goes_on() {
     assert_eq!(trouble.end_number("t").await, end, "a refused message takes no number");
     assert_eq!(values(&fixture.poll(poll("t", None)).await.unwrap().messages[..1]), ["first"]);
     fixture.server.broker().delete_topic("other").await.unwrap();
+    let reset = TopicChange { reset: vec![TopicSetting::RetentionBytes], ..TopicChange::default() };
+    fixture.server.broker().alter_topic("t", reset).await.unwrap();
 
     // What grew too old goes, which is written down, too.
     trouble.hands.outlive(fixture).await;
@@ -146,32 +150,75 @@ async fn a_disk_that_stalls_holds_up_nobody_but_producers() {
 }
 
 #[tokio::test]
-async fn a_broken_disk_says_why_and_what_helps() {
-    let Trouble { fixture, mood, root, hands } = Trouble::start().await;
+async fn a_broken_disk_says_why_and_goes_on_when_it_works_again() {
+    let trouble = Trouble::start().await;
+    let Trouble { fixture, mood, .. } = &trouble;
     fixture.produce("t", &["a"]).await;
+    let waiting = tokio::spawn({
+        let mut v1 = fixture.v1.clone();
+        let wait = PollRequest { max_wait_ms: 20_000, ..poll("t", number(2)) };
+        async move { v1.poll(wait).await.unwrap().into_inner() }
+    });
     mood.is_broken.store(true, Ordering::Relaxed);
     let produce = || async { fixture.v1.clone().produce(list("t", vec![message("b")])).await };
     let unknown = produce().await.expect_err("the sync fails");
     assert_eq!(why(&unknown), (Code::Internal, "STORAGE_FAILED".to_owned()), "{unknown}");
-    for part in ["\"t\"", "worn out", "may or may not be there once the server is restarted"] {
+    for part in ["\"t\"", "worn out", "may or may not be there once it is opened again"] {
         assert!(unknown.message().contains(part), "{part} in {unknown}");
     }
-    // A disk that is well again is not trusted before it was read again.
-    mood.is_broken.store(false, Ordering::Relaxed);
     let refused = produce().await.expect_err("it takes nothing more");
-    assert_eq!(why(&refused), (Code::Internal, "STORAGE_FAILED".to_owned()), "{refused}");
-    for part in ["\"t\"", "worn out", "restart the server", "nothing of this request is stored"] {
+    assert_eq!(why(&refused), (Code::Unavailable, "STORAGE_FAILED".to_owned()), "{refused}");
+    assert!(refused.get_details_retry_info().is_some());
+    for part in ["\"t\"", "worn out", "once the disk works", "nothing of this request is stored"] {
         assert!(refused.message().contains(part), "{part} in {refused}");
     }
     assert_eq!(values(&fixture.poll(poll("t", None)).await.unwrap().messages), ["a"], "reads go on");
+    assert!(!waiting.is_finished(), "a reader that waits goes on waiting");
+
+    mood.is_broken.store(false, Ordering::Relaxed);
+    trouble.produce_until_taken("t").await;
+    let end = trouble.end_number("t").await;
+    // The one on its way is there or not, the refused ones are not.
+    assert!(end == 3 || end == 4, "{end}");
+    assert_eq!(numbers(&soon(waiting).await.unwrap().messages)[0], 2);
+    let Trouble { fixture, mood, root, hands } = trouble;
+    fixture.stop().await;
+    let again = start(root.path(), &mood, &hands).await;
+    assert_eq!(again.produce("t", &["c"]).await.first_number, end);
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_stays_broken_is_told_of_at_the_end() {
+    let Trouble { fixture, mood, root, hands } = Trouble::start().await;
+    fixture.produce("t", &["a"]).await;
+    mood.is_broken.store(true, Ordering::Relaxed);
+    fixture.v1.clone().produce(list("t", vec![message("b")])).await.expect_err("the sync fails");
     let Fixture { server, .. } = fixture;
     let stopped = server.stop().await.expect_err("it does not stop cleanly").to_string();
     assert!(stopped.contains("worn out"), "{stopped}");
 
+    mood.is_broken.store(false, Ordering::Relaxed);
     let again = start(root.path(), &mood, &hands).await;
     let first = again.produce("t", &["c"]).await.first_number;
     // The one on its way is there or not, the refused one is not.
     assert!(first == 2 || first == 3, "{first}");
     assert_eq!(values(&again.poll(poll("t", number(first))).await.unwrap().messages), ["c"]);
     again.stop().await;
+}
+
+#[tokio::test]
+async fn a_storage_that_panics_is_not_healthy() {
+    let Trouble { fixture, mood, .. } = &Trouble::start().await;
+    fixture.produce("t", &["a"]).await;
+    let watched = HealthClient::new(fixture.channel.clone()).watch(HealthCheckRequest::default()).await;
+    let mut health = watched.unwrap().into_inner();
+    mood.has_a_bug.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        let produced = soon(fixture.v1.clone().produce(list("t", vec![message("b")]))).await;
+        let status = produced.expect_err("nobody would store it");
+        assert!(status.message().contains("panicked: restart the server"), "{status}");
+    }
+    while soon(health.message()).await.unwrap().expect("a status").status() != ServingStatus::NotServing {}
+    assert_eq!(values(&fixture.poll(poll("t", None)).await.unwrap().messages), ["a"], "reads go on");
 }

@@ -22,6 +22,8 @@ pub(crate) struct Mood {
     pub(crate) is_full: AtomicBool,
     /// Syncs of files fail.
     pub(crate) is_broken: AtomicBool,
+    /// Syncs of files panic.
+    pub(crate) has_a_bug: AtomicBool,
     syncs: Mutex<Syncs>,
     changed: Condvar,
 }
@@ -66,6 +68,7 @@ impl Mood {
         let (mut syncs, _) = self.changed.wait_timeout_while(syncs, limit, |syncs| syncs.are_held).unwrap();
         syncs.waiting -= 1;
         drop(syncs);
+        assert!(!self.has_a_bug.load(Ordering::Relaxed), "the disk has a bug");
         match self.is_broken.load(Ordering::Relaxed) {
             true => Err(io::Error::other("the medium is worn out")),
             false => Ok(()),

@@ -9,7 +9,7 @@ use minikafka_proto::{
 use minikafka_server::Server;
 use tonic::{Code, Status};
 
-use crate::support::{Fixture, list, message, poll, values, why};
+use crate::support::{Fixture, list, message, poll, topic_dirs, values, why};
 
 /// What every call that takes a name says to this one.
 async fn refusals(fixture: &Fixture, name: &str) -> Vec<Status> {
@@ -61,6 +61,7 @@ async fn bad_names_are_refused_by_every_call_with_the_rule() {
         ("a\0b", "control"),
         ("\u{7f}", "control"),
         ("a\nb", "control"),
+        ("__minikafka_metadata", "the server's own logs"),
         (" a", "space"),
         ("a\u{2003}", "space"),
         (&"x".repeat(250), "too long"),
@@ -71,7 +72,7 @@ async fn bad_names_are_refused_by_every_call_with_the_rule() {
             assert!(status.message().contains(rule), "{status}");
         }
     }
-    assert!(listed(&root.join("logs")).is_empty());
+    assert!(topic_dirs(&root).is_empty());
     assert_eq!(listed(parent.path()), BTreeSet::from(["root".to_owned()]));
     fixture.stop().await;
 }
@@ -91,7 +92,7 @@ async fn odd_names_stay_inside_the_root_and_are_there_after_a_restart() {
         fixture.produce(name, &[name]).await;
     }
     fixture.stop().await;
-    assert_eq!(listed(&root.join("logs")).len(), names.len());
+    assert_eq!(topic_dirs(&root).len(), names.len());
     assert_eq!(listed(parent.path()), BTreeSet::from(["root".to_owned()]));
     let fixture = Fixture::start(Server::builder().filesystem(&root)).await;
     assert_eq!(listed(&root), inside);

@@ -169,15 +169,19 @@ async fn a_full_disk_is_not_ready_until_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_server_whose_every_partition_has_failed_is_not_ready() {
+async fn a_partition_that_has_failed_is_counted_until_somebody_produces() {
     let (root, mood) = (tempfile::tempdir().unwrap(), Arc::new(Mood::default()));
     let fixture = Fixture::start(Server::builder().storage(mood.storage(root.path()))).await;
     fixture.produce("t", &["a"]).await;
     mood.is_broken.store(true, Ordering::Relaxed);
     fixture.v1.clone().produce(list("t", vec![message("b")])).await.unwrap_err();
-    let (is_ready, why) = ready(&fixture.server).await;
-    assert!(!is_ready && why.contains("STORAGE_FAILED"), "{why}");
     assert_eq!(scrape(&fixture.server).await["minikafka_poisoned_logs"], 1.0);
+    // Nobody would produce to a server that is not ready, and it would stay as it is.
+    let (is_ready, why) = ready(&fixture.server).await;
+    assert!(is_ready, "{why}");
+    mood.is_broken.store(false, Ordering::Relaxed);
+    fixture.v1.clone().produce(list("t", vec![message("c")])).await.unwrap();
+    assert_eq!(scrape(&fixture.server).await["minikafka_poisoned_logs"], 0.0);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use minikafka_proto::original::{MsgNumber, Payload, PollRequest, PollResponse, ProduceRequest, Topic};
 use tonic::{Code, Status};
 
-use crate::support::{Fixture, Hands, list};
+use crate::support::{Fixture, Hands, list, why};
 
 async fn produce(fixture: &Fixture, topic: &str, payload: &str) -> u64 {
     let request = ProduceRequest {
@@ -144,5 +144,23 @@ async fn a_message_over_the_limit_is_refused() {
         let status = fixture.original.clone().produce(request).await.expect_err("too large");
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.message().contains("3145728"), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn topics_with_several_partitions_are_not_for_the_original() {
+    let fixture = Fixture::memory().await;
+    fixture.server.broker().create_topic("t", 2).await.unwrap();
+    let mut original = fixture.original.clone();
+    let produce = ProduceRequest {
+        topic: Some(Topic { topic: "t".into() }),
+        payload: Some(Payload { payload: "x".into() }),
+    };
+    let poll = PollRequest { topic: "t".into(), read_from: None };
+    for status in [
+        original.produce(produce).await.expect_err("two partitions"),
+        original.poll(poll).await.expect_err("two partitions"),
+    ] {
+        assert_eq!(why(&status), (Code::FailedPrecondition, "SEVERAL_PARTITIONS".to_owned()));
     }
 }

@@ -5,11 +5,11 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use minikafka_broker::BrokerConfig;
 use minikafka_server::Server;
 
-use crate::support::{Fixture, Hands};
+use crate::support::{Fixture, Hands, only_topic};
 
 /// Bytes of the segments of the one log.
 fn segment_bytes(root: &Path) -> Vec<u64> {
-    let log = fs::read_dir(root.join("logs")).unwrap().next().unwrap().unwrap().path();
+    let log = only_topic(root);
     let files = fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path());
     let segments = files.filter(|path| path.extension().is_some_and(|found| found == "log"));
     segments.map(|path| fs::metadata(path).unwrap().len()).collect()

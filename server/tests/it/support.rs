@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -110,6 +111,19 @@ pub(crate) async fn connect(address: &str) -> Channel {
 /// Fails a test that hangs, long before anybody gives up on it.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("it takes too long")
+}
+
+/// The directory of the one log that is not the server's own.
+pub(crate) fn only_topic(root: &Path) -> PathBuf {
+    let mut logs = topic_dirs(root);
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    logs.remove(0)
+}
+
+/// The directories of all logs that are not the server's own.
+pub(crate) fn topic_dirs(root: &Path) -> Vec<PathBuf> {
+    let logs = std::fs::read_dir(root.join("logs")).unwrap().map(|log| log.unwrap().path());
+    logs.filter(|log| !log.file_name().unwrap().to_string_lossy().starts_with("__minikafka")).collect()
 }
 
 pub(crate) fn message(value: &str) -> Message {

@@ -17,7 +17,7 @@ use crate::support::{Fixture, soon};
 async fn health_tells_the_services_and_the_stop() {
     let fixture = Fixture::memory().await;
     let mut health = HealthClient::new(fixture.channel.clone());
-    for service in ["", "minikafka.v1.MiniKafkaService", "protocol.MiniKafka"] {
+    for service in ["", "minikafka.v1.MiniKafkaService", "minikafka.v1.GroupService", "protocol.MiniKafka"] {
         let request = HealthCheckRequest { service: service.to_owned() };
         let reply = health.check(request).await.unwrap().into_inner();
         assert_eq!(reply.status(), ServingStatus::Serving, "{service:?}");

@@ -1,7 +1,8 @@
-//! Topics: list, describe, create, delete.
+//! Topics: list, describe, create, alter, delete.
 
 use minikafka_proto::v1::{
-    CreateTopicRequest, DeleteTopicRequest, DescribeTopicRequest, Durability, ListTopicsRequest,
+    AlterTopicRequest, CreateTopicRequest, DeleteTopicRequest, DescribeTopicRequest, DescribeTopicResponse,
+    Durability, ListTopicsRequest, Message, ProduceRequest, SettingSource, TopicSetting, TopicSettings,
 };
 use tonic::Code;
 
@@ -45,13 +46,6 @@ async fn a_topic_lives_and_dies() {
 }
 
 #[tokio::test]
-async fn several_partitions_are_not_there_yet() {
-    let fixture = Fixture::memory().await;
-    let status = fixture.v1.clone().create_topic(create("t", 3)).await.expect_err("one partition");
-    assert_eq!(why(&status), (Code::InvalidArgument, "INVALID_REQUEST".to_owned()));
-}
-
-#[tokio::test]
 async fn names_that_break_the_rule_are_refused() {
     let fixture = Fixture::memory().await;
     for name in ["", ".", "..", "../x", "a/b", "a\\b", "a\nb", " a", "a ", &"x".repeat(250)] {
@@ -91,4 +85,110 @@ async fn more_topics_than_allowed_are_refused() {
     let status = fixture.v1.clone().produce(list("c", vec![message("x")])).await.expect_err("too many");
     assert_eq!(why(&status), (Code::ResourceExhausted, "TOO_MANY_PARTITIONS".to_owned()));
     assert_eq!(fixture.produce("a", &["y"]).await.first_number, 2);
+}
+
+fn own(retention_ms: i64) -> TopicSettings {
+    TopicSettings { retention_ms: Some(retention_ms), ..TopicSettings::default() }
+}
+
+#[tokio::test]
+async fn a_topic_with_partitions_and_settings_of_its_own_is_described_and_altered() {
+    let fixture = Fixture::memory().await;
+    let mut v1 = fixture.v1.clone();
+    let settings = TopicSettings { retention_bytes: Some(-1), message_bytes_max: Some(2048), ..own(60_000) };
+    let request = CreateTopicRequest { settings: Some(settings), ..create("t", 3) };
+    let created = v1.create_topic(request).await.unwrap().into_inner().topic.unwrap();
+    assert_eq!(created.partitions, 3);
+    let described = v1.describe_topic(describe("t")).await.unwrap().into_inner();
+    let numbers: Vec<u32> = described.partitions.iter().map(|partition| partition.partition).collect();
+    assert_eq!(numbers, [0, 1, 2]);
+    let of = |described: &DescribeTopicResponse| {
+        (
+            (described.retention_ms, described.retention_ms_source()),
+            (described.retention_bytes, described.retention_bytes_source()),
+            (described.message_bytes_max, described.message_bytes_max_source()),
+        )
+    };
+    let (topic, server) = (SettingSource::Topic, SettingSource::Server);
+    assert_eq!(of(&described), ((Some(60_000), topic), (None, topic), (2048, topic)));
+    let change = AlterTopicRequest {
+        topic: "t".into(),
+        partitions: Some(5),
+        set: Some(own(-1)),
+        reset: vec![TopicSetting::MessageBytesMax.into()],
+    };
+    let altered = v1.alter_topic(change).await.unwrap().into_inner().topic.unwrap();
+    assert_eq!((altered.id, altered.partitions), (created.id, 5));
+    let described = v1.describe_topic(describe("t")).await.unwrap().into_inner();
+    assert_eq!(described.partitions.len(), 5);
+    assert_eq!(of(&described), ((None, topic), (None, topic), (3 << 20, server)));
+}
+
+#[tokio::test]
+async fn changes_that_break_a_rule_are_refused_and_change_nothing() {
+    let fixture = Fixture::memory().await;
+    let mut v1 = fixture.v1.clone();
+    v1.create_topic(create("t", 3)).await.unwrap();
+    let before = v1.describe_topic(describe("t")).await.unwrap().into_inner();
+    let alter =
+        || AlterTopicRequest { topic: "t".into(), partitions: Some(4), ..AlterTopicRequest::default() };
+    let set = |settings| AlterTopicRequest { set: Some(settings), ..alter() };
+    let bytes = |bytes| TopicSettings { retention_bytes: Some(bytes), ..TopicSettings::default() };
+    let largest = |bytes| TopicSettings { message_bytes_max: Some(bytes), ..TopicSettings::default() };
+    for (change, reason, part) in [
+        (AlterTopicRequest { partitions: Some(2), ..set(own(5)) }, "INVALID_PARTITIONS", "has 3 partitions"),
+        (set(own(0)), "INVALID_SETTING", "retention_ms: "),
+        (set(own(-2)), "INVALID_SETTING", "-1 alone"),
+        (set(bytes(1000)), "INVALID_SETTING", "retention_bytes: "),
+        (set(largest(100)), "INVALID_SETTING", "at least 1024"),
+        (set(largest(4 << 20)), "INVALID_SETTING", "over the server's limit"),
+        (AlterTopicRequest { reset: vec![1], ..set(own(5)) }, "INVALID_SETTING", "set and reset"),
+        (AlterTopicRequest { reset: vec![9], ..alter() }, "INVALID_REQUEST", "no setting 9"),
+    ] {
+        let status = v1.alter_topic(change.clone()).await.expect_err(part);
+        assert_eq!(why(&status), (Code::InvalidArgument, reason.to_owned()), "{change:?}");
+        assert!(status.message().contains(part), "{status}");
+        assert_eq!(v1.describe_topic(describe("t")).await.unwrap().into_inner(), before);
+    }
+    let missing = AlterTopicRequest { topic: "u".into(), ..alter() };
+    assert_eq!(why(&v1.alter_topic(missing).await.expect_err("missing")).1, "TOPIC_NOT_FOUND");
+    let many = AlterTopicRequest { partitions: Some(10_001), ..alter() };
+    let status = v1.alter_topic(many).await.expect_err("too many");
+    assert_eq!(why(&status), (Code::ResourceExhausted, "TOO_MANY_PARTITIONS".to_owned()));
+}
+
+#[tokio::test]
+async fn messages_go_where_their_keys_say_or_in_turn() {
+    let fixture = Fixture::memory().await;
+    let mut v1 = fixture.v1.clone();
+    v1.create_topic(create("t", 12)).await.unwrap();
+    let keyed = |key: &'static str| Message { key: Some(key.into()), ..message("x") };
+    for key in ["foobar", "21", "abc"] {
+        let produced = v1.produce(list("t", vec![keyed(key), message("no key")])).await.unwrap().into_inner();
+        assert_eq!(produced.partition, minikafka_record::partition_of_key(key.as_bytes(), 12), "{key}");
+    }
+    let status = v1.produce(list("t", vec![keyed("foobar"), keyed("21")])).await.expect_err("two partitions");
+    assert_eq!(why(&status), (Code::InvalidArgument, "INVALID_REQUEST".to_owned()));
+    let mut partitions = Vec::new();
+    for _ in 0..12 {
+        partitions.push(fixture.produce("t", &["x"]).await.partition);
+    }
+    partitions.sort_unstable();
+    assert_eq!(partitions, (0..12).collect::<Vec<_>>());
+    let chosen = ProduceRequest { partition: Some(7), ..list("t", vec![keyed("foobar")]) };
+    assert_eq!(v1.produce(chosen).await.unwrap().into_inner().partition, 7);
+}
+
+#[tokio::test]
+async fn a_message_over_the_topics_limit_is_refused() {
+    let fixture = Fixture::memory().await;
+    let settings = Some(TopicSettings { message_bytes_max: Some(2048), ..TopicSettings::default() });
+    let request = CreateTopicRequest { settings, ..create("t", 1) };
+    fixture.v1.clone().create_topic(request).await.unwrap();
+    let large = "x".repeat(3000);
+    let status = fixture.v1.clone().produce(list("t", vec![message(&large)])).await.expect_err("too large");
+    assert_eq!(why(&status), (Code::InvalidArgument, "MESSAGE_TOO_LARGE".to_owned()));
+    assert!(status.message().contains("2048"), "{status}");
+    fixture.produce("t", &["small"]).await;
+    fixture.produce("other", &[&large]).await;
 }

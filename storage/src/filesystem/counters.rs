@@ -37,13 +37,16 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// A round begins that makes so much durable, or has no room for it.
-    pub(super) fn round_begins(&self, bytes: u64, entries: u64, outcome: &Result<(), StorageError>) {
-        if bytes == 0 {
-            return;
+    /// A round begins that makes so much durable. `room`: whether there was room for all that was to be; if not,
+    /// this much was refused.
+    pub(super) fn round_begins(&self, bytes: u64, entries: u64, room: Result<(), u64>) {
+        match room {
+            Ok(()) if bytes > 0 => self.refused_bytes.store(0, Ordering::Relaxed),
+            // Only logs that may use what is kept free: that says nothing about the others.
+            Ok(()) | Err(0) => {}
+            Err(refused) => self.refused_bytes.store(refused, Ordering::Relaxed),
         }
-        self.refused_bytes.store(if outcome.is_err() { bytes } else { 0 }, Ordering::Relaxed);
-        if outcome.is_ok() {
+        if bytes > 0 {
             self.round_bytes.store(bytes, Ordering::Relaxed);
             self.group_bytes.record(bytes);
             self.group_entries.record(entries);
@@ -81,13 +84,15 @@ impl FileStorage {
                 ..shared.writer.journal_stats()
             })
             .filter(|_| shared.options.journal_bytes > 0 && !is_synced_later),
-            stopped: !self.threads_run(),
+            stopped: shared.crash.check().is_err() || !self.threads_run(),
             ..StorageStats::default()
         };
         for log in self.logs_there() {
             let state = log.state();
             stats.logs += 1;
-            stats.poisoned_logs += u64::from(matches!(state.closed, Some(StorageError::Poisoned(_))));
+            let has_failed =
+                matches!(state.closed, Some(StorageError::Poisoned(_) | StorageError::Crashed { .. }));
+            stats.poisoned_logs += u64::from(has_failed);
             stats.unsynced_bytes += state.pending_bytes;
             stats.unsynced_bytes += if is_synced_later { state.unsynced_bytes } else { 0 };
         }

@@ -11,6 +11,8 @@
 //!         00000000000000000000.log    a segment, by the index of its first entry
 //!         00000000000000000000.index  its sparse index, a cache
 //!         blob-vote                   a named blob
+//!         damage                      what is known to be damaged, once something is
+//!         ....torn, ....damaged       bytes cut off, and segments set aside: for the operator to look at and remove
 //! ```
 //!
 //! The marker is twice the same [envelope](super::sealed), magic `MKDD`, the second one at byte 512. Its body is

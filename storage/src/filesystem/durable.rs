@@ -184,7 +184,8 @@ pub(super) fn io_or_full(action: &'static str, path: &Path, error: io::Error) ->
     }
 }
 
-fn parent(path: &Path) -> &Path {
+/// The directory that holds a file.
+pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -15,13 +15,14 @@
 use std::{
     collections::{HashMap, VecDeque},
     io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use super::{
     Shared, SyncPolicy,
+    crash::Watch,
     handles::SegmentKey,
     journal::{Journal, Part, Written},
     log::FileLog,
@@ -139,11 +140,16 @@ impl Flusher {
         shared: Arc<Shared>,
         journal: Journal,
         headroom: Headroom,
+        watch: Watch,
     ) -> io::Result<JoinHandle<()>> {
         let recent = Recent { bytes_max: shared.options.tail_bytes, bytes: 0, written: VecDeque::new() };
         let synced_at = Instant::now();
         let flusher = Flusher { shared, journal, headroom, lagging: HashMap::new(), synced_at, recent };
-        std::thread::Builder::new().name("flusher".to_owned()).spawn(move || flusher.run())
+        std::thread::Builder::new().name("flusher".to_owned()).spawn(move || {
+            // The last thing to go: nothing is locked any more then.
+            let _watch = watch;
+            flusher.run();
+        })
     }
 
     fn run(mut self) {
@@ -179,13 +185,15 @@ impl Flusher {
             again.iter().for_each(|log| self.shared.writer.push_early(log.clone()));
         }
         self.shared.queue.push_again(again);
-        let bytes = parts.iter().map(|part| part.taken.bytes).sum();
-        let entries = parts.iter().map(|part| part.taken.upto.index - part.taken.from.index).sum();
+        let bytes = bytes_of(&parts);
         let room = self.headroom.take(&*self.shared.disk, bytes);
-        self.shared.counters.round_begins(bytes, entries, &room);
-        if let Err(full) = room {
-            parts.retain(|part| part.taken.bytes == 0 || part.refuse(&full));
+        if let Err(full) = &room {
+            let is_allowed = |part: &Part| part.log.may_use_headroom.load(Ordering::Acquire);
+            parts.retain(|part| part.taken.bytes == 0 || is_allowed(part) || part.refuse(full));
         }
+        let kept = bytes_of(&parts);
+        let entries = parts.iter().map(|part| part.taken.upto.index - part.taken.from.index).sum();
+        self.shared.counters.round_begins(kept, entries, room.map_err(|_| bytes - kept));
         match self.shared.options.sync {
             SyncPolicy::Always => self.make_durable(parts),
             SyncPolicy::Every(_) | SyncPolicy::Never => self.write_only(parts),
@@ -241,15 +249,16 @@ impl Flusher {
 
     fn sync_direct(&mut self, part: Direct) {
         let Direct { log, taken, file } = part;
-        let is_written = file.is_some();
-        if let Some(Unsynced { file, path, .. }) = file
-            && let Err(error) = log.sync_segment(&*file, &path)
-        {
-            log.poison(&error);
-            return;
-        }
-        if is_written {
-            log.state().synced(taken.upto);
+        if let Some(Unsynced { key, file, path }) = file {
+            // More may have been written early, and that is synced, too.
+            let end = log.state().written_end().filter(|(last, _)| *last == key);
+            if let Err(error) = log.sync_segment(&*file, &path) {
+                log.poison(&error);
+                return;
+            }
+            let mut state = log.state();
+            state.synced(taken.upto);
+            state.synced_end = end;
         }
         self.complete_direct(&log, &taken);
     }
@@ -258,7 +267,7 @@ impl Flusher {
     fn complete_direct(&mut self, log: &Arc<FileLog>, taken: &Taken) {
         let (due, is_due) = {
             let mut state = log.state();
-            let is_due = !state.behind && state.is_index_due();
+            let is_due = !state.behind && state.is_index_due(self.shared.options.sync);
             state.behind |= is_due;
             (state.complete(taken.upto.index), is_due)
         };
@@ -345,6 +354,10 @@ impl Flusher {
     }
 }
 
+fn bytes_of(parts: &[Part]) -> u64 {
+    parts.iter().map(|part| part.taken.bytes).sum()
+}
+
 impl Part {
     /// Writes it to its segment. `None` when that would have to wait and need not; an error when it was
     /// answered already.
@@ -395,15 +408,22 @@ impl Part {
     /// Takes the part back: nothing of it is kept. Says that it is not to be written.
     fn refuse(&self, why: &StorageError) -> bool {
         let files = self.log.lock_files();
+        if self.log.state().check_writable().is_err() {
+            return false; // these files may be another's by now
+        }
         // What came before it has completed. A part of it may be in a segment already, or even in two, the first
         // of them synced.
         let floor = self.taken.from;
-        match self.log.cut_back(&files, floor) {
-            Ok(()) => {
-                let due = self.log.state().roll_back(floor);
-                due.fail(why);
-            }
-            Err(error) => self.log.poison(&error),
+        if let Err(error) = self.log.cut_back(&files, floor) {
+            self.log.poison(&error);
+        }
+        let due = {
+            let mut state = self.log.state();
+            // A log that has failed or was removed has taken back more, and answered everybody.
+            state.check_writable().is_ok().then(|| state.roll_back(floor))
+        };
+        if let Some(due) = due {
+            due.fail(why);
         }
         false
     }

@@ -28,6 +28,7 @@ use super::{
     disk::{Disk, OpenMode},
     durable,
     frame::frame_len,
+    scan::{FrameScan, ScanError},
     sealed,
     segment::{SEGMENT_HEADER_LEN, SegmentHeader},
 };
@@ -67,6 +68,13 @@ pub(super) enum Lookup {
     RecordTimestamp(Millis),
     /// The first entry appended later than this that ends behind this offset.
     AppendedAfter(Millis, Offset),
+}
+
+/// Whether every byte of what was read is part of a frame, and every frame follows the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Whole,
+    Damaged,
 }
 
 /// See the module's page.
@@ -121,6 +129,46 @@ impl SegmentIndex {
         self.end = here.after(entry);
     }
 
+    /// Takes note of all frames that can be read and begin before the entry with index `before`; what lies between
+    /// them is skipped.
+    pub(super) fn push_frames(
+        &mut self,
+        scan: &mut FrameScan,
+        before: Index,
+        segment_bytes: u64,
+    ) -> Result<Health, ScanError> {
+        let mut health = Health::Whole;
+        while self.end.index < before {
+            match scan.next() {
+                Ok(Some(frame)) if frame.entry.index >= before => {
+                    if frame.position != self.end.position {
+                        health = Health::Damaged;
+                        self.skip_to(frame.position);
+                        self.jump(before, frame.entry.base_offset);
+                    }
+                    break;
+                }
+                Ok(Some(frame)) => {
+                    if (frame.position, frame.entry.index) != (self.end.position, self.end.index) {
+                        health = Health::Damaged;
+                        self.skip_to(frame.position);
+                        self.jump(frame.entry.index, frame.entry.base_offset);
+                    }
+                    self.push(&frame.entry, segment_bytes);
+                }
+                Ok(None) => break,
+                Err(ScanError::Bad { .. }) => {
+                    health = Health::Damaged;
+                    if !scan.skip_damage()? {
+                        break;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(health)
+    }
+
     /// Frames go on at `position`: what lies between is damaged.
     pub(super) fn skip_to(&mut self, position: u64) {
         self.end.position = position;
@@ -149,6 +197,12 @@ impl SegmentIndex {
     /// What a next frame would begin with: everything here is before it.
     pub(super) fn end(&self) -> &IndexPoint {
         &self.end
+    }
+
+    /// As it was when it ended here.
+    pub(super) fn upto(&self, end: &IndexPoint) -> SegmentIndex {
+        let count = self.points.partition_point(|point| point.position < end.position);
+        SegmentIndex { base: self.base, points: self.points[..count].to_vec(), end: *end }
     }
 
     /// The places that it knows, in order.

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Shared, disk::DiskFile, handles::SegmentKey, index::SegmentIndex, segment::Extent};
+use super::{Shared, disk::DiskFile, extent::Extent, handles::SegmentKey, index::SegmentIndex};
 use crate::StorageError;
 
 /// Indexes in memory: of a full segment, one takes up about 25 KB.
@@ -37,6 +37,12 @@ impl Indexes {
         }
         // Without the lock: the disk may be slow.
         let index = Arc::new(segment.load_index(shared, file)?);
+        // Of a segment that was cut meanwhile it would be found by those who come later.
+        segment.edition.while_current(|| self.insert(segment.key, index.clone()));
+        Ok(index)
+    }
+
+    fn insert(&self, key: SegmentKey, index: Arc<SegmentIndex>) {
         let mut loaded = self.lock();
         if loaded.indexes.len() >= LOADED_MAX {
             let oldest = loaded.indexes.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key);
@@ -44,13 +50,18 @@ impl Indexes {
         }
         loaded.uses += 1;
         let used = loaded.uses;
-        loaded.indexes.insert(segment.key, (index.clone(), used));
-        Ok(index)
+        loaded.indexes.insert(key, (index, used));
     }
 
     /// The segment is no more, or another.
     pub(super) fn forget(&self, key: SegmentKey) {
         self.lock().indexes.remove(&key);
+    }
+
+    /// Whether the index of a segment is in memory.
+    #[cfg(test)]
+    pub(super) fn holds(&self, key: SegmentKey) -> bool {
+        self.lock().indexes.contains_key(&key)
     }
 
     fn lock(&self) -> MutexGuard<'_, Loaded> {

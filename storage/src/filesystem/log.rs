@@ -21,10 +21,13 @@ use super::{
     manifest::Sequence,
     read::Cursors,
     segment::Segment,
-    state::{Due, State},
+    state::State,
     write::{Rolling, Unsynced, WriteError},
 };
-use crate::{Bounds, Completion, Entry, Index, Log, Place, Removed, Seek, StorageError, run::Next};
+use crate::{
+    Bounds, Completion, Entry, Index, Log, Place, Removed, Seek, StorageError,
+    run::{self, Next},
+};
 
 /// A log in a directory of its own.
 ///
@@ -36,6 +39,8 @@ pub(super) struct FileLog {
     pub(super) dir: PathBuf,
     pub(super) shared: Arc<Shared>,
     pub(super) cursors: Cursors,
+    /// Whether its appends are taken while only the headroom is left.
+    pub(super) may_use_headroom: AtomicBool,
     files: Mutex<()>,
     /// Whether the flusher waits for `files`: whoever can let go of them early does.
     files_wanted: AtomicBool,
@@ -63,6 +68,7 @@ impl FileLog {
             dir,
             shared,
             cursors: Cursors::default(),
+            may_use_headroom: AtomicBool::new(false),
             files: Mutex::new(()),
             files_wanted: AtomicBool::new(false),
             manifest: Mutex::new(sequence),
@@ -113,7 +119,11 @@ impl FileLog {
 
     /// The log is removed: takes no more appends, and all that wait fail.
     pub(super) fn abandon(&self, why: &StorageError) {
-        let _files = self.lock_files();
+        self.retire(&self.lock_files(), why);
+    }
+
+    /// As [`abandon`](FileLog::abandon), for those who hold the lock.
+    pub(super) fn retire(&self, _files: &Files<'_>, why: &StorageError) {
         let mut state = self.state();
         state.closed = Some(why.clone());
         let floor = self.floor(&state);
@@ -140,18 +150,25 @@ impl FileLog {
     /// Takes no more appends until it is opened again: after a failed write or sync nobody knows what the
     /// disk holds. What has completed stays readable.
     pub(super) fn poison(&self, error: &StorageError) {
-        tracing::error!(log = ?self.dir, %error, "log takes no more appends until the server is started again");
+        let error = &error.in_doubt();
         let due = {
             let mut state = self.state();
-            if state.closed.as_ref().is_none_or(|why| matches!(why, StorageError::Closed)) {
-                state.closed = Some(StorageError::Poisoned(error.to_string()));
+            if state.closed.as_ref().is_some_and(|why| !matches!(why, StorageError::Closed)) {
+                return; // it has failed before, or is gone
             }
+            state.closed = Some(StorageError::Poisoned(error.to_string()));
             let floor = self.floor(&state);
             // What is only in the journal stays there, and in memory.
             self.shared.writer.wrote(std::mem::take(&mut state.behind_bytes));
             state.roll_back(floor)
         };
-        Due::fail(due, error);
+        tracing::error!(log = ?self.dir, %error, "log takes no more appends until it is opened again");
+        due.fail(error);
+    }
+
+    /// Whether it has failed, and can be opened anew.
+    pub(super) fn is_poisoned(&self) -> bool {
+        matches!(self.state().closed, Some(StorageError::Poisoned(_)))
     }
 
     /// There is no flusher any more: takes no more appends, and those that nobody has begun to write fail.
@@ -190,18 +207,50 @@ impl FileLog {
                 error
             }
         })?;
-        let upto = {
+        let (upto, end) = {
             let state = self.state();
             if state.synced.index >= state.written.index {
                 return Ok(());
             }
-            state.written
+            (state.written, state.written_end())
         };
         if let Some(Unsynced { file, path, .. }) = self.last_file()? {
             self.sync_segment(&*file, &path).inspect_err(|error| self.poison(error))?;
         }
-        self.state().synced(upto);
+        let mut state = self.state();
+        state.synced(upto);
+        state.synced_end = end;
         Ok(())
+    }
+
+    /// Stores what is known to be damaged, if there is news. What cannot be stored is owed.
+    pub(super) fn store_damage(&self) -> Result<(), StorageError> {
+        // One at a time, and not into the directory of a log that has been removed.
+        let _manifest = self.lock_manifest();
+        let damage = {
+            let mut state = self.state();
+            state.check_there()?;
+            if !std::mem::replace(&mut state.owes_damage, false) {
+                return Ok(());
+            }
+            state.known_damage()
+        };
+        damage.store(&*self.shared.disk, &self.dir).inspect_err(|error| {
+            self.state().owes_damage = true;
+            tracing::warn!(log = ?self.dir, %error, "damage that was found is not remembered yet");
+        })
+    }
+
+    /// Has the writer store what is known to be damaged: whoever found it does not wait for that.
+    pub(super) fn remember_damage_soon(&self) {
+        let is_listed = {
+            let mut state = self.state();
+            if !state.owes_damage {
+                return;
+            }
+            std::mem::replace(&mut state.behind, true)
+        };
+        self.shared.writer.push_urgent((!is_listed).then(|| self.this()));
     }
 
     /// The last segment's file.
@@ -227,14 +276,14 @@ impl FileLog {
         synced.inspect_err(|error| *failed = Some(error.clone()))
     }
 
-    /// Stores the index of the last segment, if that has grown enough and all of it is durable: a checkpoint.
+    /// Stores the index of what is durable of the last segment, if that has grown enough: a checkpoint.
     pub(super) fn store_due_index(&self, _files: &Files<'_>) {
         let due = {
             let mut state = self.state();
-            let is_durable = state.synced.index >= state.written.index;
-            state.segments.last_mut().filter(|_| is_durable).and_then(|last| {
+            let checkpoint = state.checkpoint();
+            checkpoint.zip(state.segments.last_mut()).and_then(|(durable, last)| {
                 let (header, path) = (last.header, last.index_path());
-                Some((last.due_index()?.encode(&header), path))
+                Some((last.due_index(&durable)?.encode(&header), path))
             })
         };
         if let Some((content, path)) = due {
@@ -255,7 +304,7 @@ impl FileLog {
         {
             let mut state = self.state();
             match &state.closed {
-                Some(StorageError::NotFound { .. }) => return Ok(()),
+                Some(StorageError::NotFound { .. } | StorageError::Reopened) => return Ok(()),
                 Some(StorageError::Closed) | None => state.closed = Some(StorageError::Closed),
                 Some(poisoned) => return Err(poisoned.clone()),
             }
@@ -272,6 +321,8 @@ impl FileLog {
     }
 
     fn mark_clean_stop(&self) -> Result<(), StorageError> {
+        // A full disk must not keep the server from stopping; a damaged place is found again when it is read.
+        let _ = self.store_damage();
         let mut sequence = self.lock_manifest();
         let (manifest, index) = {
             let state = self.state();
@@ -309,7 +360,10 @@ impl Log for FileLog {
         match outcome {
             Ok(()) if first => {
                 if let Err(log) = self.shared.queue.push(self.this()) {
-                    log.refuse_pending(&StorageError::Closed);
+                    match self.shared.crash.check() {
+                        Ok(()) => log.refuse_pending(&StorageError::Closed),
+                        Err(crashed) => log.poison(&crashed),
+                    }
                 }
             }
             Ok(()) => {}
@@ -323,10 +377,9 @@ impl Log for FileLog {
         upper: Offset,
         bytes_max: usize,
     ) -> Result<Option<Vec<RecordBatch>>, StorageError> {
-        let state = self.state();
-        state.check_readable(from)?;
-        let in_memory = from == state.end.offset || state.tail.holds(from);
-        Ok(in_memory.then(|| state.tail.read(from, upper, bytes_max)))
+        let Some(entries) = self.state().tail_portion(from, upper, bytes_max)? else { return Ok(None) };
+        // Looked into without the lock: others append meanwhile.
+        Ok(Some(run::read_entries(&entries, from, upper, bytes_max)))
     }
 
     fn read(&self, from: Offset, upper: Offset, bytes_max: usize) -> Result<Vec<RecordBatch>, StorageError> {

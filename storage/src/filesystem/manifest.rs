@@ -23,6 +23,10 @@
 //! | u64 | sequence of the first journal record that still speaks of this log |
 //! | 16 bytes | key of this log in the journal, random |
 //! | u32, bytes | topic name, UTF-8 |
+//! | u64 | format 3 only: index from which on entries are being truncated |
+//!
+//! Format 3 is written while a truncation is under way, and 2 otherwise. A truncation takes several steps on several
+//! files; with its aim in the manifest first, a crash in between leaves something that opening brings to its end.
 
 use std::{
     io::{self, IoSlice},
@@ -42,11 +46,13 @@ use crate::{Index, LogId, Millis, Removed, StorageError, TopicId, log_id::random
 
 const MAGIC: [u8; 4] = *b"MKLM";
 const FORMAT: u32 = 2;
+/// The format of one with a truncation under way.
+const FORMAT_TRUNCATING: u32 = 3;
 const FIXED_LEN: usize = 8 + 16 + 4 + 8 * 8 + 16 + 4;
 /// Bytes of a slot.
 pub(super) const SLOT_LEN: usize = 4096;
 /// Longest topic name that fits into a slot.
-const NAME_LEN_MAX: usize = SLOT_LEN - FIXED_LEN - sealed::HEADER_LEN;
+const NAME_LEN_MAX: usize = SLOT_LEN - FIXED_LEN - sealed::HEADER_LEN - 8;
 
 /// The name of the file.
 pub(super) const MANIFEST: &str = "manifest";
@@ -74,6 +80,8 @@ pub(super) struct Manifest {
     pub(super) journal_from: u64,
     /// How the journal calls this log, and no log before or after it.
     pub(super) key: LogKey,
+    /// Entries from this one on are being truncated: none of them counts any more.
+    pub(super) truncating: Option<Index>,
 }
 
 impl Manifest {
@@ -89,6 +97,7 @@ impl Manifest {
             durable_index: 0,
             journal_from: 0,
             key: LogKey(random_bytes()?),
+            truncating: None,
         })
     }
 
@@ -103,8 +112,9 @@ impl Manifest {
         let Some(file) = durable::read_file(disk, &path)? else { return Ok(None) };
         let slots = [file.slice(..file.len().min(SLOT_LEN)), file.slice(file.len().min(SLOT_LEN)..)];
         let slots = slots.map(|slot| {
-            let body = sealed::unseal(&path, slot, MAGIC, FORMAT)?;
-            Manifest::decode(body).ok_or_else(|| StorageError::damaged(&path, 0, "its fields do not fit"))
+            let (format, body) = sealed::unseal_one_of(&path, slot, MAGIC, FORMAT..=FORMAT_TRUNCATING)?;
+            Manifest::decode(format, body)
+                .ok_or_else(|| StorageError::damaged(&path, 0, "its fields do not fit"))
         });
         Ok(Some(slots))
     }
@@ -170,8 +180,21 @@ impl Manifest {
         }
     }
 
+    /// After a truncation has come to its end. Both slots must say so, or the loss of one would bring it back, with
+    /// other entries in the place of those that it was about.
+    pub(super) fn store_truncated(
+        &self,
+        disk: &dyn Disk,
+        dir: &Path,
+        sequence: &mut Sequence,
+    ) -> Result<(), StorageError> {
+        self.store(disk, dir, sequence)?;
+        self.store(disk, dir, sequence)
+    }
+
     fn slot(&self, sequence: Sequence) -> Vec<u8> {
-        let mut slot = sealed::seal(MAGIC, FORMAT, &self.encode(sequence));
+        let format = if self.truncating.is_some() { FORMAT_TRUNCATING } else { FORMAT };
+        let mut slot = sealed::seal(MAGIC, format, &self.encode(sequence));
         slot.resize(SLOT_LEN, 0);
         slot
     }
@@ -192,10 +215,11 @@ impl Manifest {
         out.put_slice(&self.key.0);
         out.put_u32(u32::try_from(self.id.topic.len()).expect("topic names are short"));
         out.put_slice(self.id.topic.as_bytes());
+        self.truncating.iter().for_each(|from| out.put_u64(*from));
         out
     }
 
-    fn decode(mut body: Bytes) -> Option<(Manifest, Sequence)> {
+    fn decode(format: u32, mut body: Bytes) -> Option<(Manifest, Sequence)> {
         if body.len() < FIXED_LEN {
             return None;
         }
@@ -212,10 +236,12 @@ impl Manifest {
         let mut key = LogKey([0; 16]);
         body.copy_to_slice(&mut key.0);
         let name_len = body.get_u32() as usize;
-        if body.len() != name_len {
+        let rest_len = if format == FORMAT_TRUNCATING { 8 } else { 0 };
+        if body.len() != name_len + rest_len {
             return None;
         }
-        let topic = String::from_utf8(body.into()).ok()?;
+        let topic = String::from_utf8(body.split_to(name_len).into()).ok()?;
+        let truncating = body.has_remaining().then(|| body.get_u64());
         let id = LogId { topic, partition, topic_id: TopicId::from_bytes(topic_id) };
         let manifest = Manifest {
             id,
@@ -227,6 +253,7 @@ impl Manifest {
             durable_index,
             journal_from,
             key,
+            truncating,
         };
         Some((manifest, sequence))
     }

@@ -22,7 +22,9 @@
 //!   [`SyncPolicy::Always`]).
 //! - **Invariant:** after an error of a write or a sync, the log takes no more appends: a sync is never tried
 //!   again, because the system may have dropped the bytes it failed to write. A full disk is no such error:
-//!   the append fails, nothing of it is kept, the next one is tried.
+//!   the append fails, nothing of it is kept, the next one is tried. Opening the log again recovers it from
+//!   the disk, in the running process as after a restart (`recovery::reopen`).
+//! - **Invariant:** a thread that panics fails every log (`crash`): nobody waits for what nobody does any more.
 //! - **Invariant:** what is read from a file is verified before it is returned.
 //! - **Invariant:** an offset is never used for two records, whatever was lost.
 //!
@@ -33,14 +35,23 @@
 //! they are, what was in them is lost and reported, and the log goes on behind them. One case cannot be told
 //! apart: when the very last group commit is damaged and nothing later says that it was durable.
 //!
+//! What is found to be damaged, then or by a reader later, is remembered in a small file (`damage`). Bytes that the
+//! disk fails to read are not called damaged: who asks for them is told, what lies around them is served, and the
+//! log is left alone if it is opened just then ([`StorageError::Unreadable`](crate::StorageError::Unreadable)).
+//!
 //! [`inspect`] comes to the same decisions without changing a byte, for the operator of a server that is stopped.
 //!
 //! [journal]: self#the-journal
 
 mod counters;
+mod crash;
+mod cut;
+mod damage;
 mod directory;
 pub mod disk;
 mod durable;
+mod edition;
+mod extent;
 mod flusher;
 mod frame;
 mod handles;
@@ -49,12 +60,14 @@ mod indexes;
 pub mod inspect;
 mod journal;
 mod log;
+mod logs;
 mod manifest;
 mod read;
 mod recovery;
 mod scan;
 mod sealed;
 mod segment;
+mod segments;
 mod space;
 mod state;
 mod storage;
@@ -72,7 +85,7 @@ use std::{
 
 pub use self::storage::FileStorage;
 use self::{
-    counters::Counters, disk::Disk, flusher::FlushQueue, handles::Handles, indexes::Indexes,
+    counters::Counters, crash::Crash, disk::Disk, flusher::FlushQueue, handles::Handles, indexes::Indexes,
     writer::WriterQueue,
 };
 
@@ -107,6 +120,8 @@ pub struct Options {
     /// Size at which a file of the journal is full; there are up to three. 0: no journal, each log is synced by
     /// itself.
     pub journal_bytes: u64,
+    /// Time without a journal after a write or a sync of it has failed. Then it begins anew, in new files.
+    pub journal_pause: Duration,
     /// What waits of one log goes to the journal together with that of others while it has fewer bytes than
     /// this, and straight to the log's segment otherwise.
     pub direct_bytes: u64,
@@ -125,6 +140,7 @@ impl Default for Options {
             tail_bytes: 8 * 1024 * 1024,
             open_files: 512,
             journal_bytes: 64 * 1024 * 1024,
+            journal_pause: Duration::from_secs(10),
             direct_bytes: 64 * 1024,
             early_bytes: 1024 * 1024,
         }
@@ -145,6 +161,7 @@ struct Shared {
     journal_kept: AtomicBool,
     rounds: Mutex<()>,
     counters: Counters,
+    crash: Crash,
 }
 
 impl Shared {
@@ -156,5 +173,28 @@ impl Shared {
     /// What the journal says of a log is void before this. Only while no round is under way.
     fn next_journal_sequence(&self) -> u64 {
         self.journal_sequence.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What logs share, without threads.
+    pub(super) fn shared() -> Shared {
+        let disk = Arc::new(disk::SystemDisk);
+        Shared {
+            handles: Handles::new(disk.clone(), 8),
+            indexes: Indexes::default(),
+            queue: FlushQueue::default(),
+            writer: Arc::new(WriterQueue::default()),
+            journal_sequence: Arc::new(AtomicU64::new(1)),
+            journal_kept: AtomicBool::new(false),
+            rounds: Mutex::new(()),
+            counters: Counters::default(),
+            crash: Crash::default(),
+            options: Options::default(),
+            disk,
+        }
     }
 }

@@ -5,7 +5,8 @@
 //! look it up in the index.
 //!
 //! Damage is read over: what cannot be read is lost, and the next whole frame goes on. Whoever asks for a
-//! record that is lost is told which ones are, and where to go on.
+//! record that is lost is told which ones are, and where to go on. Bytes that the disk fails to read are read over,
+//! too, but they are not called damaged: another time they may be there.
 
 use std::{
     collections::VecDeque,
@@ -16,15 +17,15 @@ use std::{
 use minikafka_record::{Offset, RecordBatch};
 
 use super::{
+    extent::Extent,
     handles::SegmentKey,
     index::{IndexPoint, Lookup},
     log::FileLog,
-    scan::{Frame, FrameScan, ScanError},
-    segment::Extent,
+    scan::{Frame, FrameScan, ScanError, Skipped},
     state::State,
 };
 use crate::{
-    Entry, Index, Place, Seek, StorageError,
+    Entry, Index, Millis, Place, Seek, StorageError,
     run::{self, BatchCollector},
 };
 
@@ -64,7 +65,7 @@ impl Cursors {
 /// What a visitor of frames sees.
 pub(super) enum Seen {
     Entry(Entry),
-    /// Records that are lost, and why.
+    /// Records that are lost or cannot be read, and why.
     Lost(Range<Offset>, StorageError),
 }
 
@@ -79,7 +80,7 @@ pub(super) enum Step {
 
 /// How a scan ended.
 pub(super) enum Scanned {
-    /// The segment was removed before it began.
+    /// The segment was removed or cut before it ended: look again.
     Gone,
     /// Here: with the place of the next frame, if nothing was lost on the way.
     At(Option<IndexPoint>),
@@ -95,9 +96,9 @@ impl FileLog {
         loop {
             let extent = {
                 let state = self.state();
-                state.check_readable(from)?;
-                if from == state.end.offset || state.tail.holds(from) {
-                    return Ok(state.tail.read(from, upper, bytes_max));
+                if let Some(entries) = state.tail_portion(from, upper, bytes_max)? {
+                    drop(state);
+                    return Ok(run::read_entries(&entries, from, upper, bytes_max));
                 }
                 state.extent_of_offset(from)?
             };
@@ -122,7 +123,7 @@ impl FileLog {
                 Seen::Lost(..) => Step::Next,
             })?;
             match (scanned, lost) {
-                // A segment that is gone was trimmed meanwhile: the next look says so.
+                // A segment that is gone was trimmed or cut meanwhile: the next look says so.
                 (Scanned::Gone, _) => {}
                 (_, Some(lost)) if collector.batches.is_empty() => return Err(lost),
                 (Scanned::At(point), _) => {
@@ -193,55 +194,71 @@ impl FileLog {
     }
 
     pub(super) fn find(&self, seek: Seek) -> Result<Option<Place>, StorageError> {
-        let (extents, start, in_tail) = {
-            let state = self.state();
-            state.check_there()?;
-            let lookup = match seek {
-                Seek::RecordTimestamp(timestamp) => Lookup::RecordTimestamp(timestamp),
-                Seek::AppendedAfter(time) => Lookup::AppendedAfter(time, state.start),
-                Seek::Newest(bytes) => return Ok(newest(&state, bytes)),
-            };
-            let extents = if state.tail_is_all() { Vec::new() } else { state.extents(lookup) };
-            let in_tail = match seek {
-                Seek::RecordTimestamp(timestamp) => state.tail.record_at(timestamp, state.start),
-                Seek::AppendedAfter(time) => state.tail.appended_after(time, state.start),
-                Seek::Newest(_) => None,
-            };
-            (extents, state.start, in_tail)
-        };
-        let mut found = None;
-        for extent in extents {
-            // What was trimmed meanwhile, or is lost, holds nothing that could be found.
-            self.scan(&extent, SEEK_CHUNK_LEN, |seen| {
-                let Seen::Entry(entry) = seen else { return Step::Next };
-                found = match seek {
-                    Seek::RecordTimestamp(timestamp) => run::record_in_entry(&entry, timestamp, start),
-                    Seek::AppendedAfter(time) => run::appended_in_entry(&entry, time, start),
+        'look: loop {
+            let (extents, mut sought, in_tail) = {
+                let state = self.state();
+                state.check_there()?;
+                let lookup = match seek {
+                    Seek::RecordTimestamp(timestamp) => Lookup::RecordTimestamp(timestamp),
+                    Seek::AppendedAfter(time) => Lookup::AppendedAfter(time, state.start),
+                    Seek::Offset(offset) => {
+                        let offset = offset.max(state.start);
+                        // What is in memory is not looked for on the disk.
+                        if let Some(place) = state.tail.holding(offset).filter(|place| place.offset == offset)
+                        {
+                            return Ok(Some(place));
+                        }
+                        Lookup::Offset(offset)
+                    }
+                    Seek::Newest(bytes) => return Ok(newest(&state, bytes)),
+                };
+                let extents = if state.tail_is_all() { Vec::new() } else { state.extents(lookup) };
+                let in_tail = match seek {
+                    Seek::RecordTimestamp(timestamp) => state.tail.record_at(timestamp, state.start),
+                    Seek::AppendedAfter(time) => state.tail.appended_after(time, state.start),
+                    Seek::Offset(offset) => state.tail.holding(offset.max(state.start)),
                     Seek::Newest(_) => None,
                 };
-                if found.is_some() { Step::Stop } else { Step::Next }
-            })?;
-            if found.is_some() {
-                return Ok(found);
+                (extents, Sought { seek, start: state.start, found: None, unread: None }, in_tail)
+            };
+            for extent in extents {
+                let scanned =
+                    self.scan(&extent, SEEK_CHUNK_LEN, |seen| sought.look(seen, extent.end.append_time))?;
+                if let Scanned::Gone = scanned {
+                    continue 'look;
+                }
+                if sought.found.is_some() {
+                    break;
+                }
             }
+            return Ok(sought.outcome(in_tail));
         }
-        Ok(in_tail)
     }
 
     /// Shows the frames of an extent to `visit`, verified, and what is lost between them, until it has seen
-    /// enough.
+    /// enough. What was shown counts only if the segment is still the same afterwards: under a reader it may have
+    /// been cut, and then anything may have been there, damage that is none and entries that are no more.
     pub(super) fn scan(
         &self,
         extent: &Extent,
         chunk_len: usize,
         visit: impl FnMut(Seen) -> Step,
     ) -> Result<Scanned, StorageError> {
+        let outcome = self.scan_file(extent, chunk_len, visit);
+        let state = self.state();
+        // A log that is removed takes its files with it.
+        state.check_there()?;
+        if state.is_listed(extent) { outcome } else { Ok(Scanned::Gone) }
+    }
+
+    fn scan_file(
+        &self,
+        extent: &Extent,
+        chunk_len: usize,
+        visit: impl FnMut(Seen) -> Step,
+    ) -> Result<Scanned, StorageError> {
         let Some((point, scan)) = extent.scan(&self.shared, chunk_len)? else {
-            let state = self.state();
-            // A log that is removed takes its files with it.
-            state.check_there()?;
-            let is_listed = state.segments.iter().any(|segment| segment.key == extent.key);
-            return if is_listed { Err(extent.missing()) } else { Ok(Scanned::Gone) };
+            return Err(extent.missing());
         };
         let mut walk = Walk { log: self, extent, scan, next: point, is_whole: true };
         walk.run(visit)?;
@@ -250,16 +267,69 @@ impl FileLog {
 
     /// A range of records turned out to be lost.
     fn note_lost(&self, key: SegmentKey, lost: &Range<Offset>, why: &StorageError) {
+        let (first, last) = (lost.start.number(), lost.end.get());
+        if let StorageError::Unreadable { .. } = why {
+            tracing::error!(log = ?self.dir, first, last, reason = %why, "messages cannot be read");
+            return;
+        }
         let is_news = {
             let mut state = self.state();
-            if let Some(segment) = state.segments.iter_mut().find(|segment| segment.key == key) {
-                segment.damaged = true;
+            if state.segments.iter().all(|segment| segment.key != key) {
+                return; // it was trimmed or cut under the reader
             }
-            state.note_damage(lost.clone())
+            state.note_damage(key, lost.clone())
         };
+        self.remember_damage_soon();
         if is_news {
-            let (first, last) = (lost.start.number(), lost.end.get());
             tracing::error!(log = ?self.dir, first, last, reason = %why, "messages are lost to damage of the disk");
+        }
+    }
+}
+
+/// What a search has come to.
+struct Sought {
+    seek: Seek,
+    start: Offset,
+    found: Option<Place>,
+    /// Records before the next entry that cannot be read just now: they may be as young as that.
+    unread: Option<Place>,
+}
+
+impl Sought {
+    /// Looks at the next entry of a segment whose last one was appended at `end_time`. What is lost holds nothing
+    /// that could be found.
+    fn look(&mut self, seen: Seen, end_time: Millis) -> Step {
+        let entry = match seen {
+            Seen::Entry(entry) => entry,
+            Seen::Lost(records, StorageError::Unreadable { .. }) => {
+                let offset = records.start.max(self.start);
+                self.unread.get_or_insert(Place { offset, time: end_time });
+                return Step::Next;
+            }
+            Seen::Lost(..) => return Step::Next,
+        };
+        self.found = match self.seek {
+            Seek::RecordTimestamp(timestamp) => run::record_in_entry(&entry, timestamp, self.start),
+            Seek::AppendedAfter(time) => run::appended_in_entry(&entry, time, self.start),
+            Seek::Offset(offset) => run::holding_entry(&entry, offset.max(self.start)),
+            Seek::Newest(_) => None,
+        };
+        if self.found.is_some() {
+            return Step::Stop;
+        }
+        self.unread = None;
+        Step::Next
+    }
+
+    /// What was found in the segments, or in the tail behind them.
+    fn outcome(self, in_tail: Option<Place>) -> Option<Place> {
+        let found = self.found.or(in_tail);
+        match (self.seek, self.unread) {
+            // What is evicted by its age is not to take with it what has none that could be read.
+            (Seek::AppendedAfter(_), Some(unread)) => {
+                Some(Place { time: found.map_or(unread.time, |found| found.time), ..unread })
+            }
+            _ => found,
         }
     }
 }
@@ -284,17 +354,21 @@ impl Walk<'_> {
                     self.lose(self.extent.end.offset, why, &mut visit);
                     return Ok(());
                 }
-                Err(error @ ScanError::Bad { .. }) => {
+                Err(error) => {
                     self.is_whole = false;
+                    let Skipped { is_found, unreadable } = self.scan.skip_unreadable();
+                    // What cannot be read may be whole: nothing between is called damaged then.
+                    let error = match error {
+                        ScanError::Bad { .. } => unreadable.unwrap_or(error),
+                        ScanError::Unreadable { .. } => error,
+                    };
                     why = Some(self.extent.error(error));
-                    let goes_on = self.scan.skip_damage();
-                    if !goes_on.map_err(|error| self.extent.error(error.into()))? {
+                    if !is_found {
                         self.lose(self.extent.end.offset, why, &mut visit);
                         return Ok(());
                     }
                     continue;
                 }
-                Err(error) => return Err(self.extent.error(error)),
             };
             if self.lose(frame.entry.base_offset, why.take(), &mut visit) == Step::Stop {
                 return Ok(());

@@ -3,31 +3,41 @@
 //! First each log by itself: manifest, segments, and the end of the last segment from its last checkpoint on.
 //! Then the journal, once for all logs. Only then is it known how far each log was durable, and so whether
 //! bytes at its end that are no frame are torn or damaged.
+//!
+//! What is wrong with one log is no reason not to open the others: it is [left alone](LeftAlone), with its files as
+//! they are and what the journal has of it, and whoever asks for it is told why.
 
+mod bad;
+mod gap;
 mod opened;
+mod progress;
+mod reopen;
 mod segments;
+mod truncation;
 
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 use minikafka_record::Offset;
 
 use self::opened::Opened;
-pub(super) use self::opened::TORN_SUFFIX;
-pub(super) use self::segments::{Found, list};
+pub(super) use self::{
+    bad::{TORN_SUFFIX, keep_aside},
+    progress::Progress,
+    segments::{Found, list},
+};
 use super::{
     Shared,
     directory::Directory,
     durable::{self, NEW_SUFFIX, with_suffix},
     frame::Salt,
-    journal::{LogKey, Replay},
+    journal::{Aside, LogKey, Replay},
     log::FileLog,
     manifest::Manifest,
     segment::{Segment, SegmentHeader},
@@ -38,24 +48,36 @@ use crate::{LogId, StorageError};
 const THREADS: usize = 4;
 /// With fewer logs, it is not worth a thread.
 const LOGS_PER_THREAD: usize = 8;
-/// When opening lasts, it says so this often.
-const REPORT_PAUSE: Duration = Duration::from_secs(2);
 
+/// What opening has come to.
+pub(super) struct Recovered {
+    pub(super) logs: Vec<(LogId, Arc<FileLog>)>,
+    /// By directory.
+    pub(super) left_alone: HashMap<PathBuf, LeftAlone>,
+}
+
+/// A log that could not be opened: nothing of it is touched until the storage is opened again.
+pub(super) struct LeftAlone {
+    /// Whose it is, if its manifest says so.
+    pub(super) id: Option<LogId>,
+    pub(super) why: StorageError,
+}
 /// Opens all logs.
 ///
 /// # Errors
-/// When the disk fails, or a format is unknown.
+/// When the journal or the directory of all logs cannot be read, or a format is unknown.
 pub(super) fn recover(
     directory: &Directory,
     mut replay: Replay,
     shared: &Arc<Shared>,
-) -> Result<Vec<(LogId, Arc<FileLog>)>, StorageError> {
+) -> Result<Recovered, StorageError> {
     let dirs = directory.log_dirs(&*shared.disk)?;
-    let opened = open_all(&dirs, shared)?;
+    let progress = Arc::new(Progress::new(dirs.len()));
+    let Read { opened, mut left_alone } = read_all(&dirs, shared, &progress)?;
     let sequence = opened.iter().map(|log| log.manifest.journal_from).max().unwrap_or(0);
     shared.journal_sequence.fetch_max(sequence, Ordering::AcqRel);
     let mut opened: HashMap<LogKey, Opened> = opened.into_iter().map(|log| (log.manifest.key, log)).collect();
-    replay.visit(|sequence, marks, sections| {
+    let aside = replay.visit(&*shared.disk, &progress, |sequence, marks, sections| {
         for mark in marks {
             if let Some(log) = opened.get_mut(&mark.key)
                 // The mark speaks of the record before.
@@ -75,68 +97,87 @@ pub(super) fn recover(
     })?;
     let mut logs = Vec::new();
     for log in opened.into_values() {
-        let id = log.manifest.id.clone();
-        let log = log.finish(shared)?;
-        replay.note(&log);
-        logs.push((id, log));
+        let (id, dir) = (log.manifest.id.clone(), log.dir.clone());
+        match log.finish(shared) {
+            Ok(log) => {
+                replay.note(&log);
+                logs.push((id, log));
+            }
+            Err(why) => _ = left_alone.insert(dir.clone(), leave_alone(&dir, Some(id), why, shared)),
+        }
+    }
+    if aside == Aside::NotAll {
+        // Not written over then: the next opening tries again.
+        shared.journal_kept.store(true, Ordering::Release);
     }
     // A log that is left alone may have entries that are only here.
     match shared.journal_kept.load(Ordering::Acquire) {
         true => shared.writer.keep(replay.into_files()),
         false => shared.writer.adopt(replay.into_files()),
     }
-    Ok(logs)
+    Ok(Recovered { logs, left_alone })
 }
 
-/// Opens what each directory holds by itself. What is no log, or whose manifest is damaged, is left alone.
-fn open_all(dirs: &[PathBuf], shared: &Arc<Shared>) -> Result<Vec<Opened>, StorageError> {
+/// What the directories of logs hold.
+#[derive(Default)]
+struct Read {
+    opened: Vec<Opened>,
+    left_alone: HashMap<PathBuf, LeftAlone>,
+}
+
+/// Reads what each directory holds by itself.
+fn read_all(dirs: &[PathBuf], shared: &Arc<Shared>, progress: &Arc<Progress>) -> Result<Read, StorageError> {
     let next = AtomicUsize::new(0);
-    let reported = Mutex::new(Instant::now());
-    let work = || -> Result<Vec<Opened>, StorageError> {
-        let mut opened = Vec::new();
+    let work = || -> Result<Read, StorageError> {
+        let mut read = Read::default();
         while let Some(dir) = dirs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            opened.extend(open(dir, shared)?);
-            let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
-            if reported.elapsed() >= REPORT_PAUSE {
-                *reported = Instant::now();
-                let done = next.load(Ordering::Relaxed).min(dirs.len());
-                tracing::info!(done, of = dirs.len(), "opening logs");
-            }
+            read.add(dir, shared, progress)?;
+            progress.log_done();
         }
-        Ok(opened)
+        Ok(read)
     };
     let helpers = (dirs.len() / LOGS_PER_THREAD).min(THREADS - 1);
     std::thread::scope(|scope| {
         let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(work)).collect();
-        let mut opened = work()?;
+        let mut all = work()?;
         for helper in helpers {
-            opened.extend(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            let read = helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            all.opened.extend(read.opened);
+            all.left_alone.extend(read.left_alone);
         }
-        Ok(opened)
+        Ok(all)
     })
 }
 
-fn open(dir: &Path, shared: &Arc<Shared>) -> Result<Option<Opened>, StorageError> {
-    match Manifest::load(&*shared.disk, dir) {
-        Ok(Some((manifest, sequence))) => match Opened::open(dir, manifest, sequence, shared) {
-            Err(error @ StorageError::Damaged { .. }) => {
-                tracing::error!(?dir, %error, "the log cannot be opened, it is left alone");
-                shared.journal_kept.store(true, Ordering::Release);
-                Ok(None)
-            }
-            opened => opened.map(Some),
-        },
-        Ok(None) => {
-            tracing::warn!(?dir, "not a log, left alone");
-            Ok(None)
+impl Read {
+    fn add(
+        &mut self,
+        dir: &Path,
+        shared: &Arc<Shared>,
+        progress: &Arc<Progress>,
+    ) -> Result<(), StorageError> {
+        let mut id = None;
+        let opened = Manifest::load(&*shared.disk, dir).and_then(|found| {
+            let Some(found) = found else { return Ok(None) };
+            id = Some(found.0.id.clone());
+            Opened::open(dir, found, shared, progress).map(Some)
+        });
+        match opened {
+            Ok(Some(opened)) => self.opened.push(opened),
+            Ok(None) => tracing::warn!(?dir, "not a log, left alone"),
+            // Of a later version, which the whole directory may be.
+            Err(error @ StorageError::Format { .. }) => return Err(error),
+            Err(why) => _ = self.left_alone.insert(dir.to_owned(), leave_alone(dir, id, why, shared)),
         }
-        Err(error @ StorageError::Damaged { .. }) => {
-            tracing::error!(?dir, %error, "nobody knows whose log this is, it is left alone");
-            shared.journal_kept.store(true, Ordering::Release);
-            Ok(None)
-        }
-        Err(error) => Err(error),
+        Ok(())
     }
+}
+
+fn leave_alone(dir: &Path, id: Option<LogId>, why: StorageError, shared: &Shared) -> LeftAlone {
+    let log = id.as_ref().map(ToString::to_string);
+    tracing::error!(?dir, log, error = %why, "the log cannot be opened, it is left alone");
+    shared.journal_kept.store(true, Ordering::Release);
+    LeftAlone { id, why }
 }
 
 /// Creates a log aside and gives it its name when it is whole. Leaves nothing behind when it fails.
@@ -149,10 +190,10 @@ pub(super) fn create(id: &LogId, dir: &Path, shared: &Arc<Shared>) -> Result<Arc
             let _ = disk.remove_dir_all(&aside);
         },
     )?;
-    let Some((manifest, sequence)) = Manifest::load(disk, dir)? else {
+    let Some(found) = Manifest::load(disk, dir)? else {
         return Err(StorageError::NotFound { log: id.to_string() });
     };
-    Opened::open(dir, manifest, sequence, shared)?.finish(shared)
+    Opened::open(dir, found, shared, &Arc::new(Progress::new(1)))?.finish(shared)
 }
 
 fn create_aside(id: &LogId, aside: &Path, shared: &Arc<Shared>) -> Result<(), StorageError> {

@@ -9,6 +9,7 @@ use super::{
     disk::DiskFile,
     durable,
     frame::{FRAME_HEADER_LEN, FrameHeader, Salt},
+    recovery::Progress,
 };
 use crate::Entry;
 
@@ -16,6 +17,8 @@ use crate::Entry;
 const HUNT_CHUNK_LEN: usize = 64 * 1024;
 /// Bytes of the salt's first half, which a frame begins with.
 const MAGIC_LEN: u64 = 4;
+/// Where bytes cannot be read, so many are passed over at a time: a disk fails to read in such pieces.
+const UNREADABLE_LEN: u64 = 4096;
 
 /// Reads verified frames from a range of a file.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(super) struct FrameScan {
     /// Bytes read ahead, from `position` on.
     chunk: Bytes,
     chunk_len: usize,
+    /// Who wants to know how much is read.
+    progress: Option<Arc<Progress>>,
 }
 
 /// A frame and where it lies.
@@ -44,14 +49,24 @@ pub(super) struct Frame {
 pub(super) enum ScanError {
     /// The bytes at `position` are no whole frame.
     Bad { position: u64, what: &'static str },
-    /// The disk failed.
-    Io(io::Error),
+    /// The disk failed to read the bytes at `position`.
+    Unreadable { position: u64, source: io::Error },
 }
 
-impl From<io::Error> for ScanError {
-    fn from(error: io::Error) -> ScanError {
-        ScanError::Io(error)
-    }
+/// What bytes that cannot be read mean to a hunt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unreadable {
+    Ends,
+    IsPassed,
+}
+
+/// What lies behind a place where there is no frame.
+#[derive(Debug)]
+pub(super) struct Skipped {
+    /// Whether there is another frame.
+    pub(super) is_found: bool,
+    /// The first bytes on the way that the disk failed to read.
+    pub(super) unreadable: Option<ScanError>,
 }
 
 impl FrameScan {
@@ -63,7 +78,12 @@ impl FrameScan {
         end: u64,
         chunk_len: usize,
     ) -> FrameScan {
-        FrameScan { file, salt, position, end, chunk: Bytes::new(), chunk_len }
+        FrameScan { file, salt, position, end, chunk: Bytes::new(), chunk_len, progress: None }
+    }
+
+    /// Says how much is read.
+    pub(super) fn with_progress(self, progress: Arc<Progress>) -> FrameScan {
+        FrameScan { progress: Some(progress), ..self }
     }
 
     /// Where the next frame begins.
@@ -98,13 +118,41 @@ impl FrameScan {
 
     /// Moves on to the next whole frame behind the position, where there is none; says whether there is one.
     /// Hunts for it at every byte.
-    pub(super) fn skip_damage(&mut self) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// When bytes cannot be read: nobody knows what is in them.
+    pub(super) fn skip_damage(&mut self) -> Result<bool, ScanError> {
+        let Skipped { is_found, unreadable } = self.hunt(Unreadable::Ends);
+        unreadable.map_or(Ok(is_found), Err)
+    }
+
+    /// As [`skip_damage`](FrameScan::skip_damage), and over bytes that cannot be read.
+    pub(super) fn skip_unreadable(&mut self) -> Skipped {
+        self.hunt(Unreadable::IsPassed)
+    }
+
+    fn hunt(&mut self, policy: Unreadable) -> Skipped {
         let mut from = self.position + 1;
-        let mut window = vec![0; HUNT_CHUNK_LEN];
+        let mut unreadable = None;
+        let mut buffer = vec![0; HUNT_CHUNK_LEN];
         while from + FRAME_HEADER_LEN as u64 <= self.end {
-            let len = window.len().min((self.end - from) as usize);
-            let window = &mut window[..len];
-            durable::read_exact_at(&*self.file, window, from)?;
+            let to = match unreadable {
+                None => from + HUNT_CHUNK_LEN as u64,
+                // Piece by piece, so that no more is passed over than has to be.
+                Some(_) => ((from + MAGIC_LEN - 1) / UNREADABLE_LEN + 1) * UNREADABLE_LEN,
+            };
+            let window = &mut buffer[..(to.min(self.end) - from) as usize];
+            let len = window.len();
+            if let Err(source) = durable::read_exact_at(&*self.file, window, from) {
+                if unreadable.is_some() {
+                    from = to;
+                }
+                unreadable.get_or_insert(ScanError::Unreadable { position: from, source });
+                if policy == Unreadable::Ends {
+                    break;
+                }
+                continue;
+            }
             for at in self.salt.candidates(window) {
                 let at = from + at as u64;
                 let mut scan = FrameScan::new(self.file.clone(), self.salt, at, self.end, HUNT_CHUNK_LEN);
@@ -112,21 +160,26 @@ impl FrameScan {
                     Ok(Some(_)) => {
                         self.position = at;
                         self.chunk = Bytes::new();
-                        return Ok(true);
+                        return Skipped { is_found: true, unreadable };
                     }
                     Ok(None) | Err(ScanError::Bad { .. }) => {}
-                    Err(ScanError::Io(error)) => return Err(error),
+                    Err(error) => {
+                        unreadable.get_or_insert(error);
+                        if policy == Unreadable::Ends {
+                            return Skipped { is_found: false, unreadable };
+                        }
+                    }
                 }
             }
             // Windows overlap, so that no magic is missed at their seam.
             from += (len as u64).saturating_sub(MAGIC_LEN - 1).max(1);
         }
-        Ok(false)
+        Skipped { is_found: false, unreadable }
     }
 
     /// Makes the chunk hold at least `len` bytes; says whether there are that many. Allocates by what the
     /// file holds, not by what a frame claims.
-    fn fill(&mut self, len: usize) -> io::Result<bool> {
+    fn fill(&mut self, len: usize) -> Result<bool, ScanError> {
         if self.chunk.len() >= len {
             return Ok(true);
         }
@@ -136,7 +189,16 @@ impl FrameScan {
         }
         let wanted = left.min(len.max(self.chunk_len) as u64) as usize;
         let mut chunk = BytesMut::zeroed(wanted);
-        durable::read_exact_at(&*self.file, &mut chunk, self.position)?;
+        let mut read = durable::read_exact_at(&*self.file, &mut chunk, self.position);
+        if read.is_err() && wanted > len {
+            // What was read ahead is not to cost what was asked for.
+            chunk.truncate(len);
+            read = durable::read_exact_at(&*self.file, &mut chunk, self.position);
+        }
+        read.map_err(|source| ScanError::Unreadable { position: self.position, source })?;
+        if let Some(progress) = &self.progress {
+            progress.read(chunk.len() as u64);
+        }
         self.chunk = chunk.freeze();
         Ok(true)
     }

@@ -8,7 +8,7 @@
 //! | 12 | u32 | CRC-32C of bytes 0 to 12 and of the body |
 //! | 16 | bytes | body |
 
-use std::path::Path;
+use std::{ops::RangeInclusive, path::Path};
 
 use bytes::{Buf, BufMut, Bytes};
 use minikafka_record::Checksum;
@@ -34,12 +34,17 @@ pub(super) fn seal(magic: [u8; 4], format: u32, body: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`StorageError::Damaged`], or [`StorageError::Format`] for a version other than `format`.
-pub(super) fn unseal(
+pub(super) fn unseal(path: &Path, file: Bytes, magic: [u8; 4], format: u32) -> Result<Bytes, StorageError> {
+    unseal_one_of(path, file, magic, format..=format).map(|(_, body)| body)
+}
+
+/// As [`unseal`], of any of these versions; says which.
+pub(super) fn unseal_one_of(
     path: &Path,
     mut file: Bytes,
     magic: [u8; 4],
-    format: u32,
-) -> Result<Bytes, StorageError> {
+    formats: RangeInclusive<u32>,
+) -> Result<(u32, Bytes), StorageError> {
     let damaged = |what: &str| StorageError::damaged(path, 0, what);
     if file.len() < HEADER_LEN {
         return Err(damaged("it is cut short"));
@@ -58,10 +63,10 @@ pub(super) fn unseal(
     if checksum(&checked, &file) != stored {
         return Err(damaged("its checksum does not match"));
     }
-    if found != format {
-        return Err(StorageError::Format { path: path.to_owned(), found, known: format });
+    if !formats.contains(&found) {
+        return Err(StorageError::Format { path: path.to_owned(), found, known: *formats.end() });
     }
-    Ok(file)
+    Ok((found, file))
 }
 
 fn checksum(header: &[u8], body: &[u8]) -> u32 {

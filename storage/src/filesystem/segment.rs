@@ -30,10 +30,12 @@ use super::{
     Shared,
     disk::{DiskFile, OpenMode},
     durable,
+    edition::Edition,
+    extent::{Extent, From},
     frame::Salt,
     handles::SegmentKey,
     index::{IndexPoint, Lookup, SegmentIndex},
-    scan::{FrameScan, ScanError},
+    scan::ScanError,
 };
 use crate::{Entry, Epoch, Index, Millis, StorageError};
 
@@ -50,6 +52,8 @@ pub(super) const INDEX_SUFFIX: &str = "index";
 /// Growth of the last segment after which its index is stored again, beside an eighth of its bytes: opening
 /// after a crash reads at most about so much of it.
 const CHECKPOINT_BYTES: u64 = 1024 * 1024;
+/// At most so much, however large a segment is.
+const CHECKPOINT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// One file of a log. Everything but the last one of a log is sealed.
 #[derive(Debug)]
@@ -63,8 +67,10 @@ pub(super) struct Segment {
     index: Option<SegmentIndex>,
     /// Where the stored index ends.
     stored: u64,
-    /// Whether something in it is known to be damaged: then eviction renames the file. Not kept over a restart.
+    /// Whether something in it is known to be damaged: then eviction renames the file.
     pub(super) damaged: bool,
+    /// Changes when frames are taken away.
+    pub(super) edition: Edition,
 }
 
 /// What a segment says of itself.
@@ -106,14 +112,23 @@ impl Segment {
         index: SegmentIndex,
         shared: &Shared,
     ) -> Segment {
-        let (key, end) = (shared.handles.register(), *index.end());
-        Segment { key, path, header, end, index: Some(index), stored: end.position, damaged: false }
+        let end = *index.end();
+        Segment { index: Some(index), ..Segment::sealed(path, header, end, shared) }
     }
 
     /// A segment that is not written to any more.
     pub(super) fn sealed(path: PathBuf, header: SegmentHeader, end: IndexPoint, shared: &Shared) -> Segment {
         let key = shared.handles.register();
-        Segment { key, path, header, end, index: None, stored: end.position, damaged: false }
+        Segment {
+            key,
+            path,
+            header,
+            end,
+            index: None,
+            stored: end.position,
+            damaged: false,
+            edition: Edition::default(),
+        }
     }
 
     /// Where it begins.
@@ -161,18 +176,19 @@ impl Segment {
         self.index.take()
     }
 
-    /// Whether it has grown so much that its index is to be stored again.
-    pub(super) fn is_index_due(&self) -> bool {
-        self.end.position - self.stored >= CHECKPOINT_BYTES.max(self.end.position / 8)
+    /// Whether it is durable so much further than when its index was stored last that it is to be stored again.
+    pub(super) fn is_index_due(&self, durable: &IndexPoint) -> bool {
+        let step = CHECKPOINT_BYTES.max(durable.position / 8).min(CHECKPOINT_BYTES_MAX);
+        durable.position.saturating_sub(self.stored) >= step
     }
 
-    /// The index, if it is to be stored again. It counts as stored then.
-    pub(super) fn due_index(&mut self) -> Option<&SegmentIndex> {
-        if !self.is_index_due() {
+    /// The index of what is durable, if it is to be stored again. It counts as stored then.
+    pub(super) fn due_index(&mut self, durable: &IndexPoint) -> Option<SegmentIndex> {
+        if !self.is_index_due(durable) {
             return None;
         }
-        self.stored = self.end.position;
-        self.index.as_ref()
+        self.stored = durable.position;
+        self.index.as_ref().map(|index| index.upto(durable))
     }
 
     /// Append time of its first entry, while it is written to.
@@ -199,21 +215,17 @@ impl Segment {
 
     /// Where to read, for use without the log's lock.
     pub(super) fn extent(&self, lookup: Lookup) -> Extent {
-        Extent {
-            key: self.key,
-            path: self.path.clone(),
-            header: self.header,
-            end: self.end,
-            from: match &self.index {
-                Some(index) => From::Point(index.find(lookup)),
-                None => From::Lookup(lookup),
-            },
-        }
+        let from = match &self.index {
+            Some(index) => From::Point(index.find(lookup)),
+            None => From::Lookup(lookup),
+        };
+        Extent::new(self, from)
     }
 
     /// Removes the files. Readers that have them open go on. What is damaged is set aside instead: it is for
     /// the operator to remove.
     pub(super) fn remove(&self, shared: &Shared) -> Result<(), StorageError> {
+        self.edition.retire();
         shared.handles.forget(self.key);
         shared.indexes.forget(self.key);
         durable::remove_file(&*shared.disk, &self.index_path())?;
@@ -230,133 +242,35 @@ impl Segment {
     }
 }
 
-/// Gives a damaged segment file a name under which nobody looks for segments.
+/// Gives a damaged segment file a name under which nobody looks for segments, and that no other one has: after a
+/// truncation, two may have had the same.
 pub(super) fn set_aside(shared: &Shared, path: &Path) -> Result<(), StorageError> {
-    let aside = durable::with_suffix(path, DAMAGED_SUFFIX);
+    let failed = |error| StorageError::io("setting aside", path, error);
+    let mut aside = durable::with_suffix(path, DAMAGED_SUFFIX);
+    let mut number = 1;
+    loop {
+        match shared.disk.open(&aside, OpenMode::Existing) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(failed(error)),
+            Ok(_) => {
+                aside = durable::with_suffix(path, &format!(".{number}{DAMAGED_SUFFIX}"));
+                number += 1;
+            }
+        }
+    }
     match shared.disk.rename(path, &aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StorageError::io("setting aside", path, error))
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
         _ => Ok(()),
-    }
-}
-
-/// A part of a segment that is to be read.
-#[derive(Debug)]
-pub(super) struct Extent {
-    pub(super) key: SegmentKey,
-    path: PathBuf,
-    header: SegmentHeader,
-    /// Where it ends.
-    pub(super) end: IndexPoint,
-    from: From,
-}
-
-/// Where an extent begins.
-#[derive(Clone, Copy, Debug)]
-enum From {
-    Point(IndexPoint),
-    Lookup(Lookup),
-}
-
-impl Extent {
-    /// The same segment from another place on.
-    pub(super) fn at(self, point: IndexPoint) -> Extent {
-        Extent { from: From::Point(point), ..self }
-    }
-
-    /// Begins to read, and says from where; `None` when the segment was removed meanwhile.
-    pub(super) fn scan(
-        &self,
-        shared: &Shared,
-        chunk_len: usize,
-    ) -> Result<Option<(IndexPoint, FrameScan)>, StorageError> {
-        let file = match shared.handles.get(self.key, &self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(durable::io_or_full("opening", &self.path, error)),
-        };
-        let point = match self.from {
-            From::Point(point) => point,
-            From::Lookup(lookup) => shared.indexes.get(shared, self, &file)?.find(lookup),
-        };
-        let salt = self.header.salt;
-        Ok(Some((point, FrameScan::new(file, salt, point.position, self.end.position, chunk_len))))
-    }
-
-    /// The index from its file, or from the frames.
-    pub(super) fn load_index(
-        &self,
-        shared: &Shared,
-        file: &Arc<dyn DiskFile>,
-    ) -> Result<SegmentIndex, StorageError> {
-        let path = self.path.with_extension(INDEX_SUFFIX);
-        let stored = SegmentIndex::load(&*shared.disk, &path, &self.header);
-        if let Some(index) = stored.filter(|index| index.end().position == self.end.position) {
-            return Ok(index);
-        }
-        let mut index = SegmentIndex::new(&self.header);
-        let scan = FrameScan::new(
-            file.clone(),
-            self.header.salt,
-            SEGMENT_HEADER_LEN,
-            self.end.position,
-            READ_CHUNK_LEN,
-        );
-        index_frames(&mut index, scan, shared.options.segment_bytes).map_err(|error| self.error(error))?;
-        index.skip_to(self.end.position);
-        // A cache: the next one who asks would rebuild it again.
-        let _ = durable::replace_cache(&*shared.disk, &path, &index.encode(&self.header));
-        Ok(index)
-    }
-
-    /// Has the system read ahead from a position on, while what came before it is on its way to the reader.
-    pub(super) fn will_read(&self, shared: &Shared, position: u64, len: usize) {
-        if position < self.end.position
-            && let Ok(file) = shared.handles.get(self.key, &self.path)
-        {
-            file.will_read(position, len as u64);
-        }
-    }
-
-    pub(super) fn error(&self, error: ScanError) -> StorageError {
-        scan_error(&self.path, error)
-    }
-
-    /// For a file that is not there although it should be.
-    pub(super) fn missing(&self) -> StorageError {
-        let lost = self.header.base_offset..self.end.offset;
-        StorageError::damaged(&self.path, 0, "the segment file is missing").losing(lost)
     }
 }
 
 /// Read at a time when a whole segment is read.
 pub(super) const READ_CHUNK_LEN: usize = 1024 * 1024;
 
-/// Pushes all frames that can be read; what lies between is skipped.
-fn index_frames(index: &mut SegmentIndex, mut scan: FrameScan, segment_bytes: u64) -> Result<(), ScanError> {
-    loop {
-        match scan.next() {
-            Ok(Some(frame)) => {
-                index.skip_to(frame.position);
-                index.jump(frame.entry.index, frame.entry.base_offset);
-                index.push(&frame.entry, segment_bytes);
-            }
-            Ok(None) => return Ok(()),
-            Err(ScanError::Bad { .. }) => {
-                if !scan.skip_damage()? {
-                    return Ok(());
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 /// What a failed scan means in a place that was known to be whole.
 pub(super) fn scan_error(path: &Path, error: ScanError) -> StorageError {
     match error {
-        ScanError::Io(error) => StorageError::io("reading", path, error),
+        ScanError::Unreadable { position, source } => StorageError::unreadable(path, position, source),
         ScanError::Bad { position, what } => StorageError::damaged(path, position, what),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Evictions, deletions and what is durable in the journal have to be written when the disk is full of messages,
 //! too. So appends are refused while less than the headroom is free: the log is read-only then, and takes
-//! appends again by itself once there is room.
+//! appends again by itself once there is room. Logs of the server's own business are small, and may use it.
 
 use std::{
     path::PathBuf,

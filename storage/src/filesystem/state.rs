@@ -5,11 +5,16 @@ use std::{collections::VecDeque, ops::Range};
 use minikafka_record::Offset;
 
 use super::{
+    SyncPolicy,
+    damage::{Damage, Lost},
+    extent::Extent,
     frame::frame_len,
-    index::Lookup,
+    handles::SegmentKey,
+    index::{IndexPoint, Lookup},
     journal::LogKey,
     manifest::Manifest,
-    segment::{Extent, Segment},
+    segment::Segment,
+    segments::Segments,
 };
 use crate::{
     Bounds, Completion, Entry, Index, LogId, Millis, Removed, StorageError,
@@ -38,10 +43,12 @@ pub(super) struct State {
     /// Completions of what is not complete, in order.
     pub(super) waiting: VecDeque<Waiting>,
     /// Segments in order; the last one is written to. May be empty.
-    pub(super) segments: Vec<Segment>,
+    pub(super) segments: Segments,
     pub(super) removed: Removed,
     pub(super) start: Offset,
     pub(super) synced: Next,
+    /// How far a segment was synced at last: it may be further than `synced`, by what was written early.
+    pub(super) synced_end: Option<(SegmentKey, IndexPoint)>,
     pub(super) written: Next,
     pub(super) durable: Next,
     pub(super) taken: Next,
@@ -56,10 +63,16 @@ pub(super) struct State {
     pub(super) release_before: Index,
     /// How often something was cut off the files.
     pub(super) cuts: u64,
+    /// Whether a truncation was begun and has not come to its end: what was durable may not be any more.
+    pub(super) is_truncating: bool,
     /// Everything before this index has completed.
     pub(super) completed: Index,
-    /// Records that are known to be lost, in order, apart from each other.
-    pub(super) damage: Vec<Range<Offset>>,
+    /// Records that are known to be lost.
+    pub(super) damage: Lost,
+    /// Whether more is known to be damaged than its file says.
+    pub(super) owes_damage: bool,
+    /// Entries from this one on are being taken off the files.
+    pub(super) truncating: Option<Index>,
     /// Segments that were trimmed away; their files go once the manifest says so.
     pub(super) doomed: Vec<Segment>,
     /// Whether the manifest on disk is behind this.
@@ -214,8 +227,24 @@ impl State {
     }
 
     /// Whether the index of the last segment is to be stored.
-    pub(super) fn is_index_due(&self) -> bool {
-        self.segments.last().is_some_and(Segment::is_index_due)
+    pub(super) fn is_index_due(&self, policy: SyncPolicy) -> bool {
+        let Some(last) = self.segments.last() else { return false };
+        match policy {
+            SyncPolicy::Always => self.checkpoint().is_some_and(|point| last.is_index_due(&point)),
+            // Nothing of it is synced, but then it will be.
+            SyncPolicy::Every(_) | SyncPolicy::Never => last.is_index_due(last.end()),
+        }
+    }
+
+    /// Where the last segment ends, and which one it is: what a sync that begins now makes durable.
+    pub(super) fn written_end(&self) -> Option<(SegmentKey, IndexPoint)> {
+        self.segments.last().map(|last| (last.key, *last.end()))
+    }
+
+    /// How far the last segment is known to be durable.
+    pub(super) fn checkpoint(&self) -> Option<IndexPoint> {
+        let last = self.segments.last()?;
+        self.synced_end.filter(|(key, _)| *key == last.key).map(|(_, point)| point)
     }
 
     /// The completions of everything before `index`.
@@ -288,24 +317,47 @@ impl State {
             next_index: self.end.index,
             last_epoch: self.end.epoch_min,
             last_append_time: Some(self.end.append_time_min).filter(|time| *time != Millis::MIN),
-            size_bytes: self.pending_bytes
-                + self.behind_bytes
-                + self.segments.iter().map(|segment| segment.end().position).sum::<u64>(),
-            damaged: self.damage.iter().map(|lost| lost.end.since(lost.start.max(self.start))).sum(),
+            size_bytes: self.pending_bytes + self.behind_bytes + self.segments.bytes(),
+            damaged: self.damage.count_from(self.start),
         }
     }
 
-    /// Records are known to be lost. Says whether that is news.
-    pub(super) fn note_damage(&mut self, lost: Range<Offset>) -> bool {
-        if lost.is_empty()
-            || self.damage.iter().any(|known| known.start <= lost.start && lost.end <= known.end)
-        {
-            return false;
+    /// Records of a segment are known to be lost. Says whether that is news.
+    pub(super) fn note_damage(&mut self, key: SegmentKey, lost: Range<Offset>) -> bool {
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.key == key) {
+            self.owes_damage |= !std::mem::replace(&mut segment.damaged, true);
         }
-        self.damage.retain(|known| known.end <= lost.start || lost.end <= known.start);
-        self.damage.push(lost);
-        self.damage.sort_by_key(|lost| lost.start);
-        true
+        let is_news = self.damage.note(lost);
+        self.owes_damage |= is_news;
+        is_news
+    }
+
+    /// This is known to be damaged, too, as far as it speaks of what is there.
+    pub(super) fn know_damage(&mut self, mut damage: Damage) {
+        if damage.generation != self.generation {
+            return;
+        }
+        damage.lost.forget_from(self.end.offset);
+        for lost in damage.lost.ranges() {
+            self.owes_damage |= self.damage.note(lost.clone());
+        }
+        for segment in self.segments.iter_mut() {
+            if damage.holds(segment.header.generation, segment.header.base_index) {
+                self.owes_damage |= !std::mem::replace(&mut segment.damaged, true);
+            }
+        }
+    }
+
+    /// What is known to be damaged, as it is stored.
+    pub(super) fn known_damage(&self) -> Damage {
+        let segments = self.segments.iter().chain(&self.doomed).filter(|segment| segment.damaged);
+        let name = |segment: &Segment| (segment.header.generation, segment.header.base_index);
+        Damage {
+            generation: self.generation,
+            lost: self.damage.clone(),
+            segments: segments.map(name).collect(),
+            is_unknown: false,
+        }
     }
 
     /// Moves the start up to `to`, behind the entries that this removes, all of which are written. Readers see
@@ -314,7 +366,7 @@ impl State {
         self.start = to;
         self.removed = removed;
         self.owes_manifest = true;
-        self.damage.retain(|lost| lost.end > to);
+        self.damage.forget_before(to);
         self.release(removed.next_index);
         let is_over = |segment: &&Segment| segment.end().index <= removed.next_index;
         let sealed = self.segments.len().saturating_sub(1);
@@ -324,13 +376,15 @@ impl State {
         if all_gone && self.segments.last().is_some_and(|last| !last.is_empty()) {
             count = self.segments.len();
         }
-        self.doomed.extend(self.segments.drain(..count));
+        self.doomed.extend(self.segments.split_front(count));
     }
 
     /// Whether entries may be taken away.
     pub(super) fn check_open(&self) -> Result<(), StorageError> {
         match &self.closed {
-            Some(why @ (StorageError::NotFound { .. } | StorageError::Closed)) => Err(why.clone()),
+            Some(why @ (StorageError::NotFound { .. } | StorageError::Closed | StorageError::Reopened)) => {
+                Err(why.clone())
+            }
             _ => Ok(()),
         }
     }
@@ -338,14 +392,16 @@ impl State {
     /// Whether its files may be written.
     pub(super) fn check_writable(&self) -> Result<(), StorageError> {
         match &self.closed {
-            Some(why @ (StorageError::NotFound { .. } | StorageError::Poisoned(_))) => Err(why.clone()),
+            Some(
+                why @ (StorageError::NotFound { .. } | StorageError::Poisoned(_) | StorageError::Reopened),
+            ) => Err(why.clone()),
             _ => Ok(()),
         }
     }
 
     pub(super) fn check_there(&self) -> Result<(), StorageError> {
         match &self.closed {
-            Some(removed @ StorageError::NotFound { .. }) => Err(removed.clone()),
+            Some(gone @ (StorageError::NotFound { .. } | StorageError::Reopened)) => Err(gone.clone()),
             _ => Ok(()),
         }
     }
@@ -356,6 +412,18 @@ impl State {
             return Err(StorageError::OutOfRange { wanted: from, start: self.start, end: self.end.offset });
         }
         Ok(())
+    }
+
+    /// The entries for a reader at `from`, shared; `None` when they are not in memory.
+    pub(super) fn tail_portion(
+        &self,
+        from: Offset,
+        upper: Offset,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Entry>>, StorageError> {
+        self.check_readable(from)?;
+        let in_memory = from == self.end.offset || self.tail.holds(from);
+        Ok(in_memory.then(|| self.tail.portion(from, upper, bytes_max)))
     }
 
     pub(super) fn check_index(&self, wanted: Index) -> Result<(), StorageError> {
@@ -385,10 +453,16 @@ impl State {
         }
     }
 
+    /// Whether the segment of this extent is there and was not cut since.
+    pub(super) fn is_listed(&self, extent: &Extent) -> bool {
+        let at = self.segments.partition_point(|segment| segment.end().index < extent.end.index);
+        self.segments.get(at).is_some_and(|segment| segment.key == extent.key)
+    }
+
     /// For what should lie before this segment, or at the end of all.
     fn lost_before(&self, segment: Option<&Segment>, wanted: Offset) -> StorageError {
         let after = segment.map_or(self.written.offset, |segment| segment.base().offset);
-        let known = self.damage.iter().find(|lost| lost.contains(&wanted)).cloned();
+        let known = self.damage.around(wanted);
         let path = segment.map_or_else(|| self.id.to_string().into(), |segment| segment.path.clone());
         StorageError::damaged(path, 0, "what came before it is lost").losing(known.unwrap_or(wanted..after))
     }
@@ -422,6 +496,7 @@ impl State {
             durable_index: self.durable.index,
             journal_from: self.journal_from,
             key: self.key,
+            truncating: self.truncating,
         }
     }
 }

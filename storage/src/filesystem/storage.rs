@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     thread::JoinHandle,
@@ -17,19 +17,22 @@ use bytes::Bytes;
 use super::{
     Options, Shared, SyncPolicy,
     counters::Counters,
+    crash::{Crash, Watch},
     directory::Directory,
     disk::{Disk, SystemDisk},
     durable,
     flusher::{FlushQueue, Flusher},
     handles::Handles,
     indexes::Indexes,
-    journal::{Journal, PAGE_LEN, Replay},
+    journal::{Journal, PAGE_LEN, Replay, SUFFIX},
     log::FileLog,
-    recovery, sealed,
+    logs::Logs,
+    recovery::{self, LeftAlone, Recovered},
+    sealed,
     space::{Headroom, headroom_bytes},
     writer::{self, WriterQueue},
 };
-use crate::{Durability, Log, LogId, Storage, StorageError, StorageStats};
+use crate::{Durability, FailureHook, Log, LogId, Storage, StorageError, StorageStats};
 
 pub(super) const BLOB_MAGIC: [u8; 4] = *b"MKBL";
 pub(super) const BLOB_FORMAT: u32 = 1;
@@ -38,11 +41,18 @@ pub(super) const BLOB_PREFIX: &str = "blob-";
 /// Part of the headroom that a file of the journal may take up at most: all of them are to fit into it.
 const JOURNAL_PART: u64 = 4;
 
+/// Logs that are closed at the same time.
+const CLOSERS: usize = 8;
+/// With fewer logs, it is not worth a thread.
+const LOGS_PER_CLOSER: usize = 8;
+
 /// Logs in a directory.
 pub struct FileStorage {
     directory: Directory,
     pub(super) shared: Arc<Shared>,
-    logs: Mutex<HashMap<LogId, Arc<FileLog>>>,
+    logs: Arc<Logs>,
+    /// Logs that could not be opened, by directory.
+    left_alone: Mutex<HashMap<PathBuf, LeftAlone>>,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -57,7 +67,8 @@ impl FileStorage {
     /// # Errors
     /// When it holds something else, another server uses it, it cannot be read or written, or its format is
     /// unknown. Damage in a log is no error here: see [`Bounds::damaged`](crate::Bounds::damaged). A log whose
-    /// manifest is damaged is left alone and not opened.
+    /// manifest is damaged, or whose files the disk fails to read, is left alone: the others are opened, and
+    /// [`Storage::open`] says of this one why it was not.
     pub fn open(root: &Path, options: Options) -> Result<FileStorage, StorageError> {
         FileStorage::open_on(Arc::new(SystemDisk), root, options)
     }
@@ -78,25 +89,63 @@ impl FileStorage {
             journal_kept: AtomicBool::new(false),
             rounds: Mutex::new(()),
             counters: Counters::default(),
+            crash: Crash::default(),
             options,
             disk,
         });
-        let logs = recovery::recover(&directory, replay, &shared)?;
-        let threads = Threads::spawn(root, &directory, &shared)?;
+        let Recovered { logs, left_alone } = recovery::recover(&directory, replay, &shared)?;
+        let logs = Arc::new(Logs::new(logs));
+        let threads = Threads::spawn(root, &directory, &shared, &logs)?;
         Ok(FileStorage {
             directory,
             shared,
-            logs: Mutex::new(logs.into_iter().collect()),
+            logs,
+            left_alone: Mutex::new(left_alone),
             threads: Mutex::new(Some(threads)),
         })
     }
 
-    fn logs(&self) -> MutexGuard<'_, HashMap<LogId, Arc<FileLog>>> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn left_alone(&self) -> MutexGuard<'_, HashMap<PathBuf, LeftAlone>> {
+        self.left_alone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log `id`: created when it is not there, and recovered when it has failed.
+    fn open_log(&self, id: &LogId) -> Result<Arc<FileLog>, StorageError> {
+        if let Some(log) = self.logs.get(id).filter(|log| !log.is_poisoned()) {
+            return Ok(log);
+        }
+        let claim = self.logs.claim(id);
+        let log = match claim.log() {
+            Some(log) if !log.is_poisoned() => return Ok(log),
+            Some(failed) => {
+                self.check_running()?;
+                failed.reopen()?
+            }
+            None => {
+                self.check_running()?;
+                self.create(id)?
+            }
+        };
+        claim.put(log.clone());
+        // A thread that panicked before the log was put did not find it.
+        self.shared.crash.check().inspect_err(|error| log.poison(error))?;
+        Ok(log)
+    }
+
+    fn create(&self, id: &LogId) -> Result<Arc<FileLog>, StorageError> {
+        let dir = self.directory.log_dir(id);
+        if let Some(left) = self.left_alone().get(&dir) {
+            return Err(left.why.clone());
+        }
+        if self.shared.disk.is_dir(&dir) {
+            let what = "it is not a log, although it has the name of one";
+            return Err(StorageError::damaged(dir, 0, what));
+        }
+        recovery::create(id, &dir, &self.shared)
     }
 
     pub(super) fn logs_there(&self) -> Vec<Arc<FileLog>> {
-        self.logs().values().cloned().collect()
+        self.logs.all()
     }
 
     /// Whether there is somebody who makes appends durable.
@@ -120,11 +169,17 @@ impl FileStorage {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Threads { flusher, writer }) = threads else { return };
         self.shared.queue.close();
-        let flushed = flusher.join();
+        // What a panic means is the matter of `Watch`.
+        let _ = flusher.join();
         self.shared.writer.close();
-        if flushed.and(writer.join()).is_err() {
-            tracing::error!("a thread of the storage panicked");
-        }
+        let _ = writer.join();
+    }
+
+    /// Whether there are threads that do the work.
+    fn check_running(&self) -> Result<(), StorageError> {
+        self.shared.crash.check()?;
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.as_ref().map(|_| ()).ok_or(StorageError::Closed)
     }
 
     /// After a clean stop nothing in the journal counts: all of it is in segments.
@@ -132,14 +187,21 @@ impl FileStorage {
         let dir = self.directory.journal_dir();
         let disk = &*self.shared.disk;
         let paths = disk.list(&dir).map_err(|error| StorageError::io("reading", &dir, error))?;
-        paths.iter().try_for_each(|path| durable::remove_file(disk, path))?;
+        // What was kept aside is for the operator to remove.
+        let mut files = paths.iter().filter(|path| path.extension().is_some_and(|found| found == SUFFIX));
+        files.try_for_each(|path| durable::remove_file(disk, path))?;
         // The next server begins its sequence anew, so these must not come back.
         durable::sync_dir(disk, &dir)
     }
 }
 
 impl Threads {
-    fn spawn(root: &Path, directory: &Directory, shared: &Arc<Shared>) -> Result<Threads, StorageError> {
+    fn spawn(
+        root: &Path,
+        directory: &Directory,
+        shared: &Arc<Shared>,
+        logs: &Arc<Logs>,
+    ) -> Result<Threads, StorageError> {
         let failed = |error| StorageError::io("starting threads for", root, error);
         let space = shared.disk.space(root).ok();
         let journal_bytes_max = space.map_or(u64::MAX, |space| headroom_bytes(space) / JOURNAL_PART);
@@ -148,47 +210,48 @@ impl Threads {
             directory.journal_dir(),
             directory.salt,
             shared.options.journal_bytes.min(journal_bytes_max) / PAGE_LEN * PAGE_LEN,
+            shared.options.journal_pause,
             shared.writer.clone(),
             shared.journal_sequence.clone(),
         );
         let headroom = Headroom::new(root.to_owned());
-        let flusher = Flusher::spawn(shared.clone(), journal, headroom).map_err(failed)?;
-        let writer = writer::spawn(shared.writer.clone()).map_err(failed)?;
+        let watch = |thread| Watch::new(thread, shared, logs);
+        let flusher = Flusher::spawn(shared.clone(), journal, headroom, watch("flusher")).map_err(failed)?;
+        let writer = writer::spawn(shared.clone(), watch("writer")).map_err(failed)?;
         Ok(Threads { flusher, writer })
     }
 }
 
 impl Storage for FileStorage {
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
-        // Held throughout: two openings of one log must not both create it.
-        let mut logs = self.logs();
-        if let Some(log) = logs.get(id) {
-            return Ok(log.clone());
-        }
-        let dir = self.directory.log_dir(id);
-        if self.shared.disk.is_dir(&dir) {
-            let what = "the log was left alone when the storage was opened, because it is damaged";
-            return Err(StorageError::damaged(dir, 0, what));
-        }
-        let log = recovery::create(id, &dir, &self.shared)?;
-        logs.insert(id.clone(), log.clone());
+        Ok(self.open_log(id)?)
+    }
+
+    fn open_reserved(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
+        let log = self.open_log(id)?;
+        log.may_use_headroom.store(true, Ordering::Release);
         Ok(log)
     }
 
     fn list(&self) -> Result<Vec<LogId>, StorageError> {
-        Ok(self.logs().keys().cloned().collect())
+        let mut ids = self.logs.ids();
+        ids.extend(self.left_alone().values().filter_map(|left| left.id.clone()));
+        Ok(ids)
     }
 
     fn remove(&self, id: &LogId) -> Result<(), StorageError> {
-        let log = self.logs().remove(id);
-        if let Some(log) = log {
+        let claim = self.logs.claim(id);
+        if let Some(log) = claim.take() {
             log.abandon(&StorageError::NotFound { log: id.to_string() });
         }
-        durable::remove_dir(&*self.shared.disk, &self.directory.log_dir(id))
+        let dir = self.directory.log_dir(id);
+        durable::remove_dir(&*self.shared.disk, &dir)?;
+        self.left_alone().remove(&dir);
+        Ok(())
     }
 
     fn load_blob(&self, id: &LogId, name: &str) -> Result<Option<Bytes>, StorageError> {
-        if !self.logs().contains_key(id) {
+        if self.logs.get(id).is_none() {
             return Err(StorageError::NotFound { log: id.to_string() });
         }
         let path = self.blob_path(id, name);
@@ -197,8 +260,7 @@ impl Storage for FileStorage {
     }
 
     fn store_blob(&self, id: &LogId, name: &str, blob: &[u8]) -> Result<(), StorageError> {
-        let log =
-            self.logs().get(id).cloned().ok_or_else(|| StorageError::NotFound { log: id.to_string() })?;
+        let log = self.logs.get(id).ok_or_else(|| StorageError::NotFound { log: id.to_string() })?;
         // An append of nothing completes when all before it is durable.
         let (done, wait) = mpsc::channel();
         log.append(Vec::new(), Box::new(move |outcome| drop(done.send(outcome))));
@@ -213,12 +275,7 @@ impl Storage for FileStorage {
 
     fn close(&self) -> Result<(), StorageError> {
         self.stop_threads();
-        let logs: Vec<Arc<FileLog>> = self.logs().values().cloned().collect();
-        let mut outcome = Ok(());
-        for log in logs {
-            outcome = outcome.and(log.close_clean());
-        }
-        outcome?;
+        self.shared.crash.check().and(close_all(&self.logs.all()))?;
         match self.shared.journal_kept.load(Ordering::Acquire) {
             true => Ok(()),
             false => self.remove_journal(),
@@ -236,6 +293,30 @@ impl Storage for FileStorage {
             SyncPolicy::Never => Durability::Cached,
         }
     }
+
+    fn when_failed(&self, hook: FailureHook) {
+        self.shared.crash.tell(hook);
+    }
+}
+
+/// Closes logs, several at a time if they are many: their syncs overlap. The first error counts, and all are closed
+/// nonetheless.
+fn close_all(logs: &[Arc<FileLog>]) -> Result<(), StorageError> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut outcome = Ok(());
+        while let Some(log) = logs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            outcome = outcome.and(log.close_clean());
+        }
+        outcome
+    };
+    let helpers = (logs.len() / LOGS_PER_CLOSER).min(CLOSERS - 1);
+    std::thread::scope(|scope| {
+        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(work)).collect();
+        helpers.into_iter().fold(work(), |outcome, helper| {
+            outcome.and(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    })
 }
 
 impl Drop for FileStorage {
@@ -251,5 +332,71 @@ impl fmt::Debug for FileStorage {
         f.debug_struct("FileStorage")
             .field("sequence", &self.shared.journal_sequence.load(Ordering::Relaxed))
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, IoSlice},
+        sync::mpsc::{Receiver, Sender, channel},
+    };
+
+    use super::*;
+    use crate::{TopicId, filesystem::disk::DiskFile};
+
+    /// A file whose sync takes until it is let go. The first one fails; of that the system speaks once.
+    #[derive(Debug)]
+    struct FailsOnce {
+        begun: Sender<()>,
+        let_go: Mutex<Receiver<()>>,
+        syncs: AtomicU64,
+    }
+
+    impl DiskFile for FailsOnce {
+        fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn write_at(&self, slices: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
+            Ok(slices.iter().map(|slice| slice.len()).sum())
+        }
+
+        fn len(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            let before = self.syncs.fetch_add(1, Ordering::Relaxed);
+            self.begun.send(()).unwrap();
+            self.let_go.lock().unwrap().recv().unwrap();
+            if before == 0 { Err(io::Error::other("the medium is worn out")) } else { Ok(()) }
+        }
+
+        fn will_read(&self, _: u64, _: u64) {}
+    }
+
+    /// The flusher and the writer may sync one file at the same time. Both learn of a failure, whoever asked.
+    #[test]
+    fn a_failed_sync_is_everybodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = FileStorage::open(dir.path(), Options::default()).unwrap();
+        let id = LogId { topic: "t".to_owned(), partition: 0, topic_id: TopicId::from_bytes([7; 16]) };
+        storage.open(&id).unwrap();
+        let log = storage.logs.get(&id).unwrap();
+        let ((begun, has_begun), (go, let_go)) = (channel(), channel());
+        let file = FailsOnce { begun, let_go: Mutex::new(let_go), syncs: AtomicU64::new(0) };
+        std::thread::scope(|scope| {
+            let threads = [(); 2].map(|()| scope.spawn(|| log.sync_segment(&file, dir.path())));
+            has_begun.recv().unwrap();
+            // More than enough: a second sync would not fail.
+            (0..2).for_each(|_| go.send(()).unwrap());
+            threads.into_iter().for_each(|thread| _ = thread.join().unwrap().unwrap_err());
+        });
+        assert_eq!(file.syncs.load(Ordering::Relaxed), 1);
     }
 }

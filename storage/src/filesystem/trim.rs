@@ -1,20 +1,16 @@
 //! Taking entries away: from the front (trim), from the end (truncate), all of them (reset).
 
-use std::sync::Arc;
-
 use minikafka_record::Offset;
 
 use super::{
-    disk::DiskFile,
+    cut::cut_segment,
     durable,
     index::Lookup,
     log::{FileLog, Files},
-    manifest::Sequence,
-    read::{Seen, Step},
-    scan::FrameScan,
-    segment::{Extent, Segment, scan_error},
+    manifest::{Manifest, Sequence},
+    read::{Scanned, Seen, Step},
+    segment::Segment,
     state::State,
-    write::cut,
 };
 use crate::{
     Index, Millis, Removed, StorageError,
@@ -110,39 +106,44 @@ impl FileLog {
         let Some(last_record) = to.get().checked_sub(1).map(Offset::new) else {
             return Ok(self.state().removed);
         };
-        let (extent, known) = {
-            let state = self.state();
-            if let Some(last) = state.tail.last_before(to) {
-                return Ok(Removed { next_index: last.index + 1, epoch: last.epoch });
-            }
-            let at = state.segments.partition_point(|segment| segment.end().offset <= last_record);
-            let Some(segment) = state.segments.get(at) else {
-                // It is in the first entry that is not written, and that one stays.
-                return Ok(Removed { next_index: state.written.index, epoch: state.written.epoch_min });
+        loop {
+            let (extent, known) = {
+                let state = self.state();
+                if let Some(last) = state.tail.last_before(to) {
+                    return Ok(Removed { next_index: last.index + 1, epoch: last.epoch });
+                }
+                let at = state.segments.partition_point(|segment| segment.end().offset <= last_record);
+                let Some(segment) = state.segments.get(at) else {
+                    // It is in the first entry that is not written, and that one stays.
+                    return Ok(Removed { next_index: state.written.index, epoch: state.written.epoch_min });
+                };
+                let base = segment.base();
+                let known = Removed { next_index: base.index, epoch: base.epoch_before };
+                (segment.extent(Lookup::Offset(last_record)), known)
             };
-            let base = segment.base();
-            let known = Removed { next_index: base.index, epoch: base.epoch_before };
-            (segment.extent(Lookup::Offset(last_record)), known)
-        };
-        let mut removed = known;
-        self.scan(&extent, SCAN_CHUNK_LEN, |seen| match seen {
-            Seen::Entry(entry) if ends_before(&entry, to) => {
-                removed = Removed { next_index: entry.index + 1, epoch: entry.epoch };
-                Step::Next
+            let mut removed = known;
+            let scanned = self.scan(&extent, SCAN_CHUNK_LEN, |seen| match seen {
+                Seen::Entry(entry) if ends_before(&entry, to) => {
+                    removed = Removed { next_index: entry.index + 1, epoch: entry.epoch };
+                    Step::Next
+                }
+                Seen::Entry(entry) => {
+                    // Those before it that nobody saw are gone, too.
+                    removed.next_index = removed.next_index.max(entry.index);
+                    Step::Stop
+                }
+                Seen::Lost(..) => Step::Next,
+            })?;
+            if let Scanned::At(_) = scanned {
+                return Ok(removed);
             }
-            Seen::Entry(entry) => {
-                // Those before it that nobody saw are gone, too.
-                removed.next_index = removed.next_index.max(entry.index);
-                Step::Stop
-            }
-            Seen::Lost(..) => Step::Next,
-        })?;
-        Ok(removed)
+        }
     }
 
     /// See [`Log::truncate`](crate::Log::truncate). What stays is written and synced first. Then the manifest
-    /// makes the journal void. Then later segments go, durably, and the one that holds `from` is cut: a crash
-    /// in between leaves a shorter suffix, never a gap.
+    /// makes the journal void and says what is being truncated: from here on it has happened, and opening brings it
+    /// to its end if a crash comes in between. Then later segments go, the one that holds `from` is cut, and the
+    /// manifest says that it is done.
     pub(super) fn truncate_suffix(&self, from: Index) -> Result<(), StorageError> {
         // No round is under way from here on.
         let _rounds = self.shared.lock_rounds();
@@ -168,7 +169,7 @@ impl FileLog {
         // Held over I/O, this once: nobody is to see half of it.
         let mut state = self.state();
         let keep = state.segments.iter().take_while(|segment| segment.header.base_index < from).count();
-        if let Err(error) = self.announce_truncation(&mut state, &mut sequence, keep) {
+        if let Err(error) = self.announce_truncation(&mut state, &mut sequence, keep, from) {
             drop(state);
             // A full disk has changed nothing; after any other error nobody knows which manifest counts.
             if !matches!(error, StorageError::Full(_)) {
@@ -177,7 +178,10 @@ impl FileLog {
             return Err(error);
         }
         let due = state.forget(from);
-        let outcome = self.truncate_files(&mut state, keep, from);
+        let outcome = self
+            .truncate_files(&mut state, keep, from)
+            .and_then(|()| self.end_truncation(&mut state, &mut sequence));
+        state.is_truncating = outcome.is_err();
         drop(state);
         self.cursors.clear();
         due.fail(&StorageError::Truncated);
@@ -191,6 +195,7 @@ impl FileLog {
         state: &mut State,
         sequence: &mut Sequence,
         keep: usize,
+        from: Index,
     ) -> Result<(), StorageError> {
         let mut manifest = state.manifest();
         if keep == 0 {
@@ -201,11 +206,30 @@ impl FileLog {
         manifest.durable = manifest.start;
         manifest.durable_index = manifest.removed.next_index;
         manifest.journal_from = self.shared.next_journal_sequence();
+        manifest.truncating = (keep > 0).then_some(from);
         manifest.store_twice(&*self.shared.disk, &self.dir, sequence)?;
+        state.truncating = manifest.truncating;
+        state.is_truncating = true;
         state.generation = manifest.generation;
         state.journal_from = manifest.journal_from;
         state.start = manifest.start;
         state.owes_manifest = false;
+        Ok(())
+    }
+
+    /// The files are cut: what is known of damage no longer speaks of what went, and then the manifest no longer says
+    /// that anything is being truncated. Only then may the log go on: what comes next has the same numbers.
+    fn end_truncation(&self, state: &mut State, sequence: &mut Sequence) -> Result<(), StorageError> {
+        if state.damage.forget_from(state.end.offset) {
+            let damage = state.known_damage();
+            damage.store(&*self.shared.disk, &self.dir).map_err(for_good)?;
+        }
+        if state.truncating.is_none() {
+            return Ok(());
+        }
+        let manifest = Manifest { truncating: None, ..state.manifest() };
+        manifest.store_truncated(&*self.shared.disk, &self.dir, sequence).map_err(for_good)?;
+        state.truncating = None;
         Ok(())
     }
 
@@ -223,8 +247,15 @@ impl FileLog {
         }
         if let Some(last) = state.segments.last_mut() {
             if last.end().index > from {
-                let file = last.file(&self.shared)?;
-                self.cut_segment(last, from, &file)?;
+                let index = match last.index() {
+                    Some(index) => index.clone(),
+                    None => {
+                        let file = last.file(&self.shared)?;
+                        last.extent(Lookup::Index(from)).load_index(&self.shared, &file)?
+                    }
+                };
+                let end = last.end().position;
+                cut_segment(last, index, (from, end), &self.shared)?;
             }
             end = Some(*last.end());
         }
@@ -258,42 +289,6 @@ impl FileLog {
         Ok(())
     }
 
-    /// Cuts a segment before the entry with index `from`, which it holds behind others.
-    fn cut_segment(
-        &self,
-        segment: &mut Segment,
-        from: Index,
-        file: &Arc<dyn DiskFile>,
-    ) -> Result<(), StorageError> {
-        let end = segment.end().position;
-        let mut index = match segment.index() {
-            Some(index) => index.clone(),
-            None => {
-                let extent: Extent = segment.extent(Lookup::Index(from));
-                extent.load_index(&self.shared, file)?
-            }
-        };
-        let point = index.rewind(from);
-        let salt = segment.header.salt;
-        let mut scan = FrameScan::new(file.clone(), salt, point.position, end, SCAN_CHUNK_LEN);
-        // What comes behind need not be read: a truncation that was cut short may have left no frames there.
-        while index.end().index < from
-            && let Some(frame) = scan.next().map_err(|error| scan_error(&segment.path, error))?
-        {
-            if frame.entry.index >= from {
-                break;
-            }
-            index.jump(frame.entry.index, frame.entry.base_offset);
-            index.push(&frame.entry, self.shared.options.segment_bytes);
-        }
-        durable::remove_file(&*self.shared.disk, &segment.index_path())?;
-        durable::sync_dir(&*self.shared.disk, &self.dir)?;
-        cut(&**file, &segment.path, index.end().position)?;
-        self.shared.indexes.forget(segment.key);
-        segment.set_index(index);
-        Ok(())
-    }
-
     /// See [`Log::reset`](crate::Log::reset). The new manifest makes the old segments void before they go.
     pub(super) fn start_over(&self, removed: Removed, start: Offset) -> Result<(), StorageError> {
         // No round is under way from here on.
@@ -309,6 +304,7 @@ impl FileLog {
         manifest.durable_index = removed.next_index;
         manifest.journal_from = self.shared.next_journal_sequence();
         manifest.last_append_time = None;
+        manifest.truncating = None;
         manifest.store_twice(&*self.shared.disk, &self.dir, &mut sequence).inspect_err(|error| {
             if !matches!(error, StorageError::Full(_)) {
                 self.poison(error);
@@ -333,14 +329,23 @@ impl FileLog {
             state.removed = removed;
             state.start = start;
             state.damage.clear();
+            state.truncating = None;
             state.owes_manifest = false;
             // What an earlier trim has not removed yet goes now: its names may be used again.
             let mut doomed = std::mem::take(&mut state.doomed);
-            doomed.append(&mut state.segments);
+            doomed.extend(state.segments.split_front(usize::MAX));
             (due, doomed)
         };
         self.cursors.clear();
         due.fail(&StorageError::Truncated);
         doomed.into_iter().try_for_each(|segment| segment.remove(&self.shared))
+    }
+}
+
+/// A full disk, when half of something is done: trying again is not enough.
+fn for_good(error: StorageError) -> StorageError {
+    match error {
+        StorageError::Full(what) => StorageError::Poisoned(what),
+        error => error,
     }
 }

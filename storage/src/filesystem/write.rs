@@ -78,6 +78,8 @@ impl FileLog {
                 if state.written.index >= upto.index {
                     break;
                 }
+                // Of a log that was opened anew the files are no longer this one's to write.
+                state.check_writable().map_err(WriteError::Failed)?;
                 let Some(first) = state.tail.get(state.written.index) else {
                     // The log has failed or was removed meanwhile, and what was to be written is taken back.
                     let why = state

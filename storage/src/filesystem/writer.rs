@@ -6,6 +6,7 @@
 //!   the flusher's next round syncs it;
 //! - much is durable in the journal and only in memory otherwise: it is written to the segments, and those of
 //!   them that have grown much are synced;
+//! - damage has been found in a log: that is stored, so that a restart knows of it;
 //! - a log's last segment is full: it is sealed and the next one begun, so that the flusher need not;
 //! - a file of the journal is full: everything in it is written and synced, log by log, and the file is free
 //!   again. That is a checkpoint. The flusher goes on with the next file meanwhile.
@@ -24,7 +25,8 @@ use std::{
 };
 
 use super::{
-    SyncPolicy,
+    Shared, SyncPolicy,
+    crash::Watch,
     journal::JournalFile,
     log::FileLog,
     state::State,
@@ -92,6 +94,8 @@ struct Work {
     free: Vec<JournalFile>,
     /// Files that cannot be emptied, because of logs that have failed.
     pinned: Vec<JournalFile>,
+    /// Files that are kept as they were found, for logs that could not be opened.
+    kept: Vec<JournalFile>,
     /// How many files there ever were, and how many there are beside the pinned ones.
     file_numbers: usize,
     files: usize,
@@ -130,6 +134,9 @@ impl WriterQueue {
     /// A log wants to be looked after now.
     pub(super) fn push_urgent(&self, log: Option<Arc<FileLog>>) {
         let mut work = self.lock();
+        if work.closed {
+            return;
+        }
         work.logs.extend(log);
         work.urgent = true;
         drop(work);
@@ -164,7 +171,27 @@ impl WriterQueue {
     pub(super) fn keep(&self, files: Vec<JournalFile>) {
         let mut work = self.lock();
         work.file_numbers = files.iter().map(|file| file.number + 1).max().unwrap_or(0);
-        work.pinned.extend(files);
+        work.kept.extend(files);
+    }
+
+    /// A log that had failed has what it needs of the journal: files that were pinned for it can be emptied.
+    pub(super) fn unpin(&self) {
+        let mut work = self.lock();
+        let pinned = std::mem::take(&mut work.pinned);
+        work.files += pinned.iter().filter(|file| !file.is_spoiled).count();
+        work.full.extend(pinned);
+        drop(work);
+        self.ready.notify_one();
+    }
+
+    /// Hands over a file that is not to be written any more, because the disk has failed: it is emptied and goes.
+    pub(super) fn push_spoiled(&self, mut file: JournalFile) {
+        file.is_spoiled = true;
+        let mut work = self.lock();
+        work.files -= 1;
+        work.full.push_back(file);
+        drop(work);
+        self.ready.notify_one();
     }
 
     pub(super) fn take_free(&self) -> Option<JournalFile> {
@@ -204,6 +231,12 @@ impl WriterQueue {
         self.ready.notify_one();
     }
 
+    /// There is no writer any more. Logs keep the queue; it must not keep them.
+    pub(super) fn end(&self) {
+        *self.lock() = Work { closed: true, ..Work::default() };
+        self.ready.notify_one();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -215,19 +248,18 @@ impl WriterQueue {
             if work.closed {
                 return None;
             }
-            if !work.early.is_empty() {
-                return Some(Turn { early: std::mem::take(&mut work.early), ..Turn::default() });
-            }
             let is_held_up = retry_at.is_some_and(|at| Instant::now() < at);
             let is_much = self.behind_bytes.load(Ordering::Relaxed) >= BEHIND_BYTES;
             if !is_held_up && (!work.full.is_empty() || work.urgent || is_much || retry_at.is_some()) {
                 work.urgent = false;
                 work.heavy.clear();
-                let logs = std::mem::take(&mut work.logs);
-                return Some(Turn { logs, full: work.full.pop_front(), ..Turn::default() });
+                let (logs, early) = (std::mem::take(&mut work.logs), std::mem::take(&mut work.early));
+                return Some(Turn { logs, early, full: work.full.pop_front(), ..Turn::default() });
             }
-            if !is_held_up && !work.heavy.is_empty() {
-                return Some(Turn { heavy: std::mem::take(&mut work.heavy), ..Turn::default() });
+            // What is written early never ends while much is appended; it must not keep the rest from its turn.
+            let heavy = if is_held_up { Vec::new() } else { std::mem::take(&mut work.heavy) };
+            if !heavy.is_empty() || !work.early.is_empty() {
+                return Some(Turn { heavy, early: std::mem::take(&mut work.early), ..Turn::default() });
             }
             work = match retry_at {
                 None => self.ready.wait(work).unwrap_or_else(PoisonError::into_inner),
@@ -241,13 +273,14 @@ impl WriterQueue {
 }
 
 /// Starts the thread.
-pub(super) fn spawn(queue: Arc<WriterQueue>) -> io::Result<JoinHandle<()>> {
+pub(super) fn spawn(shared: Arc<Shared>, watch: Watch) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+        // The last thing to go: nothing is locked any more then.
+        let _watch = watch;
         // On Linux this is the thread's own. Where it is refused, the writer is as important as the others.
         let _ = rustix::process::nice(NICENESS);
-        run(&queue);
-        // Logs keep the queue; it must not keep them.
-        *queue.lock() = Work { closed: true, ..Work::default() };
+        run(&shared);
+        shared.writer.end();
     })
 }
 
@@ -261,23 +294,26 @@ struct Turn {
     full: Option<JournalFile>,
 }
 
-fn run(queue: &WriterQueue) {
+fn run(shared: &Shared) {
+    let queue = &*shared.writer;
     let mut retry_at = None;
     while let Some(Turn { logs, heavy, early, full }) = queue.wait(retry_at) {
-        if !early.is_empty() {
-            early.iter().for_each(|log| log.write_early());
+        // First, because the flusher would have to do it instead.
+        early.iter().for_each(|log| log.write_early());
+        if logs.is_empty() && heavy.is_empty() && full.is_none() {
             continue;
         }
         let mut again = Vec::new();
         for log in logs {
             log.state().behind = false;
-            if let Err(StorageError::Full(_)) = log.write_behind() {
+            let outcomes = [log.store_damage(), log.write_behind()];
+            if outcomes.iter().any(|outcome| matches!(outcome, Err(StorageError::Full(_)))) {
                 log.state().behind = true;
                 again.push(log);
             }
         }
         let is_full = heavy.iter().any(|log| matches!(log.write_behind(), Err(StorageError::Full(_))));
-        let is_emptied = full.is_none_or(|full| empty(queue, full));
+        let is_emptied = full.is_none_or(|full| empty(shared, full));
         retry_at = (is_full || !again.is_empty() || !is_emptied).then(|| Instant::now() + RETRY);
         if !again.is_empty() {
             queue.lock().logs.extend(again);
@@ -286,13 +322,14 @@ fn run(queue: &WriterQueue) {
 }
 
 /// Makes everything in a file of the journal durable in segments. Says whether nothing is left to do.
-fn empty(queue: &WriterQueue, mut file: JournalFile) -> bool {
+fn empty(shared: &Shared, mut file: JournalFile) -> bool {
+    let queue = &*shared.writer;
     let mut is_pinned = false;
     for (log, upto) in file.logs.values() {
         let Some(log) = log.upgrade() else { continue };
         match log.checkpoint(*upto) {
-            // What is removed needs no journal.
-            Ok(()) | Err(StorageError::NotFound { .. }) => {}
+            // What is removed needs no journal, and of what was opened anew it is void.
+            Ok(()) | Err(StorageError::NotFound { .. } | StorageError::Reopened) => {}
             Err(StorageError::Full(what)) => {
                 tracing::debug!(what, "a file of the journal is not emptied yet");
                 queue.lock().full.push_front(file);
@@ -304,8 +341,11 @@ fn empty(queue: &WriterQueue, mut file: JournalFile) -> bool {
     }
     let mut work = queue.lock();
     if is_pinned {
-        work.files -= 1;
+        work.files -= usize::from(!file.is_spoiled);
         work.pinned.push(file);
+    } else if file.is_spoiled {
+        drop(work);
+        file.remove(&*shared.disk);
     } else {
         file.empty();
         work.free.push(file);
@@ -368,9 +408,10 @@ impl FileLog {
             let mut state = self.state();
             let (upto, cuts) = (state.written, state.cuts);
             let Some(last) = state.segments.last_mut().filter(|last| last.key == key) else { return Ok(()) };
-            let (header, index_path) = (last.header, last.index_path());
-            let Some(index) = last.due_index() else { return Ok(()) };
-            ((index.encode(&header), index_path), upto, cuts)
+            let (header, index_path, edition) = (last.header, last.index_path(), last.edition.clone());
+            let end = *last.end();
+            let Some(index) = last.due_index(&end) else { return Ok(()) };
+            ((index.encode(&header), index_path, edition), upto, cuts)
         };
         self.sync_segment(&*file, &path).inspect_err(|error| self.poison(error))?;
         let is_whole = {
@@ -381,7 +422,8 @@ impl FileLog {
             state.cuts == cuts
         };
         if is_whole {
-            self.store_index(&index.1, &index.0);
+            let (content, path, edition) = index;
+            edition.while_current(|| self.store_index(&path, &content));
         }
         Ok(())
     }

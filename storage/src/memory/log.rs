@@ -165,6 +165,7 @@ impl Log for MemoryLog {
         Ok(match seek {
             Seek::RecordTimestamp(timestamp) => state.run.record_at(timestamp, state.start),
             Seek::AppendedAfter(time) => state.run.appended_after(time, state.start),
+            Seek::Offset(offset) => state.run.holding(offset.max(state.start)),
             Seek::Newest(bytes) => state.run.newest(bytes, state.start),
         })
     }

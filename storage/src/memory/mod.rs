@@ -17,13 +17,15 @@ use std::{
 use bytes::Bytes;
 
 use self::log::MemoryLog;
-use crate::{Durability, Log, LogId, Storage, StorageError, StorageStats};
+use crate::{Durability, FailureHook, Log, LogId, Storage, StorageError, StorageStats};
 
 /// Logs in memory.
 #[derive(Debug)]
 pub struct MemoryStorage {
     logs: Mutex<HashMap<LogId, Stored>>,
     budget: Arc<Budget>,
+    /// For logs of the server's own business, which are small.
+    reserve: Arc<Budget>,
 }
 
 #[derive(Debug)]
@@ -37,8 +39,18 @@ impl MemoryStorage {
     pub fn new(limit_bytes: u64) -> MemoryStorage {
         MemoryStorage {
             logs: Mutex::default(),
-            budget: Arc::new(Budget { limit_bytes, used_bytes: 0.into(), refused_bytes: 0.into() }),
+            budget: Arc::new(Budget::new(limit_bytes)),
+            reserve: Arc::new(Budget::new(u64::MAX)),
         }
+    }
+
+    fn open_with(&self, id: &LogId, budget: &Arc<Budget>) -> Result<Arc<dyn Log>, StorageError> {
+        let mut logs = self.logs();
+        let stored = logs.entry(id.clone()).or_insert_with(|| Stored {
+            log: Arc::new(MemoryLog::new(budget.clone())),
+            blobs: HashMap::new(),
+        });
+        Ok(stored.log.clone())
     }
 
     /// No user code runs under the lock, so a panic elsewhere leaves the map whole.
@@ -49,12 +61,11 @@ impl MemoryStorage {
 
 impl Storage for MemoryStorage {
     fn open(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
-        let mut logs = self.logs();
-        let stored = logs.entry(id.clone()).or_insert_with(|| Stored {
-            log: Arc::new(MemoryLog::new(self.budget.clone())),
-            blobs: HashMap::new(),
-        });
-        Ok(stored.log.clone())
+        self.open_with(id, &self.budget)
+    }
+
+    fn open_reserved(&self, id: &LogId) -> Result<Arc<dyn Log>, StorageError> {
+        self.open_with(id, &self.reserve)
     }
 
     fn list(&self) -> Result<Vec<LogId>, StorageError> {
@@ -106,6 +117,9 @@ impl Storage for MemoryStorage {
     fn durability(&self) -> Durability {
         Durability::Memory
     }
+
+    /// Nothing here can fail as a whole.
+    fn when_failed(&self, _: FailureHook) {}
 }
 
 /// The bytes that all logs of a storage share.
@@ -118,6 +132,10 @@ struct Budget {
 }
 
 impl Budget {
+    fn new(limit_bytes: u64) -> Budget {
+        Budget { limit_bytes, used_bytes: 0.into(), refused_bytes: 0.into() }
+    }
+
     fn take(&self, bytes: u64) -> Result<(), StorageError> {
         // Relaxed: a counter; the entries themselves are published by their log's lock.
         self.used_bytes

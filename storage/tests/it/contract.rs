@@ -152,6 +152,10 @@ fn places_are_found_by_time() {
         assert_eq!(find(Seek::AppendedAfter(10)), Some((2, 20)));
         assert_eq!(find(Seek::AppendedAfter(20)), Some((6, 30)));
         assert_eq!(find(Seek::AppendedAfter(40)), None);
+        assert_eq!(find(Seek::Offset(Offset::ZERO)), Some((0, 10)));
+        assert_eq!(find(Seek::Offset(Offset::new(3))), Some((3, 20)));
+        assert_eq!(find(Seek::Offset(Offset::new(6))), Some((6, 30)));
+        assert_eq!(find(Seek::Offset(Offset::new(1000))), None);
         assert_eq!(find(Seek::RecordTimestamp(0)), Some((0, 10)));
         assert_eq!(find(Seek::RecordTimestamp(20)), Some((2, 20)));
         assert_eq!(find(Seek::RecordTimestamp(21)), Some((6, 30)));
@@ -293,5 +297,21 @@ fn a_closed_storage_takes_nothing_more() {
         assert!(matches!(outcome, Err(StorageError::Closed)), "{outcome:?}");
         assert_eq!(read_values(&*log, offset(0), 1), ["x"], "reads go on");
         backend.storage.close().unwrap();
+    });
+}
+
+#[test]
+fn many_logs_may_be_created_at_once_and_each_only_once() {
+    on_all(|backend| {
+        let storage = backend.storage.clone();
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let open = |number: usize| storage.open(&id(&format!("t{}", number % 4))).unwrap();
+            let threads: Vec<_> = (0..16).map(|number| scope.spawn(move || open(number))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for (number, log) in opened.iter().enumerate() {
+            assert!(std::ptr::addr_eq(&**log, &*opened[number % 4]), "the same log");
+        }
+        assert_eq!(storage.list().unwrap().len(), 4);
     });
 }

@@ -9,7 +9,10 @@ use std::{
 use minikafka_record::Offset;
 use minikafka_storage::{
     Log, Removed, Storage, StorageError,
-    filesystem::{FileStorage, Options},
+    filesystem::{
+        FileStorage, Options,
+        inspect::{Event, Inspection},
+    },
 };
 use tempfile::TempDir;
 
@@ -135,6 +138,77 @@ fn a_damaged_journal_makes_up_no_numbers() {
     }
 }
 
+/// The names of what is in the journal's directory, in order, and what is in them.
+fn journal(root: &Path) -> Vec<(String, Vec<u8>)> {
+    let paths = fs::read_dir(root.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = paths
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn bytes_of_the_journal_that_are_no_record_are_kept_aside() {
+    let options = Options::default();
+    let root = filled(&options, 3, false);
+    let content = fs::read(root.path().join("journal/000.journal")).unwrap();
+    // A byte of a record's body or header, of one that is followed by others or not.
+    for (at, page, kept) in [
+        (100, 0, "000.journal.0.1.damaged"),
+        (20, 0, "000.journal.0.1.damaged"),
+        (PAGE_LEN + 100, 1, "000.journal.4096.2.damaged"),
+        (PAGE_LEN + 20, 1, "000.journal.4096.2.damaged"),
+        (2 * PAGE_LEN + 100, 2, "000.journal.8192.3.torn"),
+        (2 * PAGE_LEN + 20, 2, "000.journal.8192.3.torn"),
+    ] {
+        let image = copy(root.path());
+        let mut damaged = content.clone();
+        damaged[at] ^= 0x40;
+        fs::write(image.path().join("journal/000.journal"), &damaged).unwrap();
+        let storage = FileStorage::open(image.path(), options.clone()).unwrap();
+        let log = storage.open(&id("t")).unwrap();
+        (0..5).for_each(|time| _ = append_message(&*log, 10 + time, MESSAGE));
+        drop(log);
+        storage.close().unwrap();
+        drop(storage);
+        // A clean stop removes the journal, and not this.
+        let found = journal(image.path());
+        assert_eq!(found.len(), 1, "byte {at}: {found:?}");
+        let (name, bytes) = &found[0];
+        assert_eq!(name, kept, "byte {at}");
+        let record = &damaged[page * PAGE_LEN..(page + 1) * PAGE_LEN];
+        assert!(record.starts_with(bytes) && bytes.len() > 100, "byte {at}: {} bytes", bytes.len());
+        // Verifying names it for what it is.
+        let inspection = Inspection::open(image.path()).unwrap();
+        let mut said = Vec::new();
+        inspection
+            .verify(|event| {
+                if let Event::Found(found) = event {
+                    said.push(found.what);
+                }
+            })
+            .unwrap();
+        assert!(
+            said.iter().any(|what| what.contains("record of the journal that an earlier start kept")),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
+fn what_nobody_asks_for_is_removed_by_opening() {
+    let root = filled(&Options::default(), 3, true);
+    let dir = segments(root.path())[0].parent().unwrap().to_owned();
+    let mine = dir.join("00000000000000000000.index");
+    let left = ["00000000000000000007.index", "00000000000000000000.index.new", "damage.new"];
+    left.iter().for_each(|name| fs::write(dir.join(name), b"left over").unwrap());
+    assert!(mine.exists());
+    FileStorage::open(root.path(), Options::default()).unwrap();
+    left.iter().for_each(|name| assert!(!dir.join(name).exists(), "{name}"));
+    assert!(mine.exists());
+}
+
 #[test]
 fn what_the_journal_says_of_another_log_tells_damage_from_a_torn_end() {
     let root = tempfile::tempdir().unwrap();
@@ -166,6 +240,8 @@ fn a_spoiled_slot_of_the_manifest_undoes_no_reset_and_no_truncation() {
         let log = storage.open(&id("t")).unwrap();
         (0..3).for_each(|time| _ = append_message(&*log, time, MESSAGE));
         take_away(&*log);
+        // What comes in its place is not to be taken away again.
+        (0..2).for_each(|time| _ = append_message(&*log, 5 + time, MESSAGE));
         let slot_len = PAGE_LEN;
         for slot in 0..2 {
             let image = copy(root.path());
@@ -175,8 +251,8 @@ fn a_spoiled_slot_of_the_manifest_undoes_no_reset_and_no_truncation() {
             fs::write(dir.path().join("manifest"), manifest).unwrap();
             let storage = FileStorage::open(image.path(), Options::default()).unwrap();
             let log = storage.open(&id("t")).unwrap();
-            assert_eq!((log.bounds().end, log.bounds().damaged), (Offset::new(end), 0), "slot {slot}");
-            assert_eq!(append_message(&*log, 9, MESSAGE), end + 1, "slot {slot}");
+            assert_eq!((log.bounds().end, log.bounds().damaged), (Offset::new(end + 2), 0), "slot {slot}");
+            assert_eq!(append_message(&*log, 9, MESSAGE), end + 3, "slot {slot}");
         }
     }
 }

@@ -240,7 +240,11 @@ fn segments_newer_than_the_manifest_are_never_removed() {
     let before = segments(backend.path());
     fs::write(&path, old).unwrap();
     backend.crash();
-    assert!(backend.storage.list().unwrap().is_empty(), "the log is left alone");
+    assert_eq!(
+        backend.storage.list().unwrap(),
+        [id("t")],
+        "the log is left alone, and it is known whose it is"
+    );
     let outcome = backend.storage.open(&id("t"));
     assert!(matches!(outcome, Err(StorageError::Damaged { .. })), "{outcome:?}");
     assert_eq!(segments(backend.path()), before);

@@ -32,16 +32,14 @@ use minikafka_proto::v1::mini_kafka_service_client::MiniKafkaServiceClient;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-use self::{
-    ledger::Ledger,
-    load::Load,
+use self::{ledger::Ledger, load::Load, short_lived::ShortLived};
+pub(crate) use self::{
     process::{Kind, Process},
     rng::Rng,
-    short_lived::ShortLived,
 };
 use crate::support::connect;
 
-type Client = MiniKafkaServiceClient<Channel>;
+pub(crate) type Client = MiniKafkaServiceClient<Channel>;
 
 /// What an ordinary run of the tests has the time for.
 const ROUNDS: u64 = 20;
@@ -106,7 +104,7 @@ impl fmt::Display for Figures {
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: {text}")))
 }
 
@@ -216,7 +214,7 @@ impl Hunt<'_> {
     }
 }
 
-async fn connect_to(address: &str) -> Client {
+pub(crate) async fn connect_to(address: &str) -> Client {
     // Messages have to get in and out whatever surrounds them.
     MiniKafkaServiceClient::new(connect(address).await).max_decoding_message_size(16 << 20)
 }

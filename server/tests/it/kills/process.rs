@@ -5,7 +5,10 @@ use std::{
     io::{self, BufRead, BufReader, Read},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc::{self, Receiver},
+    sync::{
+        OnceLock,
+        mpsc::{self, Receiver},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -35,6 +38,8 @@ pub(crate) enum Kind {
 pub(crate) struct Process {
     child: Child,
     address: Receiver<String>,
+    /// Once it is known.
+    known: OnceLock<String>,
     /// Reads its lines to the end, and returns those that report something bad.
     complaints: Option<JoinHandle<Vec<String>>>,
 }
@@ -71,12 +76,12 @@ impl Process {
                 .filter(|line| ["ERROR", "panicked"].iter().any(|word| line.contains(word)))
                 .collect()
         });
-        Process { child, address, complaints: Some(complaints) }
+        Process { child, address, known: OnceLock::new(), complaints: Some(complaints) }
     }
 
     /// Where it serves, once it does.
     pub(crate) fn address(&self) -> String {
-        self.address.recv_timeout(START_MAX).expect("it starts")
+        self.known.get_or_init(|| self.address.recv_timeout(START_MAX).expect("it starts")).clone()
     }
 
     /// Asks it to stop.

@@ -95,6 +95,7 @@ impl Inspection {
             {
                 let mut segments = recovery::list(&dir, &*self.disk)?;
                 segments.retain(|found| !found.is_void(&manifest));
+                segments.retain(|found| manifest.truncating.is_none_or(|from| found.base_index < from));
                 let base = |found: &Found| found.header.as_ref().ok().map(|header| header.base_offset);
                 // A segment that is followed by one that begins at or before the place has nothing to show.
                 let skip = segments.iter().skip(1).filter_map(base).take_while(|base| *base <= from).count();
@@ -120,6 +121,12 @@ impl Entries<'_> {
         loop {
             if let Some((walk, path)) = &mut self.walk {
                 match walk.next().map_err(|error| StorageError::io("reading", &*path, error))? {
+                    // A truncation is under way.
+                    Some(Step::Frame(frame))
+                        if self.manifest.truncating.is_some_and(|from| frame.entry.index >= from) =>
+                    {
+                        self.walk = None;
+                    }
                     Some(Step::Frame(frame)) => {
                         self.next = self.next.max(frame.entry.index + 1);
                         let (position, durable) = (frame.position, frame.durable);

@@ -17,7 +17,13 @@ use super::{
 };
 use crate::{
     Entry, Index, LogId, Millis,
-    filesystem::{index::IndexPoint, manifest::Manifest, scan::Frame, segment::SegmentHeader},
+    filesystem::{
+        damage::{DAMAGE, Damage, Lost},
+        index::IndexPoint,
+        manifest::Manifest,
+        scan::Frame,
+        segment::SegmentHeader,
+    },
     run::Next,
 };
 
@@ -38,6 +44,10 @@ pub(super) struct LogCheck {
     /// Entries of the journal that the segments do not have, in order, perhaps with gaps.
     journal: VecDeque<Journaled>,
     findings: Vec<Finding>,
+    /// What earlier starts have found to be lost, and what this finds.
+    known: Vec<Range<Offset>>,
+    lost: Lost,
+    damage_path: PathBuf,
 }
 
 struct Held {
@@ -71,7 +81,11 @@ impl LogCheck {
             append_time_min: Millis::MIN,
         };
         LogCheck {
-            durable: (manifest.durable, manifest.durable_index),
+            durable: match manifest.truncating {
+                // From before it.
+                Some(_) => (manifest.start, manifest.removed.next_index),
+                None => (manifest.durable, manifest.durable_index),
+            },
             manifest,
             path: dir.to_owned(),
             next,
@@ -80,11 +94,34 @@ impl LogCheck {
             held: None,
             journal: VecDeque::new(),
             findings: Vec::new(),
+            known: Vec::new(),
+            lost: Lost::default(),
+            damage_path: dir.join(DAMAGE),
         }
     }
 
     pub(super) fn id(&self) -> &LogId {
         &self.manifest.id
+    }
+
+    /// What a server has found before.
+    pub(super) fn know(&mut self, damage: &Damage) {
+        if damage.is_none() {
+            return;
+        }
+        if damage.generation == self.manifest.generation {
+            self.known = damage.lost.ranges().to_vec();
+        }
+        let (lost, segments) = (damage.lost.count_from(self.manifest.start), damage.segments.len());
+        let what =
+            format!("a server has found damage: {lost} messages lost, segments to set aside: {segments}");
+        let path = self.damage_path.clone();
+        self.note(Place::whole(&path, what));
+    }
+
+    /// Whether a truncation is under way that takes this entry.
+    pub(super) fn is_truncated(&self, index: Index) -> bool {
+        self.manifest.truncating.is_some_and(|from| index >= from)
     }
 
     /// What was found since the last call.
@@ -101,6 +138,7 @@ impl LogCheck {
     }
 
     fn find(&mut self, severity: Severity, place: Place, lost: Option<Range<Offset>>) {
+        lost.iter().for_each(|lost| _ = self.lost.note(lost.clone()));
         let Place { path, position, what } = place;
         let log = Some(self.manifest.id.clone());
         self.findings.push(Finding { severity, log, path, position, what, lost });
@@ -230,7 +268,24 @@ impl LogCheck {
         } else if self.next.index < index {
             self.damage(place);
         }
+        self.compare_with_known();
         found
+    }
+
+    /// What was found before and is whole now: somebody has mended it, or the disk did not read what it holds.
+    fn compare_with_known(&mut self) {
+        for known in std::mem::take(&mut self.known) {
+            let known = known.start.max(self.manifest.start)..known.end;
+            if self.lost.clone().note(known.clone()) {
+                let (first, last) = (known.start.number(), known.end.get());
+                let what = format!(
+                    "not all of messages {first} to {last}, which a server has found to be lost, is: \
+                     remove this file if they were mended"
+                );
+                let path = self.damage_path.clone();
+                self.note(Place::whole(&path, what));
+            }
+        }
     }
 
     /// What holds no frame at the end of a segment before the last one, which is missing or unreadable.

@@ -6,6 +6,7 @@ use super::{is_leftover, list, walk::Place};
 use crate::{
     StorageError,
     filesystem::{
+        damage::{self, DAMAGE, Damage},
         directory::{JOURNAL, LOCK, LOGS, MARKER, parse_copies},
         disk::Disk,
         durable,
@@ -49,7 +50,19 @@ pub(super) fn strangers(disk: &dyn Disk, root: &Path) -> Result<Vec<Place>, Stor
     }
     for path in list(disk, &root.join(JOURNAL))?.into_iter().filter(|path| !super::journal::is_journal(path))
     {
-        places.push(Place::whole(&path, "not a file of the journal"));
+        let name = file_name(&path);
+        places.push(Place::whole(
+            &path,
+            if is_leftover(&path) {
+                "was being written"
+            } else if name.ends_with(TORN_SUFFIX) {
+                "a torn record of the journal that an earlier start kept"
+            } else if name.ends_with(DAMAGED_SUFFIX) {
+                "a damaged record of the journal that an earlier start kept"
+            } else {
+                "not a file of the journal"
+            },
+        ));
     }
     Ok(places)
 }
@@ -78,6 +91,25 @@ pub(super) fn manifest(disk: &dyn Disk, dir: &Path) -> Result<(Manifest, Vec<Pla
     }
 }
 
+/// What is known of the damage of a log, and what is wrong with the file that says so.
+pub(super) fn known_damage(disk: &dyn Disk, dir: &Path) -> (Damage, Vec<Place>) {
+    let path = dir.join(DAMAGE);
+    let file = match durable::read_file(disk, &path) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Default::default(),
+        Err(error) => {
+            return (Damage::default(), vec![Place::whole(&path, format!("cannot be read: {error}"))]);
+        }
+    };
+    let copies = damage::parse_copies(&path, file);
+    let bad = copies.iter().zip(["first", "second"]).filter_map(|(copy, which)| {
+        let what = reason(copy.as_ref().err()?.clone());
+        Some(Place::whole(&path, format!("of its two copies the {which} is damaged: {what}")))
+    });
+    let bad = bad.collect();
+    (copies.into_iter().find_map(Result::ok).unwrap_or_default(), bad)
+}
+
 /// Checks the blobs of a log: those that are damaged.
 pub(super) fn blob_damage(disk: &dyn Disk, files: &[PathBuf]) -> Vec<Place> {
     let blobs = files.iter().filter(|path| is_blob(path));
@@ -96,7 +128,8 @@ pub(super) fn blob_damage(disk: &dyn Disk, files: &[PathBuf]) -> Vec<Place> {
 pub(super) fn leftovers(files: &[PathBuf]) -> Vec<Place> {
     let kind = |path: &PathBuf| {
         let name = file_name(path);
-        let is_part = name == MANIFEST || Segment::base_index_of(path).is_some() || is_blob(path);
+        let is_part =
+            name == MANIFEST || name == DAMAGE || Segment::base_index_of(path).is_some() || is_blob(path);
         if is_part {
             None
         } else if is_leftover(path) {

@@ -97,6 +97,9 @@ impl<'a, F: FnMut(Event)> Verifier<'a, F> {
             }
         };
         self.totals.logs += 1;
+        let (known, bad) = small_files::known_damage(disk, dir);
+        bad.into_iter().for_each(|place| log.damage(place));
+        log.know(&known);
         small_files::blob_damage(disk, &files).into_iter().for_each(|place| log.damage(place));
         small_files::leftovers(&files).into_iter().for_each(|place| log.note(place));
         let (_, others): (Vec<_>, Vec<_>) =
@@ -114,6 +117,12 @@ impl<'a, F: FnMut(Event)> Verifier<'a, F> {
         self.totals.segments += found.len() as u64;
         let (void, found): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|found| found.is_void(&log.manifest));
+        let (found, cut): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|found| !log.is_truncated(found.base_index));
+        for left in &cut {
+            log.note(Place::whole(&left.path, "is being truncated, the next start removes it"));
+            self.done += left.len;
+        }
         let first = log.manifest.removed.next_index;
         let trimmed = found.windows(2).take_while(|pair| pair[1].base_index <= first).count();
         for left in void.iter().chain(&found[..trimmed]) {
@@ -154,6 +163,12 @@ impl<'a, F: FnMut(Event)> Verifier<'a, F> {
         };
         loop {
             match walk.next() {
+                Ok(Some(Step::Frame(frame))) if log.is_truncated(frame.entry.index) => {
+                    points = None;
+                    let what = "what comes from here on is being truncated, the next start cuts it off";
+                    log.note(Place::at(&segment.path, frame.position, what));
+                    break;
+                }
                 Ok(Some(Step::Frame(frame))) => {
                     self.totals.frames += 1;
                     if log.frame(&frame) {
@@ -209,6 +224,9 @@ impl<'a, F: FnMut(Event)> Verifier<'a, F> {
             return None;
         };
         let end = index.end();
+        if log.manifest.truncating.is_some() {
+            return None;
+        }
         if is_last {
             log.mark(end.index, end.offset);
         }

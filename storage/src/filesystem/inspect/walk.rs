@@ -74,13 +74,21 @@ impl Walk {
             Ok(Some(frame)) => Ok(Some(Step::Frame(frame))),
             Ok(None) => Ok(None),
             Err(ScanError::Bad { position, what }) => {
-                self.is_done = !self.scan.skip_damage()?;
+                self.is_done = !self.scan.skip_damage().map_err(source)?;
                 Ok(Some(Step::Bad { position, what }))
             }
-            Err(ScanError::Io(error)) => {
+            Err(error) => {
                 self.is_done = true;
-                Err(error)
+                Err(source(error))
             }
         }
+    }
+}
+
+/// What the system says of a failed read.
+fn source(error: ScanError) -> io::Error {
+    match error {
+        ScanError::Unreadable { source, .. } => source,
+        ScanError::Bad { what, .. } => io::Error::new(io::ErrorKind::InvalidData, what),
     }
 }

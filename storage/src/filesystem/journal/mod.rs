@@ -19,13 +19,22 @@
 //! A record begins on a page of its own, so what is durable is never written again.
 //!
 //! - **Invariant:** a record is written only after the sync of the one before; so of all records only those of
-//!   the last round can be torn.
-//! - **Invariant:** a file is not reused before everything in it is durable elsewhere, or void.
+//!   the last round can be torn. After a round that failed, a sequence is left out: what was in it is as doubtful as
+//!   the last round is.
+//! - **Invariant:** a file is not reused before everything in it is durable elsewhere, or void; and never after a
+//!   write or a sync of it has failed.
+//!
+//! When that happens, the logs that had a part in the round fail, and the others go on without a journal for a
+//! while, so that a disk that is broken for good does not fail them all in turn. Then it begins anew, in new files;
+//! the old ones go once the segments have what was durable in them.
 //!
 //! Opening a storage reads all records in the order of their sequence and hands their entries to the logs,
 //! which take those that continue them. What is older than a log's segments is skipped, and what was truncated
-//! or removed is void: the manifest names the first record that counts.
+//! or removed is void: the manifest names the first record that counts. A record that is not whole is left out, and
+//! its bytes are kept aside in a file of its own beside the journal, before they are written over: in one that ends in
+//! `.torn` when it may never have been durable, and in `.damaged` when it was.
 
+mod bad;
 mod record;
 mod replay;
 
@@ -37,12 +46,13 @@ use std::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use self::record::RecordBuilder;
 pub(super) use self::{
     record::{Mark, PAGE_LEN, RecordBody, RecordHeader},
-    replay::{Replay, find_records, read_body},
+    replay::{Aside, Replay, find_records, read_body},
 };
 use super::{
     disk::{Disk, DiskFile, OpenMode},
@@ -81,6 +91,8 @@ pub(super) struct JournalFile {
     len: u64,
     /// Logs with entries in it, and the index behind the last one.
     pub(super) logs: HashMap<LogKey, (Weak<FileLog>, Index)>,
+    /// Whether a write or a sync of it has failed: nobody knows what is in it, and nothing is written to it again.
+    pub(super) is_spoiled: bool,
 }
 
 impl JournalFile {
@@ -88,6 +100,13 @@ impl JournalFile {
     pub(super) fn empty(&mut self) {
         self.logs.clear();
         self.position = 0;
+    }
+
+    /// Nobody needs it any more. If it stays, the next start empties it.
+    pub(super) fn remove(self, disk: &dyn Disk) {
+        if let Err(error) = durable::remove_file(disk, &self.path) {
+            tracing::warn!(%error, "a spoiled file of the journal stays");
+        }
     }
 
     fn note(&mut self, log: &Arc<FileLog>, upto: Index) {
@@ -117,8 +136,9 @@ pub(super) struct Journal {
     /// What the last round made durable, to be said in the next record.
     marks: Vec<Mark>,
     buffer: Vec<u8>,
-    /// After a failure nothing more is written.
-    failed: bool,
+    /// When a write or a sync has failed; nothing is written for a while then.
+    failed: Option<Instant>,
+    pause: Duration,
 }
 
 /// How far the journal came.
@@ -137,6 +157,7 @@ impl Journal {
         dir: PathBuf,
         salt: Salt,
         file_bytes: u64,
+        pause: Duration,
         writer: Arc<WriterQueue>,
         next: Arc<AtomicU64>,
     ) -> Journal {
@@ -152,18 +173,39 @@ impl Journal {
             is_dirty: false,
             marks: Vec::new(),
             buffer: Vec::new(),
-            failed: false,
+            failed: None,
+            pause,
         }
     }
 
-    /// Whether anything can be written.
-    pub(super) fn is_usable(&self) -> bool {
-        !self.failed && self.file_bytes > 0
+    /// Whether anything can be written now.
+    pub(super) fn is_usable(&mut self) -> bool {
+        if let Some(failed) = self.failed
+            && failed.elapsed() >= self.pause
+        {
+            self.give_up_files();
+            self.failed = None;
+        }
+        self.failed.is_none() && self.file_bytes > 0
+    }
+
+    /// After a failure of the disk nobody knows what is in the files that are open.
+    fn fail(&mut self) {
+        self.failed = Some(Instant::now());
+        self.give_up_files();
+        self.is_dirty = false;
+        self.marks.clear();
+        // The record that failed may have taken no sequence yet; behind it, one is missing.
+        self.next.fetch_add(2, Ordering::AcqRel);
+    }
+
+    fn give_up_files(&mut self) {
+        self.unsynced.drain(..).chain(self.active.take()).for_each(|file| self.writer.push_spoiled(file));
     }
 
     /// Whether a write or a sync failed.
     pub(super) fn has_failed(&self) -> bool {
-        self.failed
+        self.failed.is_some()
     }
 
     /// Writes parts of a round; they are durable after the next [`sync`](Journal::sync).
@@ -224,14 +266,19 @@ impl Journal {
         let written = durable::write_all_at(&*active.file, &mut [IoSlice::new(record)], active.position)
             .map_err(|error| fail(full(error)));
         if let Err((error, passes)) = written {
-            self.failed |= !passes;
+            if !passes {
+                self.fail();
+            }
             return Err(error);
         }
         active.position = end;
         self.is_dirty = true;
         if end > active.len {
             active.len = end;
-            self.failed |= !grow(active, self.file_bytes);
+            if !grow(active, self.file_bytes) {
+                // The record itself is there, to be synced.
+                self.failed = Some(Instant::now());
+            }
         }
         Ok(true)
     }
@@ -262,7 +309,8 @@ impl Journal {
         let created =
             create.map_err(|error| durable::io_or_full("creating", &path, error)).and_then(|file| {
                 durable::sync_dir(&*self.disk, &self.dir)?;
-                Ok(JournalFile { number, file, path, position: 0, len: 0, logs: HashMap::new() })
+                let logs = HashMap::new();
+                Ok(JournalFile { number, file, path, position: 0, len: 0, logs, is_spoiled: false })
             });
         created.map(Some).inspect_err(|_| self.writer.no_new_file())
     }
@@ -275,12 +323,10 @@ impl Journal {
         if !std::mem::take(&mut self.is_dirty) {
             return Ok(());
         }
-        let unsynced = std::mem::take(&mut self.unsynced);
-        let outcome =
-            unsynced.iter().chain(&self.active).try_for_each(|file| durable::sync(&*file.file, &file.path));
-        unsynced.into_iter().for_each(|full| self.writer.push_full(full));
-        self.failed |= outcome.is_err();
-        outcome?;
+        let mut dirty = self.unsynced.iter().chain(&self.active);
+        let outcome = dirty.try_for_each(|file| durable::sync(&*file.file, &file.path));
+        outcome.inspect_err(|_| self.fail())?;
+        self.unsynced.drain(..).for_each(|full| self.writer.push_full(full));
         let mark = |part: &Part| Mark {
             key: part.log.key,
             index: part.taken.upto.index,

@@ -6,15 +6,17 @@ use bytes::BytesMut;
 
 use super::{
     JournalFile, LogKey, Mark, PAGE_LEN, SUFFIX,
+    bad::{BadBytes, headless, keep_all},
     record::{HEADER_LEN, RecordBody, RecordHeader},
 };
 use crate::{
     Entry, StorageError,
     filesystem::{
         disk::{Disk, DiskFile, OpenMode},
-        durable,
+        durable::{self, NEW_SUFFIX},
         frame::Salt,
         log::FileLog,
+        recovery::Progress,
     },
 };
 
@@ -24,6 +26,16 @@ pub(in crate::filesystem) struct Replay {
     files: Vec<JournalFile>,
     /// In the order of their sequence.
     records: Vec<Found>,
+    /// What should have been records.
+    bad: Vec<BadBytes>,
+}
+
+/// Whether all that is no whole record has been put aside, so that the files may be written over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::filesystem) enum Aside {
+    All,
+    /// There was no room for it.
+    NotAll,
 }
 
 /// A record whose header is whole.
@@ -45,9 +57,12 @@ impl Replay {
         // The removal of a file by the last clean stop is to be durable before its sequences are used again.
         durable::sync_dir(disk, &dir)?;
         let mut paths = disk.list(&dir).map_err(|error| StorageError::io("reading", dir, error))?;
+        for path in paths.iter().filter(|path| path.to_string_lossy().ends_with(NEW_SUFFIX)) {
+            durable::remove_file(disk, path)?;
+        }
         paths.retain(|path| path.extension().is_some_and(|extension| extension == SUFFIX));
         paths.sort();
-        let mut replay = Replay { salt, files: Vec::new(), records: Vec::new() };
+        let mut replay = Replay { salt, files: Vec::new(), records: Vec::new(), bad: Vec::new() };
         for path in paths {
             replay.add(disk, path)?;
         }
@@ -59,13 +74,16 @@ impl Replay {
         let fail = |error| durable::io_or_full("reading", &path, error);
         let file = disk.open(&path, OpenMode::Existing).map_err(fail)?;
         let len = file.len().map_err(fail)?;
-        let records = find_records(&*file, len, self.salt).map_err(fail)?;
+        let records: Vec<_> = find_records(&*file, len, self.salt).map_err(fail)?.collect();
         let at = self.files.len();
+        self.bad.extend(headless(&path, &file, len, self.salt, &records).map_err(fail)?);
+        let records = records.into_iter();
         self.records.extend(records.map(|(position, header)| Found { header, file: at, position }));
         durable::sync(&*file, &path)?;
         // A file with another name is not ours to make, but it is read like the others.
         let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).unwrap_or(0);
-        self.files.push(JournalFile { number, file, path, position: len, len, logs: HashMap::new() });
+        let logs = HashMap::new();
+        self.files.push(JournalFile { number, file, path, position: len, len, logs, is_spoiled: false });
         Ok(())
     }
 
@@ -74,39 +92,49 @@ impl Replay {
         self.records.last().map_or(1, |last| last.header.sequence + 1)
     }
 
-    /// Shows all records to `visit`: sequence, marks, entries by log. Those that are damaged are left out. Those
-    /// of the last round may never have been synced: they are made durable, since from now on they count.
+    /// Shows all records to `visit`: sequence, marks, entries by log. Those that are damaged are left out, and their
+    /// bytes kept aside: the files are going to be written over. Those of the last round, or of one that failed, may
+    /// never have been synced: they are made durable, since from now on they count.
     pub(in crate::filesystem) fn visit(
-        &self,
+        &mut self,
+        disk: &dyn Disk,
+        progress: &Progress,
         mut visit: impl FnMut(u64, &[Mark], Vec<(LogKey, Vec<Entry>)>) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
-        let mut last_round = Vec::new();
+    ) -> Result<Aside, StorageError> {
+        let (mut last_round, mut doubtful, mut last_marked) = (Vec::new(), Vec::new(), None);
+        let mut next = None;
         for found in &self.records {
+            // A sequence is missing behind a round that has failed.
+            if next.replace(found.header.sequence + 1) != Some(found.header.sequence) {
+                doubtful.append(&mut last_round);
+            }
             let JournalFile { file, path, .. } = &self.files[found.file];
             let body = read_body(&**file, found.position, &found.header)
-                .map_err(|error| StorageError::io("reading", path, error))?;
+                .map_err(|error| StorageError::unreadable(path, found.position, error))?;
+            progress.read(found.header.len as u64);
             match found.header.decode(body.freeze(), self.salt) {
                 Some(RecordBody { marks, sections }) => {
                     visit(found.header.sequence, &marks, sections)?;
                     // The first record of a round says what the one before made durable.
                     if !marks.is_empty() {
                         last_round.clear();
+                        last_marked = Some(found.header.sequence);
                     }
                     last_round.push(found);
                 }
-                None => tracing::warn!(
-                    ?path,
-                    position = found.position,
-                    sequence = found.header.sequence,
-                    "a record of the journal is torn or damaged, it is left out"
-                ),
+                None => self.bad.push(BadBytes {
+                    path: path.clone(),
+                    file: file.clone(),
+                    range: found.position..found.position + found.header.len as u64,
+                    sequence: found.header.sequence,
+                }),
             }
         }
-        for found in last_round {
+        for found in doubtful.into_iter().chain(last_round) {
             let JournalFile { file, path, .. } = &self.files[found.file];
             durable::rewrite(&**file, path, found.position..found.position + found.header.len as u64)?;
         }
-        Ok(())
+        keep_all(disk, &self.bad, last_marked)
     }
 
     /// The log has entries that are in these files only.

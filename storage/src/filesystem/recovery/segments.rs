@@ -1,20 +1,27 @@
 //! Finding the segments of a log.
 
 use std::{
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use super::Progress;
 use crate::{
     Index, StorageError,
     filesystem::{
         Shared,
+        damage::Damage,
         disk::{Disk, OpenMode},
-        durable,
-        index::{IndexPoint, SegmentIndex},
+        durable::{self, NEW_SUFFIX},
+        index::{Health, IndexPoint, SegmentIndex},
         manifest::Manifest,
-        scan::{FrameScan, ScanError},
-        segment::{READ_CHUNK_LEN, SEGMENT_HEADER_LEN, Segment, SegmentHeader, scan_error, set_aside},
+        scan::FrameScan,
+        segment::{
+            INDEX_SUFFIX, READ_CHUNK_LEN, SEGMENT_HEADER_LEN, SUFFIX, Segment, SegmentHeader, scan_error,
+            set_aside,
+        },
     },
 };
 
@@ -47,9 +54,21 @@ impl Found {
         Ok(Found { path, base_index, len, header })
     }
 
-    fn remove(&self, shared: &Shared) -> Result<(), StorageError> {
-        durable::remove_file(&*shared.disk, &self.path.with_extension("index"))?;
-        durable::remove_file(&*shared.disk, &self.path)
+    /// Removes its files, or sets it aside if it is damaged.
+    pub(super) fn remove(&self, damage: &Damage, shared: &Shared) -> Result<(), StorageError> {
+        durable::remove_file(&*shared.disk, &self.path.with_extension(INDEX_SUFFIX))?;
+        match self.is_damaged(damage) {
+            true => set_aside(shared, &self.path),
+            false => durable::remove_file(&*shared.disk, &self.path),
+        }
+    }
+
+    fn is_damaged(&self, damage: &Damage) -> bool {
+        match &self.header {
+            Ok(header) => damage.holds(header.generation, header.base_index),
+            // The header is durable before the first frame is written: no frames, no header, nothing lost.
+            Err(_) => self.len > SEGMENT_HEADER_LEN,
+        }
     }
 
     /// Left over from before a reset.
@@ -76,23 +95,28 @@ pub(super) struct Segments {
 /// Finds the segments that hold something that is kept. What is left over from a reset or a trim is removed,
 /// unread; what cannot be a segment any more is set aside. The last segment is read as far as its checkpoint
 /// says, no further.
-pub(super) fn find(dir: &Path, manifest: &Manifest, shared: &Shared) -> Result<Segments, StorageError> {
+pub(super) fn find(
+    dir: &Path,
+    manifest: &Manifest,
+    damage: &Damage,
+    shared: &Shared,
+    progress: &Arc<Progress>,
+) -> Result<Segments, StorageError> {
     let mut found = list(dir, &*shared.disk)?;
     if let Some(ahead) = found.iter().find(|found| found.is_ahead(manifest)) {
         return Err(StorageError::damaged(&ahead.path, 0, "the manifest is older than this segment"));
     }
     let (void, kept) = found.drain(..).partition::<Vec<_>, _>(|found| found.is_void(manifest));
-    void.iter().try_for_each(|found| found.remove(shared))?;
+    void.iter().try_for_each(|found| found.remove(damage, shared))?;
     let first = manifest.removed.next_index;
     let trimmed = kept.windows(2).take_while(|pair| pair[1].base_index <= first).count();
-    kept[..trimmed].iter().try_for_each(|found| found.remove(shared))?;
+    kept[..trimmed].iter().try_for_each(|found| found.remove(damage, shared))?;
     let (mut segments, mut checkpoint, mut last_len) = (Vec::new(), None, 0);
     for (at, found) in kept.iter().enumerate().skip(trimmed) {
         let header = match &found.header {
             Ok(header) => *header,
-            // The header is durable before the first frame is written: no frames, no header, nothing lost.
-            Err(_) if at + 1 == kept.len() && found.len <= SEGMENT_HEADER_LEN => {
-                found.remove(shared)?;
+            Err(_) if at + 1 == kept.len() && !found.is_damaged(damage) => {
+                found.remove(damage, shared)?;
                 continue;
             }
             Err(what) => {
@@ -102,18 +126,38 @@ pub(super) fn find(dir: &Path, manifest: &Manifest, shared: &Shared) -> Result<S
             }
         };
         let path = found.path.clone();
-        segments.push(if at + 1 < kept.len() {
-            open_sealed(path, header, found.len, shared)?
+        let mut segment = if at + 1 < kept.len() {
+            open_sealed(path, header, found.len, shared, progress)?
         } else {
             last_len = found.len;
-            let stored = SegmentIndex::load(&*shared.disk, &path.with_extension("index"), &header);
+            let stored = SegmentIndex::load(&*shared.disk, &path.with_extension(INDEX_SUFFIX), &header);
             checkpoint = stored.as_ref().map(|index| *index.end());
             // One that speaks of more than there is tells what is missing, and not where the rest lies.
             let index = stored.filter(|index| index.end().position <= found.len);
             Segment::last(path, header, index.unwrap_or_else(|| SegmentIndex::new(&header)), shared)
-        });
+        };
+        segment.damaged |= found.is_damaged(damage);
+        segments.push(segment);
     }
+    sweep(dir, &*shared.disk);
     Ok(Segments { segments, checkpoint, last_len })
+}
+
+/// Removes what nobody asks for: indexes whose segments are gone, and files that were being made. Nothing depends on
+/// it, so what cannot be removed stays.
+fn sweep(dir: &Path, disk: &dyn Disk) {
+    let Ok(paths) = disk.list(dir) else { return };
+    let has_suffix = |path: &Path, suffix| path.extension().is_some_and(|extension| extension == suffix);
+    let segments: HashSet<PathBuf> =
+        paths.iter().filter(|path| has_suffix(path, SUFFIX)).map(|path| path.with_extension("")).collect();
+    let is_orphan =
+        |path: &PathBuf| has_suffix(path, INDEX_SUFFIX) && !segments.contains(&path.with_extension(""));
+    for path in paths.iter().filter(|path| is_orphan(path) || path.to_string_lossy().ends_with(NEW_SUFFIX)) {
+        match durable::remove_file(disk, path) {
+            Ok(()) => tracing::info!(?path, "removed what was left over"),
+            Err(error) => tracing::warn!(?path, %error, "what is left over stays"),
+        }
+    }
 }
 
 /// The segment files in a directory, in order.
@@ -134,8 +178,9 @@ fn open_sealed(
     header: SegmentHeader,
     len: u64,
     shared: &Shared,
+    progress: &Arc<Progress>,
 ) -> Result<Segment, StorageError> {
-    let index_path = path.with_extension("index");
+    let index_path = path.with_extension(INDEX_SUFFIX);
     let stored = SegmentIndex::load_end(&*shared.disk, &index_path, &header);
     if let Some(end) = stored.filter(|end| end.position == len) {
         return Ok(Segment::sealed(path, header, end, shared));
@@ -143,50 +188,14 @@ fn open_sealed(
     tracing::info!(?path, "the index is missing, the segment is read");
     let mut segment = Segment::sealed(path, header, IndexPoint::base(&header), shared);
     let file = segment.file(shared)?;
-    let mut scan = FrameScan::new(file, header.salt, SEGMENT_HEADER_LEN, len, READ_CHUNK_LEN);
+    let mut scan = FrameScan::new(file, header.salt, SEGMENT_HEADER_LEN, len, READ_CHUNK_LEN)
+        .with_progress(progress.clone());
     let mut index = SegmentIndex::new(&header);
-    let outcome = read_frames(&mut index, &mut scan, shared.options.segment_bytes);
+    let outcome = index.push_frames(&mut scan, Index::MAX, shared.options.segment_bytes);
     segment.damaged = outcome.map_err(|error| scan_error(&segment.path, error))? == Health::Damaged;
     index.skip_to(len);
     let _ = durable::replace_cache(&*shared.disk, &index_path, &index.encode(&header));
     segment.set_index(index);
     segment.seal();
     Ok(segment)
-}
-
-/// Whether every byte of what was read is part of a frame, and every frame follows the one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Health {
-    Whole,
-    Damaged,
-}
-
-/// Pushes all frames that can be read; what lies between is skipped.
-pub(super) fn read_frames(
-    index: &mut SegmentIndex,
-    scan: &mut FrameScan,
-    segment_bytes: u64,
-) -> Result<Health, ScanError> {
-    let mut health = Health::Whole;
-    loop {
-        match scan.next() {
-            Ok(Some(frame)) => {
-                let end = *index.end();
-                if (frame.position, frame.entry.index) != (end.position, end.index) {
-                    health = Health::Damaged;
-                    index.skip_to(frame.position);
-                    index.jump(frame.entry.index, frame.entry.base_offset);
-                }
-                index.push(&frame.entry, segment_bytes);
-            }
-            Ok(None) => return Ok(health),
-            Err(ScanError::Bad { .. }) => {
-                health = Health::Damaged;
-                if !scan.skip_damage()? {
-                    return Ok(health);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
 }

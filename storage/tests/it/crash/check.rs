@@ -69,12 +69,6 @@ fn check_worlds(
 }
 
 fn check_log(log: &dyn Log, content: &Content, trust: Trust) -> Result<Content, String> {
-    // Half a truncation may look like damage of what it was to take away. Whoever began it does it again.
-    if let Some(from) = content.ceiling
-        && log.bounds().damaged > 0
-    {
-        log.truncate(from).map_err(|error| format!("truncating again: {error}"))?;
-    }
     let bounds = log.bounds();
     ensure!(bounds.damaged == 0, "{} records are said to be damaged", bounds.damaged);
     let expected = expected_content(&bounds, content, trust)?;
@@ -119,7 +113,6 @@ fn expected_content(bounds: &Bounds, content: &Content, trust: Trust) -> Result<
         attempts: kept.into_iter().map(|entry| Attempt { entry, answer: success.clone() }).collect(),
         starts: (start, start),
         floor: found,
-        ceiling: None,
         blobs: BTreeMap::new(),
     })
 }
@@ -219,7 +212,7 @@ fn check_blobs(
         let blob =
             known.ok_or_else(|| format!("blob {name} is neither the old nor the new one: {found:?}"))?;
         ensure!(
-            next_index >= blob.after.min(content.ceiling.unwrap_or(u64::MAX)),
+            next_index >= blob.after,
             "blob {name} is there, entries that came before it are not: {next_index} of {}",
             blob.after
         );

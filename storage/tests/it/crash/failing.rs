@@ -20,7 +20,10 @@ use super::{
     script::{Step, parse, text},
     variants,
 };
-use crate::fake_disk::{Class, Errno, FakeDisk, Fault, PowerLoss};
+use crate::{
+    backend::append,
+    fake_disk::{Class, Errno, FakeDisk, Fault, PowerLoss},
+};
 
 const SCRIPT: &str = "
     append a 2x60
@@ -116,9 +119,7 @@ fn fail_at(steps: &[Step], fault: Fault, options: &Options) -> Result<bool, Stri
 fn is_in_doubt(worlds: &[World]) -> bool {
     match worlds {
         [World::Present(content)] => {
-            content.starts.0 != content.starts.1
-                || content.ceiling.is_some()
-                || content.blobs.values().any(|blobs| blobs.len() > 1)
+            content.starts.0 != content.starts.1 || content.blobs.values().any(|blobs| blobs.len() > 1)
         }
         [World::Absent] => false,
         _ => true,
@@ -158,15 +159,18 @@ fn live(disk: FakeDisk, steps: &[Step], fault: Fault, options: &Options) -> Resu
     let happened = count(&disk) > fault.after;
     disk.heal();
     for topic in run.topics() {
-        if !failed.contains(&topic) {
-            check_still_served(&mut run, &topic).map_err(|error| format!("log {topic}: {error}"))?;
-        }
+        let checked = match failed.contains(&topic) {
+            true => check_reopens(&mut run, &topic),
+            false => check_still_served(&mut run, &topic),
+        };
+        checked.map_err(|error| format!("log {topic}: {error}"))?;
     }
     let (ledger, _) = run.end()?;
     Ok(Lived { disk, ledger, happened })
 }
 
-/// Everything acknowledged can be read after the fault; the log takes appends, or has poisoned itself.
+/// Everything acknowledged can be read after the fault; the log takes appends, or has poisoned itself and takes them
+/// once it was opened again.
 fn check_still_served(run: &mut Run, topic: &str) -> Result<(), String> {
     let log = run.log(topic).expect("an open log");
     let worlds = run.ledger.worlds(topic);
@@ -174,9 +178,31 @@ fn check_still_served(run: &mut Run, topic: &str) -> Result<(), String> {
     check_acknowledged(&*log, content)?;
     let answer = run.send(topic, 1, 10).map_err(|error| error.to_string())?;
     match answer.wait() {
-        Ok(()) | Err(StorageError::Poisoned(_)) => Ok(()),
-        Err(error) => Err(format!("an append after the fault: {error}")),
+        Ok(()) => return Ok(()),
+        Err(StorageError::Poisoned(_)) => {}
+        Err(error) => return Err(format!("an append after the fault: {error}")),
     }
+    check_acknowledged(&*log, content)?;
+    let again = run.recover(topic).map_err(|error| format!("opening it again: {error}"))?;
+    check_acknowledged(&*again, content)?;
+    ensure!(again.bounds().damaged == 0, "opened again it has damage: {:?}", again.bounds());
+    ensure!(again.bounds().start >= log.bounds().start, "the start went back");
+    for _ in 0..2 {
+        let answer = run.send(topic, 1, 10).map_err(|error| error.to_string())?;
+        answer.wait().map_err(|error| format!("an append after it was opened again: {error}"))?;
+    }
+    let outcome = append(&*log, Vec::new());
+    ensure!(matches!(outcome, Err(StorageError::Reopened)), "the old handle says {outcome:?}");
+    let outcome = log.read(log.bounds().start, log.bounds().end, 1);
+    ensure!(matches!(outcome, Err(StorageError::Reopened)), "the old handle reads {outcome:?}");
+    Ok(())
+}
+
+/// A log of which nobody knows how it is can be opened again, and has no damage.
+fn check_reopens(run: &mut Run, topic: &str) -> Result<(), String> {
+    let again = run.recover(topic).map_err(|error| format!("opening it again: {error}"))?;
+    ensure!(again.bounds().damaged == 0, "opened again it has damage: {:?}", again.bounds());
+    append(&*again, Vec::new()).map_err(|error| format!("an append after it was opened again: {error}"))
 }
 
 fn check_acknowledged(log: &dyn Log, content: &Content) -> Result<(), String> {

@@ -1,14 +1,15 @@
 //! Golden files: what every earlier version has written opens, with the content that it had.
 //!
-//! `tests/golden/<format>.txt` is a data directory as text: each file with 32 bytes in hexadecimal per line,
+//! `tests/golden/<kind>/<format>.txt` is a data directory as text: each file with 32 bytes in hexadecimal per line,
 //! equal lines counted. It was written once, by the version that brought the format, and is never written again.
 //! When a format changes, another one is added:
 //!
 //! ```text
-//!     MINIKAFKA_GOLDEN=<format> cargo test -p minikafka-storage golden
+//!     MINIKAFKA_GOLDEN=<kind>/<format> cargo test -p minikafka-storage golden
 //! ```
 //!
-//! The content is always that of [`SCRIPT`], so the ledger of a run today tells what must be there.
+//! There are three kinds. What was done to `log` is always [`SCRIPT`], so the ledger of a run today tells what must be
+//! there; in `damage` a server has found some; in `truncation` one was killed in the middle of it.
 
 use std::{
     fmt::Write,
@@ -19,6 +20,7 @@ use std::{
 use minikafka_storage::filesystem::{Options, SyncPolicy};
 
 use super::{
+    damaged,
     explore::reopen,
     ledger::{Ledger, Trust},
     run::{Clock, ROOT, Run},
@@ -41,8 +43,38 @@ const SCRIPT: &str = "
 ";
 const LINE_LEN: usize = 32;
 
-fn golden_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+/// A kind of directory, how it comes about, and what must be there when it is opened.
+struct Kind {
+    name: &'static str,
+    lived: fn() -> Image,
+    /// Ends of the names of files that must be in it.
+    files: &'static [&'static str],
+    check: fn(&Image) -> Result<(), String>,
+}
+
+const KINDS: [Kind; 3] = [
+    Kind {
+        name: "log",
+        lived: || lived().0,
+        files: &[".log", ".index", "manifest", ".journal", "minikafka", "blob-vote"],
+        check: |golden| reopen(&FakeDisk::with(golden), &lived().1, Trust::Answers, &options()).map(drop),
+    },
+    Kind {
+        name: "damage",
+        lived: damaged::remembered,
+        files: &["/damage"],
+        check: damaged::check_remembered,
+    },
+    Kind {
+        name: "truncation",
+        lived: damaged::in_a_truncation,
+        files: &["manifest"],
+        check: damaged::check_in_a_truncation,
+    },
+];
+
+fn golden_dir(kind: &Kind) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(kind.name)
 }
 
 fn options() -> Options {
@@ -103,27 +135,30 @@ fn decode(text: &str) -> Image {
 
 #[test]
 fn every_format_ever_written_opens() {
-    let (image, ledger) = lived();
-    if let Ok(name) = std::env::var("MINIKAFKA_GOLDEN") {
-        let path = golden_dir().join(name).with_extension("txt");
-        assert!(!path.exists(), "{path:?} is there: what was written once is never written again");
-        fs::create_dir_all(golden_dir()).unwrap();
-        fs::write(path, encode(&image)).unwrap();
-    }
-    let mut opened = 0;
-    for entry in fs::read_dir(golden_dir()).expect("tests/golden is there") {
-        let path = entry.unwrap().path();
-        let golden = decode(&fs::read_to_string(&path).unwrap());
-        for suffix in [".log", ".index", "manifest", ".journal", "minikafka", "blob-vote"] {
-            let has = golden.files().any(|path| path.display().to_string().ends_with(suffix));
-            assert!(has, "{path:?} has no {suffix}");
+    for kind in KINDS {
+        if let Ok(wanted) = std::env::var("MINIKAFKA_GOLDEN")
+            && let Some(format) = wanted.strip_prefix(kind.name).and_then(|rest| rest.strip_prefix('/'))
+        {
+            let path = golden_dir(&kind).join(format).with_extension("txt");
+            assert!(!path.exists(), "{path:?} is there: what was written once is never written again");
+            fs::create_dir_all(golden_dir(&kind)).unwrap();
+            fs::write(path, encode(&(kind.lived)())).unwrap();
         }
-        if let Err(error) = reopen(&FakeDisk::with(&golden), &ledger, Trust::Answers, &options()) {
-            panic!("{path:?}: {error}");
+        let mut opened = 0;
+        for entry in fs::read_dir(golden_dir(&kind)).expect("it is there") {
+            let path = entry.unwrap().path();
+            let golden = decode(&fs::read_to_string(&path).unwrap());
+            for suffix in kind.files {
+                let has = golden.files().any(|path| path.display().to_string().ends_with(suffix));
+                assert!(has, "{path:?} has no {suffix}");
+            }
+            if let Err(error) = (kind.check)(&golden) {
+                panic!("{path:?}: {error}");
+            }
+            opened += 1;
         }
-        opened += 1;
+        assert!(opened > 0, "no golden file of {}", kind.name);
     }
-    assert!(opened > 0, "no golden file");
 }
 
 #[test]

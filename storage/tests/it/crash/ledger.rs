@@ -50,8 +50,6 @@ pub(super) struct Content {
     pub(super) starts: (Offset, Offset),
     /// Entries below it must be there, however they were answered.
     pub(super) floor: Index,
-    /// A truncation to here may have happened, in whole or in part.
-    pub(super) ceiling: Option<Index>,
     /// By name, what a blob may be.
     pub(super) blobs: BTreeMap<String, Vec<Blob>>,
 }
@@ -147,15 +145,11 @@ impl World {
     fn perhaps(&self, change: &Change) -> Vec<World> {
         match (self, change) {
             (World::Present(content), Change::Create) => vec![World::Present(content.clone())],
-            // A start or an end somewhere between is one world, not two.
+            // A start somewhere between is one world, not two.
             (World::Present(content), Change::Trim(to)) => {
                 let mut content = content.clone();
                 content.starts.1 = content.starts.1.max(*to);
                 vec![World::Present(content)]
-            }
-            (World::Present(content), Change::Truncate(from)) => {
-                let ceiling = content.ceiling.map_or(*from, |ceiling| ceiling.min(*from));
-                vec![World::Present(Content { ceiling: Some(ceiling), ..content.clone() })]
             }
             (World::Present(content), Change::Blob { name, value, after }) => {
                 let mut content = content.clone();
@@ -247,11 +241,10 @@ impl Content {
     pub(super) fn must(&self, trust: Trust) -> Index {
         let answered = self.attempts.iter().rev().find(|attempt| attempt.answer.is_success());
         let answered = answered.map_or(0, |last| last.entry.index + 1);
-        let must = match trust {
+        match trust {
             Trust::Answers => self.floor.max(answered),
             Trust::Demands => self.floor,
-        };
-        self.ceiling.map_or(must, |ceiling| must.min(ceiling))
+        }
     }
 }
 

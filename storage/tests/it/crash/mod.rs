@@ -8,27 +8,38 @@
 //!
 //! - `points`: every crash point of small histories; `random`: long ones, crash upon crash.
 //! - `failing`: operations that fail, and a disk that fills up; `slow`: syncs that take their time.
+//! - `reopened`: logs that have failed and are opened again while the others go on; `panics`: threads that end.
+//! - `racing`: readers, and a log that changes under them; `checkpoints`: how much an opening reads.
 //! - `acks`: what is durable at the moment of an answer.
 //! - `torn`: writes cut at every byte; `flips`: flipped bits; `golden`: what earlier versions wrote.
+//! - `damaged`: damage that was found is known for good; `unreadable`: bytes that cannot be read.
 //! - `planted`: bugs that the suites must find. A checker that finds nothing proves nothing.
 //!
 //! Numbered rows are those of the table of faults that must not hurt.
 
 mod acks;
 mod check;
+mod checkpoints;
+mod damaged;
 mod explore;
 mod failing;
 mod flips;
 mod golden;
 mod inspected;
 mod ledger;
+mod panics;
 mod planted;
 mod points;
+mod racing;
 mod random;
+mod reopened;
 mod run;
 mod script;
 mod slow;
 mod torn;
+mod unreadable;
+
+use std::time::Duration;
 
 use minikafka_storage::filesystem::{Options, SyncPolicy};
 
@@ -40,6 +51,7 @@ fn tiny(sync: SyncPolicy) -> Options {
         tail_bytes: 300,
         open_files: 3,
         journal_bytes: 16 * 1024,
+        journal_pause: Duration::ZERO,
         direct_bytes: 500,
         ..Options::default()
     }

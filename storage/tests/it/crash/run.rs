@@ -14,7 +14,7 @@ use minikafka_storage::{
 };
 
 use super::{
-    ledger::{Answer, Change, Ledger},
+    ledger::{Answer, Change, Ledger, World},
     script::Step,
 };
 use crate::{
@@ -88,6 +88,20 @@ impl Run {
     /// The log of a topic, if it was opened.
     pub(super) fn log(&self, topic: &str) -> Option<Arc<dyn Log>> {
         self.logs.get(topic).cloned()
+    }
+
+    /// Opens a log that has failed again, while the others go on. What it holds then is promised.
+    pub(super) fn recover(&mut self, topic: &str) -> Result<Arc<dyn Log>, StorageError> {
+        self.disk.forgive_failed_syncs("/data/logs");
+        let log = self.storage().open(&id(topic))?;
+        let next_index = log.bounds().next_index;
+        for world in self.ledger.logs.get_mut(topic).into_iter().flatten() {
+            if let World::Present(content) = world {
+                content.floor = content.floor.max(next_index);
+            }
+        }
+        self.logs.insert(topic.to_owned(), log.clone());
+        Ok(log)
     }
 
     pub(super) fn topics(&self) -> Vec<String> {

@@ -1,7 +1,11 @@
 //! What is to go wrong: [`Plan`], which operation fails or is the last one, and [`Lies`], what the disk only
 //! pretends to do.
 
-use std::{fmt, io, path::Path};
+use std::{
+    fmt, io,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 /// Which operations are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,21 @@ pub(super) struct Plan {
     /// So many changes are made, then nothing works any more.
     pub(super) stop_after: Option<u64>,
     pub(super) fault: Option<Fault>,
+    /// Bytes that cannot be read, by the name that the file is opened by.
+    pub(super) spoilt: Vec<(PathBuf, Range<u64>)>,
+    /// All changes that a thread of this name asks for fail.
+    pub(super) fail_in: Option<&'static str>,
+    /// The next change that a thread of this name asks for panics.
+    pub(super) panic_in: Option<&'static str>,
+}
+
+impl Plan {
+    /// Whether a read of these bytes fails.
+    pub(super) fn is_spoilt(&self, path: &Path, bytes: &Range<u64>) -> bool {
+        self.spoilt
+            .iter()
+            .any(|(of, spoilt)| of == path && spoilt.start < bytes.end && bytes.start < spoilt.end)
+    }
 }
 
 /// What the disk only pretends to do: for planted bugs, as if the backend had forgotten to ask for it.

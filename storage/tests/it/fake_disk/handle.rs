@@ -27,7 +27,13 @@ impl FakeFile {
 impl DiskFile for FakeFile {
     fn read_at(&self, bytes: &mut [u8], position: u64) -> io::Result<usize> {
         let state = self.disk.begin(Class::Look, "read", &self.path)?;
-        Ok(state.file(self.node).read(bytes, position))
+        if state.plan.is_spoilt(&self.path, &(position..position + bytes.len() as u64)) {
+            return Err(Errno::Eio.error());
+        }
+        let mut state = self.disk.pass_read_gate(state);
+        let read = state.file(self.node).read(bytes, position);
+        state.read_bytes += read as u64;
+        Ok(read)
     }
 
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
@@ -72,7 +78,7 @@ impl DiskFile for FakeFile {
             Verdict::Fail(error) if state.stopped => return Err(error),
             Verdict::Fail(error) => {
                 state.note_sync(self.node, &self.path);
-                state.forget_unsynced(self.node);
+                state.forget_unsynced(self.node, &self.path);
                 return Err(error);
             }
             Verdict::Stop => {

@@ -27,6 +27,7 @@ mod tests;
 
 use std::{
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
@@ -108,9 +109,30 @@ impl FakeDisk {
         state.plan.fault = Some(Fault { after: before + fault.after, ..fault });
     }
 
+    /// From now on these bytes of a file cannot be read.
+    pub(crate) fn spoil(&self, path: &Path, bytes: Range<u64>) {
+        self.state().plan.spoilt.push((path.to_owned(), bytes));
+    }
+
+    /// Everything can be read again.
+    pub(crate) fn mend(&self) {
+        self.state().plan.spoilt.clear();
+    }
+
+    /// All changes that a thread of this name asks for fail.
+    pub(crate) fn fail_in(&self, thread: &'static str) {
+        self.state().plan.fail_in = Some(thread);
+    }
+
+    /// The next change that a thread of this name asks for panics.
+    pub(crate) fn panic_in(&self, thread: &'static str) {
+        self.state().plan.panic_in = Some(thread);
+    }
+
     /// No fault is planned any more.
     pub(crate) fn heal(&self) {
-        self.state().plan.fault = None;
+        let mut state = self.state();
+        (state.plan.fault, state.plan.fail_in) = (None, None);
     }
 
     pub(crate) fn lie(&self, lies: Lies) {
@@ -155,9 +177,35 @@ impl FakeDisk {
         }
     }
 
+    /// The next read waits until it is released.
+    pub(crate) fn hold_next_read(&self) {
+        self.state().hold_read = true;
+    }
+
+    /// Waits until that read waits.
+    pub(crate) fn wait_for_held_read(&self) {
+        let waits = |state: &mut State| !state.read_waits;
+        drop(self.0.gate.wait_while(self.state(), waits).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn release_read(&self) {
+        self.state().read_waits = false;
+        self.0.gate.notify_all();
+    }
+
+    /// Bytes that were read so far.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.state().read_bytes
+    }
+
     /// Files that were synced again after a sync of them had failed.
     pub(crate) fn retried_syncs(&self) -> Vec<PathBuf> {
         self.state().retried_syncs.clone()
+    }
+
+    /// Files below a directory are read and written anew: they may be synced again.
+    pub(crate) fn forgive_failed_syncs(&self, dir: &str) {
+        self.state().forgive(Path::new(dir));
     }
 
     /// What a killed process leaves.
@@ -180,6 +228,15 @@ impl FakeDisk {
         }
         images.push(state.cut_image(state.sequence, 0));
         images
+    }
+
+    /// Syncs so far of files whose names end like this.
+    pub(crate) fn file_syncs(&self, extension: &str) -> usize {
+        let state = self.state();
+        let of = |operation: &&state::Operation| {
+            operation.name == "sync" && operation.path.extension().is_some_and(|found| found == extension)
+        };
+        state.trace.iter().filter(of).count()
     }
 
     /// What the last change was, or was to be.
@@ -224,6 +281,17 @@ impl FakeDisk {
             state.waiting -= 1;
         }
         if state.stopped { Err(Errno::Eio.error()) } else { Ok(state) }
+    }
+
+    fn pass_read_gate<'s>(&'s self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        if std::mem::take(&mut state.hold_read) {
+            state.read_waits = true;
+            self.0.gate.notify_all();
+            while state.read_waits && !state.stopped {
+                state = self.0.gate.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        state
     }
 
     fn handle(&self, mut state: MutexGuard<'_, State>, node: NodeId, path: &Path) -> Arc<dyn DiskFile> {

@@ -46,10 +46,15 @@ pub(super) struct State {
     pub(super) locked: BTreeSet<PathBuf>,
     /// Syncs wait.
     pub(super) held: bool,
+    /// The next read waits; one waits.
+    pub(super) hold_read: bool,
+    pub(super) read_waits: bool,
+    /// Bytes that were read so far.
+    pub(super) read_bytes: u64,
     /// So many syncs wait.
     pub(super) waiting: u64,
     /// Files whose sync has failed.
-    failed_syncs: BTreeSet<NodeId>,
+    failed_syncs: BTreeMap<NodeId, PathBuf>,
     /// Files that were synced again after that: nobody should.
     pub(super) retried_syncs: Vec<PathBuf>,
     pub(super) trace: Vec<Operation>,
@@ -98,8 +103,11 @@ impl State {
             capacity_bytes: None,
             locked: BTreeSet::new(),
             held: false,
+            hold_read: false,
+            read_waits: false,
+            read_bytes: 0,
             waiting: 0,
-            failed_syncs: BTreeSet::new(),
+            failed_syncs: BTreeMap::new(),
             retried_syncs: Vec::new(),
             trace: Vec::new(),
             rng: Rng::new(image.entries.len() as u64),
@@ -135,6 +143,13 @@ impl State {
         let before = *count - 1;
         if class == Class::Change {
             self.trace.push(Operation { name, path: path.to_owned(), bytes });
+            let thread = std::thread::current();
+            if self.plan.panic_in.take_if(|planned| thread.name() == Some(*planned)).is_some() {
+                panic!("the disk has a bug");
+            }
+            if self.plan.fail_in.is_some_and(|planned| thread.name() == Some(planned)) {
+                return Verdict::Fail(Errno::Eio.error());
+            }
             if self.plan.stop_after == Some(before) {
                 self.stopped = true;
                 return Verdict::Stop;
@@ -302,15 +317,20 @@ impl State {
     }
 
     /// A sync of a file has failed.
-    pub(super) fn forget_unsynced(&mut self, node: NodeId) {
+    pub(super) fn forget_unsynced(&mut self, node: NodeId, path: &Path) {
         let mut rng = self.rng.fork();
         self.file_mut(node).forget(&mut rng);
-        self.failed_syncs.insert(node);
+        self.failed_syncs.insert(node, path.to_owned());
+    }
+
+    /// Failed syncs of files below a directory are forgiven.
+    pub(super) fn forgive(&mut self, dir: &Path) {
+        self.failed_syncs.retain(|_, path| !path.starts_with(dir));
     }
 
     /// A sync of a file begins.
     pub(super) fn note_sync(&mut self, node: NodeId, path: &Path) {
-        if self.failed_syncs.contains(&node) {
+        if self.failed_syncs.contains_key(&node) {
             self.retried_syncs.push(path.to_owned());
         }
     }

@@ -1,0 +1,202 @@
+//! What doors say about groups, and are told. Offsets count from 0, as everywhere in here.
+
+use std::time::Duration;
+
+use minikafka_record::Offset;
+use minikafka_storage::Millis;
+
+use super::core::GroupState;
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    /// Name of the topic.
+    pub topic: String,
+    /// Its number, from 0.
+    pub partition: u32,
+}
+
+/// Who wants to join which group, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupJoin {
+    /// Name of the group.
+    pub group: String,
+    /// Topics to read. They need not be there yet.
+    pub topics: Vec<String>,
+    /// Its name for good; empty: none.
+    pub instance_id: String,
+    /// For those who look at the group; empty: none.
+    pub client_id: String,
+    /// Where it comes from.
+    pub client_address: String,
+    /// Silence after which it is taken for dead; `None`: the default.
+    pub session_timeout: Option<Duration>,
+    /// Time that it may take to give up a partition; `None`: the default.
+    pub rebalance_timeout: Option<Duration>,
+    /// When it is a member already, and comes back.
+    pub returning: Option<ReturningMember>,
+}
+
+/// A member that comes back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReturningMember {
+    /// Its name in the group.
+    pub member_id: String,
+    /// The epoch of the newest assignment that it knows.
+    pub epoch: u64,
+    /// What it still reads.
+    pub owned: Vec<TopicPartition>,
+}
+
+/// What a member is to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The member's epoch.
+    pub epoch: u64,
+    /// All of it, ordered, each with the offset to read next if the group has stored one.
+    pub partitions: Vec<(TopicPartition, Option<Offset>)>,
+}
+
+/// Who stores positions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PositionsBy {
+    /// A member, with its epoch.
+    Member {
+        /// Its name in the group.
+        member_id: String,
+        /// As of its newest assignment.
+        epoch: u64,
+    },
+    /// Nobody of the group, which must have no members.
+    Outsider,
+}
+
+/// A position to store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PositionToStore {
+    /// Of which partition.
+    pub of: TopicPartition,
+    /// What to read next.
+    pub offset: Offset,
+    /// What to remember with it.
+    pub metadata: String,
+}
+
+/// A position that is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPosition {
+    /// What to read next.
+    pub offset: Offset,
+    /// What was to be remembered with it.
+    pub metadata: String,
+    /// When it was stored.
+    pub committed_at: Millis,
+}
+
+/// A group, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSummary {
+    /// Name.
+    pub name: String,
+    /// How it is.
+    pub state: GroupState,
+    /// Number of members.
+    pub members: usize,
+}
+
+/// A group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupDescription {
+    /// The short of it.
+    pub summary: GroupSummary,
+    /// Rises whenever members or what they subscribe to change.
+    pub epoch: u64,
+    /// Its members, by name.
+    pub members: Vec<MemberDescription>,
+    /// What it has stored or is assigned, ordered.
+    pub positions: Vec<PartitionLag>,
+}
+
+/// A member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberDescription {
+    /// Its name in the group.
+    pub member_id: String,
+    /// Its name for good; empty: none.
+    pub instance_id: String,
+    /// As it has said.
+    pub client_id: String,
+    /// Where it comes from; `None` while its stream is broken.
+    pub client_address: Option<String>,
+    /// Its epoch.
+    pub epoch: u64,
+    /// What it subscribes to.
+    pub topics: Vec<String>,
+    /// What it holds.
+    pub owned: Vec<TopicPartition>,
+    /// What it is to hold.
+    pub target: Vec<TopicPartition>,
+}
+
+/// How far a group has come in a partition, and how far it is behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionLag {
+    /// Which one.
+    pub of: TopicPartition,
+    /// First offset that cannot be read yet.
+    pub end: Offset,
+    /// What is stored, if anything is.
+    pub stored: Option<StoredPosition>,
+    /// How far it is behind, if a position is stored.
+    pub lag: Option<Lag>,
+    /// The member that holds it, if one does.
+    pub member_id: Option<String>,
+}
+
+/// How far a group is behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Messages that are there and not read.
+    pub messages: u64,
+    /// Age of the oldest of them; zero when there is none.
+    pub age: Duration,
+}
+
+/// Where to move positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeekTo {
+    /// The oldest message kept.
+    Earliest,
+    /// The end.
+    Latest,
+    /// An offset, as far as it is there: before the start it means that, behind the end that.
+    Offset(Offset),
+    /// The first message with this timestamp or a later one; the end when there is none.
+    Timestamp(Millis),
+}
+
+/// Whether to move positions, or to show where they would go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeekMode {
+    /// Do it.
+    Move,
+    /// Only show.
+    Preview,
+}
+
+/// A position that was moved, or would be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SoughtPosition {
+    /// Of which partition.
+    pub of: TopicPartition,
+    /// Where it was, if it was stored.
+    pub from: Option<Offset>,
+    /// Where it is.
+    pub to: Offset,
+}
+
+impl TopicPartition {
+    pub(super) fn new(topic: &str, partition: u32) -> TopicPartition {
+        TopicPartition { topic: topic.to_owned(), partition }
+    }
+}

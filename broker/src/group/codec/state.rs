@@ -1,0 +1,154 @@
+//! All groups, for snapshots.
+
+use super::parts::{
+    PartitionsRecord, PositionsRecord, TopicRecord, put_partitions, put_positions, take_partitions,
+    take_positions,
+};
+use crate::{
+    group::core::{Group, Groups, Holding, Member, NamedView, PartitionMap},
+    machine::FormatError,
+};
+
+/// All groups.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct GroupsRecord {
+    #[prost(message, repeated, tag = "1")]
+    groups: Vec<GroupRecord>,
+    #[prost(message, repeated, tag = "2")]
+    topics: Vec<TopicRecord>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct GroupRecord {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint64, tag = "2")]
+    epoch: u64,
+    #[prost(message, repeated, tag = "3")]
+    members: Vec<MemberRecord>,
+    #[prost(message, repeated, tag = "4")]
+    positions: Vec<PositionsRecord>,
+    #[prost(int64, tag = "5")]
+    empty_since: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct MemberRecord {
+    #[prost(string, tag = "1")]
+    member_id: String,
+    #[prost(string, tag = "2")]
+    instance_id: String,
+    #[prost(string, tag = "3")]
+    client_id: String,
+    #[prost(string, repeated, tag = "4")]
+    topics: Vec<String>,
+    #[prost(uint32, tag = "5")]
+    session_timeout_ms: u32,
+    #[prost(uint32, tag = "6")]
+    rebalance_timeout_ms: u32,
+    #[prost(uint64, tag = "7")]
+    session: u64,
+    #[prost(uint64, tag = "8")]
+    epoch: u64,
+    #[prost(message, repeated, tag = "9")]
+    held: Vec<HeldRecord>,
+    #[prost(message, repeated, tag = "10")]
+    target: Vec<PartitionsRecord>,
+    #[prost(int64, optional, tag = "11")]
+    revoking_since: Option<i64>,
+}
+
+/// What a member holds of a topic: three columns of the same length.
+#[derive(Clone, PartialEq, prost::Message)]
+struct HeldRecord {
+    #[prost(string, tag = "1")]
+    topic: String,
+    #[prost(uint32, repeated, tag = "2")]
+    numbers: Vec<u32>,
+    #[prost(uint64, repeated, tag = "3")]
+    since: Vec<u64>,
+    #[prost(bool, repeated, tag = "4")]
+    is_revoked: Vec<bool>,
+}
+
+impl From<&Groups> for GroupsRecord {
+    fn from(groups: &Groups) -> GroupsRecord {
+        let group = |(name, group): (&String, &Group)| GroupRecord {
+            name: name.clone(),
+            epoch: group.epoch,
+            members: group.members.iter().map(member).collect(),
+            positions: put_positions(&group.positions),
+            empty_since: group.empty_since,
+        };
+        let topic = |(topic, view): (&String, &_)| TopicRecord::from(&(topic.clone(), *view));
+        GroupsRecord {
+            groups: groups.groups.iter().map(group).collect(),
+            topics: groups.topics.iter().map(topic).collect(),
+        }
+    }
+}
+
+fn member((id, member): (&String, &Member)) -> MemberRecord {
+    let held = |topic: &str| HeldRecord {
+        topic: topic.to_owned(),
+        numbers: member.held.of_topic(topic).map(|(number, _)| number).collect(),
+        since: member.held.of_topic(topic).map(|(_, held)| held.since).collect(),
+        is_revoked: member.held.of_topic(topic).map(|(_, held)| held.is_revoked).collect(),
+    };
+    MemberRecord {
+        member_id: id.clone(),
+        instance_id: member.instance_id.clone(),
+        client_id: member.client_id.clone(),
+        topics: member.topics.iter().cloned().collect(),
+        session_timeout_ms: member.session_timeout_ms,
+        rebalance_timeout_ms: member.rebalance_timeout_ms,
+        session: member.session,
+        epoch: member.epoch,
+        held: member.held.topics().map(held).collect(),
+        target: put_partitions(&member.target),
+        revoking_since: member.revoking_since,
+    }
+}
+
+impl TryFrom<GroupsRecord> for Groups {
+    type Error = FormatError;
+
+    fn try_from(record: GroupsRecord) -> Result<Groups, FormatError> {
+        let mut groups = Groups::default();
+        for GroupRecord { name, epoch, members, positions, empty_since } in record.groups {
+            let members = members.into_iter().map(take_member).collect::<Result<_, FormatError>>()?;
+            let positions = take_positions(positions)?;
+            groups.groups.insert(name, Group { epoch, members, positions, empty_since });
+        }
+        for topic in record.topics {
+            let (topic, view) = NamedView::try_from(topic)?;
+            groups.topics.insert(topic, view);
+        }
+        Ok(groups)
+    }
+}
+
+fn take_member(record: MemberRecord) -> Result<(String, Member), FormatError> {
+    let mut held = PartitionMap::default();
+    for HeldRecord { topic, numbers, since, is_revoked } in &record.held {
+        if numbers.len() != since.len() || numbers.len() != is_revoked.len() {
+            return Err(FormatError::new("columns of partitions have different lengths"));
+        }
+        for ((number, since), is_revoked) in numbers.iter().zip(since).zip(is_revoked) {
+            held.insert(topic, *number, Holding { since: *since, is_revoked: *is_revoked });
+        }
+    }
+    let member = Member {
+        instance_id: record.instance_id,
+        client_id: record.client_id,
+        topics: record.topics.into_iter().collect(),
+        session_timeout_ms: record.session_timeout_ms,
+        rebalance_timeout_ms: record.rebalance_timeout_ms,
+        session: record.session,
+        epoch: record.epoch,
+        held,
+        target: take_partitions(&record.target),
+        revoking_since: record.revoking_since,
+    };
+    Ok((record.member_id, member))
+}

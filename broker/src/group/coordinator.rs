@@ -1,0 +1,267 @@
+//! [`Coordinator`], what makes the rules of groups happen: it submits commands, wakes those whom they concern, and
+//! has one timer for all that is due.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use minikafka_storage::{LogId, Millis, Storage, TopicId};
+use tokio::sync::watch;
+
+use super::{
+    alarms::Due,
+    core::{Applied, Because, Command, Groups, MemberKey},
+    sessions::{Session, Sessions},
+};
+use crate::{AppendClock, Error, append_clock::millis, machine::Machine};
+
+/// A command of the timer's that the disk did not take is tried again after this time.
+const RETRY_MS: Millis = 2_000;
+
+/// The one coordinator of a broker.
+#[derive(Debug)]
+pub(crate) struct Coordinator {
+    pub(super) machine: Machine<Groups>,
+    clock: Arc<AppendClock>,
+    /// How long positions of an empty group are kept.
+    retention_ms: Millis,
+    /// When this coordinator began. Nobody could answer before.
+    opened_at: Millis,
+    /// A std lock: held for a look-up or a change, never across an await, nor while the state is read.
+    sessions: Mutex<Sessions>,
+    /// Wakes the timer: another alarm is the next one.
+    alarms_changed: watch::Sender<()>,
+    /// Wakes who looks after topics: what groups know of them may be wrong.
+    topics_suspected: watch::Sender<()>,
+}
+
+fn log_id() -> LogId {
+    let topic_id = TopicId::from_bytes(*b"minikafka-groups");
+    LogId { topic: "__minikafka_groups".to_owned(), partition: 0, topic_id }
+}
+
+impl Coordinator {
+    /// Opens the log of groups. Members that it knows have their session timeout to come back.
+    pub(crate) async fn open(
+        storage: Arc<dyn Storage>,
+        clock: Arc<AppendClock>,
+        retention: Duration,
+    ) -> Result<Coordinator, Error> {
+        let machine = Machine::open(storage, log_id(), Groups::default(), clock.clone()).await?;
+        let opened_at = clock.now();
+        let coordinator = Coordinator {
+            machine,
+            clock,
+            retention_ms: millis(retention),
+            opened_at,
+            sessions: Mutex::default(),
+            alarms_changed: watch::Sender::new(()),
+            topics_suspected: watch::Sender::new(()),
+        };
+        coordinator.recover().await?;
+        Ok(coordinator)
+    }
+
+    /// Sets the alarms for what was there before.
+    async fn recover(&self) -> Result<(), Error> {
+        let (members, empty) = self.machine.read(|groups| {
+            let (mut members, mut empty) = (Vec::new(), Vec::new());
+            for (name, group) in &groups.groups {
+                for (member_id, member) in &group.members {
+                    let key = MemberKey { group: name.clone(), member_id: member_id.clone() };
+                    members.push((key, member.session, member.session_timeout_ms, member.revoking_since));
+                }
+                if group.members.is_empty() {
+                    empty.push((name.clone(), group.empty_since));
+                }
+            }
+            (members, empty)
+        });
+        if self.machine.has_losses() {
+            return self.fence_all(members.into_iter().map(|(key, session, ..)| (key, session))).await;
+        }
+        let mut sessions = self.sessions();
+        for (key, number, timeout_ms, revoking_since) in members {
+            // Nothing is newer than what the log says.
+            let _ = sessions.open(&key, Session::new(number, timeout_ms, self.opened_at, None));
+            if revoking_since.is_some() {
+                sessions.alarms.set(Due::Revocation(key), self.opened_at);
+            }
+        }
+        for (group, empty_since) in empty {
+            sessions.alarms.set(Due::Group(group), empty_since.saturating_add(self.retention_ms));
+        }
+        Ok(())
+    }
+
+    /// The disk has lost a part of what was said about members: who has what is not known for sure any more, so all
+    /// of them join anew. Positions may be older than they were, which repeats messages; a group whose positions are
+    /// lost altogether begins where its members say.
+    async fn fence_all(&self, members: impl Iterator<Item = (MemberKey, u64)>) -> Result<(), Error> {
+        for (MemberKey { group, member_id }, session) in members {
+            tracing::warn!(group, member_id, "the member has to join anew: a part of what is known was lost");
+            let because = Because::Silent { session };
+            let removed = self.machine.submit(Command::Remove { group, member_id, because }).await?;
+            if let Ok(applied) = removed {
+                self.announce(&applied);
+            }
+        }
+        self.machine.snapshot().await
+    }
+
+    pub(super) fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    /// Submits a command and tells those whom it concerns, even when the caller goes away meanwhile.
+    pub(super) async fn submit(self: &Arc<Self>, command: Command) -> Result<Applied, Error> {
+        let coordinator = self.clone();
+        let submitted = tokio::spawn(async move { coordinator.submit_here(command).await });
+        match submitted.await {
+            Ok(outcome) => outcome,
+            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+            Err(_) => Err(Error::Stopping),
+        }
+    }
+
+    /// As [`submit`](Coordinator::submit), for those who do not go away.
+    pub(super) async fn submit_here(&self, command: Command) -> Result<Applied, Error> {
+        let applied = self.machine.submit(command).await??;
+        self.announce(&applied);
+        Ok(applied)
+    }
+
+    fn announce(&self, applied: &Applied) {
+        let revoking: Vec<(MemberKey, Millis)> = self.machine.read(|groups| {
+            let due = |key: &MemberKey| {
+                let member = groups.get(&key.group)?.members.get(&key.member_id)?;
+                let since = member.revoking_since?;
+                Some((key.clone(), since.saturating_add(member.rebalance_timeout_ms.into())))
+            };
+            applied.changed.iter().filter_map(due).collect()
+        });
+        let mut sessions = self.sessions();
+        let mut is_next = false;
+        for (key, at) in revoking {
+            is_next |= sessions.alarms.set(Due::Revocation(key), at);
+        }
+        if let Some(group) = &applied.emptied {
+            let at = self.now().saturating_add(self.retention_ms);
+            is_next |= sessions.alarms.set(Due::Group(group.clone()), at);
+        }
+        applied.changed.iter().for_each(|key| sessions.tell(key));
+        applied.gone.iter().for_each(|key| sessions.remove(key));
+        drop(sessions);
+        if is_next {
+            self.alarms_changed.send_replace(());
+        }
+    }
+
+    pub(super) fn wake_timer(&self) {
+        self.alarms_changed.send_replace(());
+    }
+
+    pub(super) fn watch_alarms(&self) -> watch::Receiver<()> {
+        self.alarms_changed.subscribe()
+    }
+
+    /// Has somebody look whether what groups know of topics is right.
+    pub(super) fn suspect_topics(&self) {
+        self.topics_suspected.send_replace(());
+    }
+
+    pub(super) fn watch_suspicions(&self) -> watch::Receiver<()> {
+        self.topics_suspected.subscribe()
+    }
+
+    /// Does what is due by now, and returns when it is done.
+    pub(crate) async fn do_what_is_due(&self) {
+        let now = self.now();
+        let mut commands = Vec::new();
+        loop {
+            let due = self.sessions().alarms.take(now);
+            let Some(due) = due else { break };
+            commands.extend(self.look(&due, now).map(|command| (due, command)));
+        }
+        // Side by side, so that the disk syncs once for all of them.
+        let done = commands.into_iter().map(|(due, command)| async move {
+            let why = format!("{due:?}");
+            match self.submit_here(command).await {
+                Ok(applied) if applied.gone.is_empty() => {}
+                Ok(_) => tracing::info!(why, "removed a member from its group"),
+                // The member is gone already; its stream may have been known too late to hear of it.
+                Err(Error::Group(_)) => self.sessions().forget(&due),
+                Err(Error::Stopping) => {}
+                Err(error) => {
+                    tracing::error!(why, %error, "what is due in a group cannot be stored, trying again");
+                    self.sessions().alarms.set(due, now.saturating_add(RETRY_MS));
+                }
+            }
+        });
+        all(done).await;
+    }
+
+    /// What to do about something that may be due. When it is not yet, its alarm is set anew.
+    fn look(&self, due: &Due, now: Millis) -> Option<Command> {
+        let (at, command) = match due {
+            Due::Session(key) => {
+                let sessions = self.sessions();
+                let session = sessions.get(key)?;
+                let at = if session.waiting > 0 { now + session.timeout_ms } else { session.deadline() };
+                (at, remove(key, Because::Silent { session: session.number }))
+            }
+            Due::Revocation(key) => {
+                let (since, timeout_ms) = self.machine.read(|groups| {
+                    let member = groups.get(&key.group)?.members.get(&key.member_id)?;
+                    Some((member.revoking_since?, member.rebalance_timeout_ms))
+                })?;
+                // While the server was away, nobody could answer.
+                let at = since.max(self.opened_at).saturating_add(timeout_ms.into());
+                (at, remove(key, Because::HeldOn { revoking_since: since }))
+            }
+            Due::Group(name) => {
+                let empty_since = self.machine.read(|groups| {
+                    let group = groups.get(name).filter(|group| group.members.is_empty());
+                    group.map(|group| group.empty_since)
+                })?;
+                let at = empty_since.saturating_add(self.retention_ms);
+                (at, Command::Forget { group: name.clone(), empty_since })
+            }
+        };
+        if at <= now {
+            return Some(command);
+        }
+        self.sessions().alarms.set(due.clone(), at);
+        None
+    }
+
+    /// Members hear of it, and nothing more is done by itself.
+    pub(crate) fn begin_stop(&self) {
+        self.sessions().stop();
+    }
+
+    /// Takes nothing more.
+    pub(crate) async fn close(&self) {
+        self.machine.close().await;
+    }
+}
+
+fn remove(key: &MemberKey, because: Because) -> Command {
+    let MemberKey { group, member_id } = key.clone();
+    Command::Remove { group, member_id, because }
+}
+
+/// Waits for all, side by side.
+async fn all(futures: impl Iterator<Item = impl Future<Output = ()>>) {
+    let mut pending: Vec<_> = futures.map(Box::pin).collect();
+    std::future::poll_fn(|cx| {
+        pending.retain_mut(|future| future.as_mut().poll(cx).is_pending());
+        if pending.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}

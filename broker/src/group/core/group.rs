@@ -1,0 +1,328 @@
+//! [`Group`], one group: its members, who reads what, and how far they came.
+//!
+//! A partition is always in one of these places:
+//!
+//! ```text
+//!               target says so, and it is free               target says otherwise
+//!   free  ------------------------------------>  held by m  ----------------------->  held by m, revoked
+//!    ^                                                ^        target says m again            |
+//!    |                                                +----------------------------------------|
+//!    |      m has confirmed, left, or been taken for dead                                      |
+//!    +-----------------------------------------------------------------------------------------+
+//! ```
+//!
+//! - **Invariant:** no two members hold the same partition, and who does not hold one cannot commit it.
+//! - **Invariant:** a member's epoch rises with each change of what it is to read, and with nothing else. It only
+//!   takes back what was revoked under the epoch that it knows of: an answer to an older assignment changes nothing,
+//!   because the member may have read more since.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minikafka_record::Offset;
+use minikafka_storage::{Millis, TopicId};
+
+use super::{
+    Because, Committer, GroupError, Holding, Join, Member, NewPosition, PartitionMap, PartitionSet,
+    TopicView,
+    assign::{Before, assign},
+    limits::MEMBERS_MAX,
+};
+
+/// A group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// Rises whenever members or what they subscribe to change.
+    pub(crate) epoch: u64,
+    pub(crate) members: BTreeMap<String, Member>,
+    pub(crate) positions: PartitionMap<Position>,
+    /// Since when it has been without members and commits; of no meaning while it has members.
+    pub(crate) empty_since: Millis,
+}
+
+/// How far a group has come in a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// Which topic of its name that was.
+    pub(crate) topic_id: TopicId,
+    /// What to read next.
+    pub(crate) offset: Offset,
+    /// What the committer wants to remember with it.
+    pub(crate) metadata: String,
+    /// When it was stored.
+    pub(crate) committed_at: Millis,
+}
+
+/// How a group is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupState {
+    /// It has no members, only positions.
+    Empty,
+    /// Partitions are on their way from one member to another.
+    Reconciling,
+    /// Every member reads what it is to read.
+    Stable,
+}
+
+/// What the groups know of topics.
+pub(crate) type TopicViews = BTreeMap<String, TopicView>;
+
+/// What has become of the members of a group.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    /// Those whose assignment has changed.
+    pub(super) changed: Vec<String>,
+    /// Those that are gone.
+    pub(super) gone: Vec<String>,
+}
+
+impl Group {
+    pub(crate) fn state(&self) -> GroupState {
+        if self.members.is_empty() {
+            GroupState::Empty
+        } else if self.members.values().all(Member::is_settled) {
+            GroupState::Stable
+        } else {
+            GroupState::Reconciling
+        }
+    }
+
+    /// The member that holds each partition.
+    pub(crate) fn holders(&self) -> PartitionMap<&str> {
+        let mut holders = PartitionMap::default();
+        for (id, member) in &self.members {
+            member.held.iter().for_each(|(topic, number, _)| holders.insert(topic, number, id.as_str()));
+        }
+        holders
+    }
+
+    /// Checks that a member can be let in, or back in.
+    pub(super) fn check_join(&self, join: &Join) -> Result<(), GroupError> {
+        let Some(returning) = &join.returning else {
+            let is_new = self.of_instance(&join.instance_id).is_none();
+            return if is_new && self.members.len() >= MEMBERS_MAX {
+                Err(GroupError::TooManyMembers { group: join.group.clone(), max: MEMBERS_MAX })
+            } else {
+                Ok(())
+            };
+        };
+        let member = self.require(&join.group, &join.member_id)?;
+        member.check_epoch(&join.group, &join.member_id, returning.epoch)?;
+        if member.instance_id != join.instance_id {
+            return Err(GroupError::Fenced {
+                group: join.group.clone(),
+                member_id: join.member_id.clone(),
+                reason: "it comes back with another instance id",
+            });
+        }
+        Ok(())
+    }
+
+    /// Lets a member in, or back in, that was checked. Returns the number of its stream.
+    pub(super) fn join(&mut self, join: Join, views: &TopicViews, at: Millis) -> (u64, Moved) {
+        let mut moved = Moved::default();
+        let id = join.member_id;
+        let before = match &join.returning {
+            Some(_) => self.members.remove(&id),
+            None => self.of_instance(&join.instance_id).and_then(|old_id| {
+                let old = self.members.remove(&old_id)?;
+                moved.gone.push(old_id);
+                Some(Member { epoch: old.epoch + 1, ..old })
+            }),
+        };
+        let has_new_topics = before.as_ref().is_none_or(|before| before.topics != join.topics);
+        let mut member = before.unwrap_or_default();
+        // A process that takes an instance over reads nothing yet.
+        member.release(&join.returning.map(|returning| returning.owned).unwrap_or_default());
+        let session = member.session + 1;
+        let member = Member {
+            instance_id: join.instance_id,
+            client_id: join.client_id,
+            topics: join.topics,
+            session_timeout_ms: join.session_timeout_ms,
+            rebalance_timeout_ms: join.rebalance_timeout_ms,
+            session,
+            ..member
+        };
+        self.members.insert(id.clone(), member);
+        if has_new_topics {
+            self.reassign(views);
+        }
+        self.reconcile(&mut moved, at);
+        let member = self.members.get_mut(&id).expect("it was just let in");
+        // Also a member that there is nothing for has an epoch to answer to.
+        member.epoch = member.epoch.max(1);
+        (session, moved)
+    }
+
+    fn of_instance(&self, instance_id: &str) -> Option<String> {
+        let mut members = self.members.iter().filter(|_| !instance_id.is_empty());
+        members.find(|(_, member)| member.instance_id == instance_id).map(|(id, _)| id.clone())
+    }
+
+    fn require(&self, group: &str, member_id: &str) -> Result<&Member, GroupError> {
+        self.members.get(member_id).ok_or_else(|| GroupError::UnknownMember {
+            group: group.to_owned(),
+            member_id: member_id.to_owned(),
+        })
+    }
+
+    fn require_mut(&mut self, group: &str, member_id: &str) -> Result<&mut Member, GroupError> {
+        self.require(group, member_id)?;
+        Ok(self.members.get_mut(member_id).expect("it was just found"))
+    }
+
+    pub(super) fn subscribe(
+        &mut self,
+        group: &str,
+        member_id: &str,
+        topics: BTreeSet<String>,
+        views: &TopicViews,
+        at: Millis,
+    ) -> Result<Moved, GroupError> {
+        let member = self.require_mut(group, member_id)?;
+        let mut moved = Moved::default();
+        if member.topics != topics {
+            member.topics = topics;
+            self.reassign(views);
+            self.reconcile(&mut moved, at);
+        }
+        Ok(moved)
+    }
+
+    pub(super) fn confirm(
+        &mut self,
+        group: &str,
+        member_id: &str,
+        epoch: u64,
+        owned: &PartitionSet,
+        at: Millis,
+    ) -> Result<Moved, GroupError> {
+        let member = self.require_mut(group, member_id)?;
+        member.check_epoch(group, member_id, epoch)?;
+        let mut moved = Moved::default();
+        if epoch == member.epoch && member.gives_up(owned) {
+            member.release(owned);
+            self.reconcile(&mut moved, at);
+        }
+        Ok(moved)
+    }
+
+    /// Removes a member, if the reason still holds.
+    pub(super) fn remove(
+        &mut self,
+        group: &str,
+        member_id: &str,
+        because: Because,
+        views: &TopicViews,
+        at: Millis,
+    ) -> Result<Moved, GroupError> {
+        let member = self.require(group, member_id)?;
+        let is_so = match because {
+            Because::Left { session } | Because::Silent { session } => member.session == session,
+            Because::HeldOn { revoking_since } => member.revoking_since == Some(revoking_since),
+        };
+        let mut moved = Moved::default();
+        if is_so {
+            self.members.remove(member_id);
+            moved.gone.push(member_id.to_owned());
+            self.reassign(views);
+            self.reconcile(&mut moved, at);
+            if self.members.is_empty() {
+                self.empty_since = at;
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Topics are others now.
+    pub(super) fn topics_changed(&mut self, views: &TopicViews, at: Millis) -> Moved {
+        let mut moved = Moved::default();
+        self.reassign(views);
+        self.reconcile(&mut moved, at);
+        moved
+    }
+
+    pub(super) fn reads(&self, topic: &str) -> bool {
+        self.members.values().any(|member| member.topics.contains(topic))
+    }
+
+    /// Checks that somebody may store these positions.
+    pub(super) fn check_commit(
+        &self,
+        group: &str,
+        by: &Committer,
+        positions: &PartitionMap<NewPosition>,
+    ) -> Result<(), GroupError> {
+        let (member_id, epoch) = match by {
+            Committer::Outsider => return self.check_empty(group),
+            Committer::Member { id, epoch } => (id, *epoch),
+        };
+        let member = self.require(group, member_id)?;
+        member.check_epoch(group, member_id, epoch)?;
+        let is_other = |(topic, number, _): &(&str, u32, _)| {
+            // With an older epoch it may only commit what it has had since then.
+            member.held.get(topic, *number).is_none_or(|held: &Holding| held.since > epoch)
+        };
+        let Some((topic, partition, _)) = positions.iter().find(is_other) else { return Ok(()) };
+        let (member_id, topic) = (member_id.clone(), topic.to_owned());
+        Err(if epoch < member.epoch {
+            GroupError::StaleEpoch { member_id, epoch, current: member.epoch, topic, partition }
+        } else {
+            GroupError::NotOwner { member_id, topic, partition }
+        })
+    }
+
+    pub(super) fn check_empty(&self, group: &str) -> Result<(), GroupError> {
+        match self.members.len() {
+            0 => Ok(()),
+            members => Err(GroupError::NotEmpty { group: group.to_owned(), members }),
+        }
+    }
+
+    pub(super) fn store(&mut self, mut positions: PartitionMap<NewPosition>, at: Millis) {
+        for (topic, number, position) in positions.values_mut() {
+            let (topic_id, offset, metadata) =
+                (position.topic_id, position.offset, std::mem::take(&mut position.metadata));
+            self.positions.insert(topic, number, Position { topic_id, offset, metadata, committed_at: at });
+        }
+        self.empty_since = at;
+    }
+
+    /// Finds out anew who is to read what.
+    fn reassign(&mut self, views: &TopicViews) {
+        self.epoch += 1;
+        let mut before: PartitionMap<Before<'_>> = PartitionMap::default();
+        for (id, member) in &self.members {
+            let (id, held) = (Some(id.as_str()), &member.held);
+            for (topic, number, ()) in member.target.iter() {
+                let holder = before.get(topic, number).and_then(|before| before.holder);
+                let holder = holder.or(id.filter(|_| held.contains(topic, number)));
+                before.insert(topic, number, Before { target: id, holder });
+            }
+            for (topic, number, _) in held.iter() {
+                let target = before.get(topic, number).and_then(|before| before.target);
+                before.insert(topic, number, Before { target, holder: id });
+            }
+        }
+        let subscriptions = self.members.iter().map(|(id, member)| (id.as_str(), &member.topics)).collect();
+        let targets: Vec<PartitionSet> = assign(&subscriptions, views, |topic, number| {
+            before.get(topic, number).copied().unwrap_or_default()
+        })
+        .into_values()
+        .collect();
+        for (member, target) in self.members.values_mut().zip(targets) {
+            member.target = target;
+        }
+    }
+
+    /// Brings every member closer to its target.
+    fn reconcile(&mut self, moved: &mut Moved, at: Millis) {
+        let holders: PartitionSet = self.holders().iter().map(|(topic, number, _)| (topic, number)).collect();
+        for (id, member) in &mut self.members {
+            // Targets do not overlap, so what one takes here no other one would.
+            if member.approach(|topic, number| !holders.contains(topic, number), at) {
+                moved.changed.push(id.clone());
+            }
+        }
+    }
+}

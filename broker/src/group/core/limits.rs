@@ -1,0 +1,16 @@
+//! How much of everything there may be. Any client can make groups and members, so all of it is bounded.
+
+/// Groups. As many as there are partitions by default: one for each stream of work.
+pub(crate) const GROUPS_MAX: usize = 10_000;
+/// Members of a group. Each change of one looks at all of them.
+pub(crate) const MEMBERS_MAX: usize = 1_000;
+/// Topics that a member subscribes to: all of them are in the command with which it joins.
+pub(crate) const TOPICS_MAX: usize = 1_000;
+/// Positions in one commit: one for each partition that a server has by default.
+pub(crate) const POSITIONS_MAX: usize = 10_000;
+/// Bytes of metadata with a position, as in Kafka.
+pub(crate) const METADATA_BYTES_MAX: usize = 4096;
+/// Bytes of metadata in one commit: it is one record of the log of groups, and stays a small one.
+pub(crate) const COMMIT_METADATA_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of a client id or an instance id, as of a topic's name.
+pub(crate) const ID_BYTES_MAX: usize = 249;

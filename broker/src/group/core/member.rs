@@ -1,0 +1,99 @@
+//! [`Member`], what the server knows of one, and what it has given to it.
+
+use std::collections::BTreeSet;
+
+use minikafka_storage::Millis;
+
+use super::{GroupError, PartitionMap, PartitionSet};
+
+/// A member of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// Its name for good; empty: none.
+    pub(crate) instance_id: String,
+    /// For those who look at the group.
+    pub(crate) client_id: String,
+    /// Topics that it wants to read.
+    pub(crate) topics: BTreeSet<String>,
+    /// Silence after which it is taken for dead.
+    pub(crate) session_timeout_ms: u32,
+    /// Time that it may take to give up a partition.
+    pub(crate) rebalance_timeout_ms: u32,
+    /// Counts its streams: only the newest speaks for it.
+    pub(crate) session: u64,
+    /// Counts its assignments.
+    pub(crate) epoch: u64,
+    /// What it may read until it has said that it no longer does.
+    pub(crate) held: PartitionMap<Holding>,
+    /// What it is to hold, once others have given it up.
+    pub(crate) target: PartitionSet,
+    /// Since when it has been asked to give something up; `None` when nothing is asked.
+    pub(crate) revoking_since: Option<Millis>,
+}
+
+/// How a member holds a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holding {
+    /// The epoch of the member with which it got the partition. Nobody else has had it since.
+    pub(crate) since: u64,
+    /// It is to give it up, and has not said yet that it has.
+    pub(crate) is_revoked: bool,
+}
+
+impl Member {
+    /// What the newest assignment lists.
+    pub(crate) fn assigned(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.held.iter().filter(|(_, _, held)| !held.is_revoked).map(|(topic, number, _)| (topic, number))
+    }
+
+    /// Checks that the member can have this epoch.
+    pub(super) fn check_epoch(&self, group: &str, member_id: &str, epoch: u64) -> Result<(), GroupError> {
+        if epoch <= self.epoch {
+            return Ok(());
+        }
+        let (group, member_id) = (group.to_owned(), member_id.to_owned());
+        Err(GroupError::Fenced { group, member_id, reason: "its epoch was never given" })
+    }
+
+    /// Whether it reads what it is to read, and nothing else.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.revoking_since.is_none() && self.held.len() == self.target.len()
+    }
+
+    /// Whether it has been asked for something that is not in `owned`, which it says is all that it reads.
+    pub(crate) fn gives_up(&self, owned: &PartitionSet) -> bool {
+        self.held.iter().any(|(topic, number, held)| held.is_revoked && !owned.contains(topic, number))
+    }
+
+    /// Takes from it what it no longer reads of what it was asked for.
+    pub(super) fn release(&mut self, owned: &PartitionSet) {
+        self.held.retain(|topic, number, held| !held.is_revoked || owned.contains(topic, number));
+        if !self.held.iter().any(|(_, _, held)| held.is_revoked) {
+            self.revoking_since = None;
+        }
+    }
+
+    /// Brings what it holds closer to its target: asks for the rest, and gives it what `is_free`. Says whether
+    /// its assignment has changed.
+    pub(super) fn approach(&mut self, is_free: impl Fn(&str, u32) -> bool, at: Millis) -> bool {
+        let next = self.epoch + 1;
+        let mut has_changed = false;
+        for (topic, number, held) in self.held.values_mut() {
+            let is_revoked = !self.target.contains(topic, number);
+            has_changed |= held.is_revoked != is_revoked;
+            held.is_revoked = is_revoked;
+        }
+        for (topic, number, ()) in self.target.iter() {
+            if !self.held.contains(topic, number) && is_free(topic, number) {
+                self.held.insert(topic, number, Holding { since: next, is_revoked: false });
+                has_changed = true;
+            }
+        }
+        let is_asked = self.held.iter().any(|(_, _, held)| held.is_revoked);
+        self.revoking_since = is_asked.then(|| self.revoking_since.unwrap_or(at));
+        if has_changed {
+            self.epoch = next;
+        }
+        has_changed
+    }
+}

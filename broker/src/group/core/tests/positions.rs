@@ -1,0 +1,115 @@
+//! Positions: who may store them, and how long they stay.
+
+use super::{super::limits::GROUPS_MAX, Command, Commit, Committer, GroupError, Rig, set, view};
+
+fn member(id: &str, epoch: u64) -> Committer {
+    Committer::Member { id: id.to_owned(), epoch }
+}
+
+#[test]
+fn an_old_owner_cannot_commit() {
+    let mut rig = Rig::with(&[("a", 2)]);
+    rig.join("m1", &["a"]);
+    rig.commit(member("m1", 1), &[("a", 0, 5), ("a", 1, 5)]).unwrap();
+    rig.join("m2", &["a"]);
+    // It was asked for a-1 and still has it: that is the moment to commit it, with the epoch that it knows.
+    rig.commit(member("m1", 1), &[("a", 1, 7)]).unwrap();
+    rig.obey("m1");
+    rig.commit(member("m1", 1), &[("a", 0, 8)]).unwrap();
+    for (epoch, stale) in [(1, true), (2, false)] {
+        let error = rig.commit(member("m1", epoch), &[("a", 0, 9), ("a", 1, 9)]).unwrap_err();
+        match error {
+            GroupError::StaleEpoch { current: 2, partition: 1, .. } if stale => {}
+            GroupError::NotOwner { partition: 1, .. } if !stale => {}
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(rig.group().positions.get("a", 0).unwrap().offset.get(), 8, "all or nothing");
+    rig.commit(member("m2", 2), &[("a", 1, 9)]).unwrap();
+}
+
+#[test]
+fn a_commit_from_before_the_partition_was_with_somebody_else_is_stale() {
+    let mut rig = Rig::with(&[("a", 2)]);
+    rig.join("m1", &["a"]);
+    rig.join("m2", &["a"]);
+    rig.obey("m1");
+    rig.commit(member("m2", 2), &[("a", 1, 100)]).unwrap();
+    rig.leave("m2");
+    assert_eq!(rig.reads("m1"), "a-0 a-1");
+    // A commit of m1 that was long on its way would take the group back behind what m2 has done.
+    assert!(matches!(rig.commit(member("m1", 1), &[("a", 1, 5)]), Err(GroupError::StaleEpoch { .. })));
+    rig.commit(member("m1", 3), &[("a", 1, 101)]).unwrap();
+}
+
+#[test]
+fn only_members_commit_while_there_are_any() {
+    let mut rig = Rig::with(&[("a", 1)]);
+    assert!(matches!(rig.commit(member("m1", 1), &[("a", 0, 1)]), Err(GroupError::NotFound(_))));
+    rig.commit(Committer::Outsider, &[("a", 0, 3)]).unwrap();
+    rig.join("m1", &["a"]);
+    assert!(matches!(
+        rig.commit(Committer::Outsider, &[("a", 0, 1)]),
+        Err(GroupError::NotEmpty { members: 1, .. })
+    ));
+    assert!(matches!(rig.commit(member("m2", 1), &[("a", 0, 1)]), Err(GroupError::UnknownMember { .. })));
+    assert!(matches!(rig.commit(member("m1", 9), &[("a", 0, 1)]), Err(GroupError::Fenced { .. })));
+    assert_eq!(rig.group().positions.get("a", 0).unwrap().offset.get(), 3);
+}
+
+#[test]
+fn they_are_forgotten_from_the_moment_on_when_the_group_is_empty() {
+    let mut rig = Rig::with(&[("a", 1)]);
+    rig.now = 10;
+    rig.join("m1", &["a"]);
+    rig.commit(member("m1", 1), &[("a", 0, 3)]).unwrap();
+    rig.now = 20;
+    let forget = |empty_since| Command::Forget { group: "g".to_owned(), empty_since };
+    rig.apply(forget(10)).unwrap();
+    rig.group();
+    rig.leave("m1");
+    rig.apply(forget(10)).unwrap();
+    assert_eq!(rig.group().positions.len(), 1, "it is empty since 20");
+    rig.apply(forget(20)).unwrap();
+    assert!(rig.groups.get("g").is_none());
+}
+
+#[test]
+fn those_of_a_deleted_or_recreated_topic_go() {
+    let mut rig = Rig::with(&[("a", 1), ("b", 1)]);
+    rig.join("m1", &["a", "b"]);
+    rig.commit(member("m1", 1), &[("a", 0, 3), ("b", 0, 3)]).unwrap();
+    rig.apply(Command::SetTopics { views: vec![view("a", 77, 1)] }).unwrap();
+    assert!(rig.group().positions.get("a", 0).is_none(), "this topic is another one");
+    assert_eq!(rig.reads("m1"), "a-0 b-0");
+    assert!(rig.member("m1").epoch > 1, "it is told to begin anew");
+    let id = rig.groups.topics["b"].id;
+    rig.apply(Command::DropTopics { topics: vec![("b".to_owned(), id)] }).unwrap();
+    assert_eq!(rig.group().positions.len(), 0);
+}
+
+#[test]
+fn a_group_with_members_is_not_deleted() {
+    let mut rig = Rig::with(&[("a", 1)]);
+    let delete = || Command::Delete { group: "g".to_owned() };
+    assert!(matches!(rig.apply(delete()), Err(GroupError::NotFound(_))));
+    rig.join("m1", &["a"]);
+    assert!(matches!(rig.apply(delete()), Err(GroupError::NotEmpty { .. })));
+    rig.leave("m1");
+    rig.apply(delete()).unwrap();
+    assert!(rig.groups.get("g").is_none());
+}
+
+#[test]
+fn there_are_so_many_groups() {
+    let mut rig = Rig::default();
+    let commit = |group: usize| {
+        let (group, positions) = (format!("g{group}"), set("").iter().map(|_| unreachable!()).collect());
+        Command::Commit(Commit { group, by: Committer::Outsider, positions })
+    };
+    for group in 0..GROUPS_MAX {
+        rig.groups.apply(commit(group), 0).unwrap();
+    }
+    assert!(matches!(rig.groups.apply(commit(GROUPS_MAX), 0), Err(GroupError::TooManyGroups { .. })));
+    assert!(matches!(rig.join_as("m1", "", &[]), Err(GroupError::TooManyGroups { .. })));
+}

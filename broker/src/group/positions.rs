@@ -1,0 +1,204 @@
+//! Positions: stored, asked for, moved.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minikafka_record::Offset;
+
+use super::{
+    api::{PositionToStore, PositionsBy, SeekMode, SeekTo, SoughtPosition, StoredPosition, TopicPartition},
+    core::{
+        Command, Commit, Committer, GroupError, NewPosition, PartitionMap, Position,
+        limits::{COMMIT_METADATA_BYTES_MAX, METADATA_BYTES_MAX, POSITIONS_MAX},
+    },
+    membership::check_group_name,
+};
+use crate::{Broker, Error, Partition};
+
+impl Broker {
+    /// Stores positions of a group: all of them, or none; durable on return. For an outsider the group is created
+    /// when it is not there.
+    ///
+    /// # Errors
+    /// [`Error::TopicNotFound`], [`Error::PartitionNotFound`], [`Error::InvalidRequest`], [`Error::Group`] with the
+    /// reason, or when it cannot be stored.
+    pub async fn commit_positions(
+        &self,
+        group: &str,
+        by: PositionsBy,
+        positions: Vec<PositionToStore>,
+    ) -> Result<(), Error> {
+        self.check_running()?;
+        check_group_name(group)?;
+        let by = match by {
+            PositionsBy::Member { member_id, epoch } => Committer::Member { id: member_id, epoch },
+            PositionsBy::Outsider => Committer::Outsider,
+        };
+        let positions = self.check_positions(positions)?;
+        self.store_positions(group, by, positions).await
+    }
+
+    async fn store_positions(
+        &self,
+        group: &str,
+        by: Committer,
+        positions: PartitionMap<NewPosition>,
+    ) -> Result<(), Error> {
+        let is_outsider = by == Committer::Outsider;
+        let command = Command::Commit(Commit { group: group.to_owned(), by, positions });
+        // A member's commit concerns nobody else, so nothing is to be done after it that could be missed.
+        match is_outsider {
+            true => self.0.groups.submit(command).await?,
+            false => self.0.groups.submit_here(command).await?,
+        };
+        Ok(())
+    }
+
+    fn check_positions(&self, positions: Vec<PositionToStore>) -> Result<PartitionMap<NewPosition>, Error> {
+        if positions.len() > POSITIONS_MAX {
+            return Err(Error::InvalidRequest(format!(
+                "{} positions in one commit, there may be {POSITIONS_MAX}",
+                positions.len()
+            )));
+        }
+        let mut checked: PartitionMap<NewPosition> = PartitionMap::default();
+        let mut metadata_bytes = 0;
+        for PositionToStore { of: TopicPartition { topic, partition }, offset, metadata } in positions {
+            let found = self.partition(&topic, Some(partition))?;
+            let end = found.bounds().high_watermark;
+            if offset > end {
+                let (number, end) = (offset.number(), end.number());
+                return Err(GroupError::PositionOutOfRange { topic, partition, number, end }.into());
+            }
+            metadata_bytes += metadata.len();
+            for (len, max) in
+                [(metadata.len(), METADATA_BYTES_MAX), (metadata_bytes, COMMIT_METADATA_BYTES_MAX)]
+            {
+                if len > max {
+                    return Err(GroupError::MetadataTooLarge { len, max }.into());
+                }
+            }
+            if checked.contains(&topic, partition) {
+                return Err(Error::InvalidRequest(format!(
+                    "topic \"{topic}\" partition {partition} has two positions in one commit"
+                )));
+            }
+            checked.insert(&topic, partition, NewPosition { topic_id: found.topic_id(), offset, metadata });
+        }
+        Ok(checked)
+    }
+
+    /// Positions of a group, ordered: of these partitions, or all with `None`. Those without one are left out.
+    ///
+    /// # Errors
+    /// When the group is not there, or a partition that is named.
+    pub fn group_positions(
+        &self,
+        group: &str,
+        of: Option<&[TopicPartition]>,
+    ) -> Result<Vec<(TopicPartition, StoredPosition)>, Error> {
+        check_group_name(group)?;
+        for TopicPartition { topic, partition } in of.into_iter().flatten() {
+            self.partition(topic, Some(*partition))?;
+        }
+        let wanted: Option<BTreeSet<(&str, u32)>> =
+            of.map(|of| of.iter().map(|of| (of.topic.as_str(), of.partition)).collect());
+        let stored = self.0.groups.machine.read(|groups| {
+            let positions = groups.require(group)?.positions.iter();
+            let positions = positions.filter(|(topic, number, _)| {
+                wanted.as_ref().is_none_or(|wanted| wanted.contains(&(*topic, *number)))
+            });
+            let found = positions
+                .map(|(topic, number, position)| (TopicPartition::new(topic, number), position.clone()));
+            Ok::<_, GroupError>(found.collect::<Vec<_>>())
+        })?;
+        let is_current = |(of, position): &(TopicPartition, Position)| self.is_of(of, position);
+        Ok(stored.into_iter().filter(is_current).map(|(of, position)| (of, position.into())).collect())
+    }
+
+    /// Whether a position is of the topic that has its name today.
+    pub(super) fn is_of(&self, of: &TopicPartition, position: &Position) -> bool {
+        self.0.topics.get(&of.topic).is_some_and(|topic| topic.id == position.topic_id)
+    }
+
+    /// Moves positions of a group without members, or shows where they would go: of whole topics, and of single
+    /// partitions beside them; of all that are stored when neither is named. The group is created when it is not
+    /// there.
+    ///
+    /// # Errors
+    /// When the group has members, a topic or partition is not there, or a log cannot be read.
+    pub async fn seek_group(
+        &self,
+        group: &str,
+        topics: &[String],
+        partitions: &[TopicPartition],
+        to: SeekTo,
+        mode: SeekMode,
+    ) -> Result<Vec<SoughtPosition>, Error> {
+        self.check_running()?;
+        check_group_name(group)?;
+        let before: BTreeMap<TopicPartition, StoredPosition> = match self.group_positions(group, None) {
+            Err(Error::Group(GroupError::NotFound(_))) if !topics.is_empty() || !partitions.is_empty() => {
+                BTreeMap::new()
+            }
+            found => found?.into_iter().collect(),
+        };
+        let mut wanted: BTreeSet<TopicPartition> = partitions.iter().cloned().collect();
+        for topic in topics {
+            let count = self.describe_topic(topic)?.summary.partitions;
+            wanted.extend((0..count).map(|number| TopicPartition::new(topic, number)));
+        }
+        if topics.is_empty() && partitions.is_empty() {
+            wanted.extend(before.keys().cloned());
+        }
+        if wanted.len() > POSITIONS_MAX {
+            return Err(Error::InvalidRequest(format!(
+                "{} positions at once, there may be {POSITIONS_MAX}",
+                wanted.len()
+            )));
+        }
+        let (mut sought, mut positions) = (Vec::new(), PartitionMap::default());
+        for of in wanted {
+            let partition = self.partition(&of.topic, Some(of.partition))?;
+            let offset = place(&partition, to).await?;
+            let position = NewPosition { topic_id: partition.topic_id(), offset, metadata: String::new() };
+            positions.insert(&of.topic, of.partition, position);
+            let from = before.get(&of).map(|position| position.offset);
+            sought.push(SoughtPosition { of, from, to: offset });
+        }
+        if mode == SeekMode::Move {
+            self.store_positions(group, Committer::Outsider, positions).await?;
+        }
+        Ok(sought)
+    }
+
+    /// Deletes a group without members, and its positions; durable on return.
+    ///
+    /// # Errors
+    /// When the group is not there or has members, or that cannot be stored.
+    pub async fn delete_group(&self, group: &str) -> Result<(), Error> {
+        self.check_running()?;
+        check_group_name(group)?;
+        self.0.groups.submit(Command::Delete { group: group.to_owned() }).await?;
+        Ok(())
+    }
+}
+
+/// An offset that is there.
+async fn place(partition: &Partition, to: SeekTo) -> Result<Offset, Error> {
+    let bounds = partition.bounds();
+    Ok(match to {
+        SeekTo::Earliest => bounds.start,
+        SeekTo::Latest => bounds.high_watermark,
+        SeekTo::Offset(offset) => offset.clamp(bounds.start, bounds.high_watermark),
+        SeekTo::Timestamp(timestamp) => {
+            partition.offset_at(timestamp).await?.unwrap_or(bounds.high_watermark)
+        }
+    })
+}
+
+impl From<Position> for StoredPosition {
+    fn from(position: Position) -> StoredPosition {
+        let Position { offset, metadata, committed_at, .. } = position;
+        StoredPosition { offset, metadata, committed_at }
+    }
+}

@@ -1,0 +1,120 @@
+//! What goes on by itself: the timer, and looking after what groups know of topics.
+//!
+//! Both sleep until there is something to do. A thousand groups without members are a thousand alarms in a week,
+//! which cost nothing until then.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use minikafka_storage::TopicId;
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    coordinator::Coordinator,
+    core::{Command, TopicView},
+};
+use crate::{Broker, Error, broker::Inner};
+
+/// Longest sleep. The timer stands still while the machine sleeps and the append clock does not.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// A timer that is so late was kept from running, and so were those who hear members: they get their time anew.
+const PAUSE: Duration = Duration::from_secs(2);
+/// After a failure to store what groups are to know of topics.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Starts both. They end with the coordinator.
+pub(crate) fn start(broker: &Broker) {
+    let coordinator = &broker.0.groups;
+    tokio::spawn(keep_time(Arc::downgrade(coordinator), coordinator.watch_alarms()));
+    let (created, suspected) = (broker.0.topics.watch(), coordinator.watch_suspicions());
+    tokio::spawn(look_after_topics(Arc::downgrade(&broker.0), created, suspected));
+}
+
+async fn keep_time(coordinator: Weak<Coordinator>, mut alarms: watch::Receiver<()>) {
+    loop {
+        let sleep = {
+            let Some(coordinator) = coordinator.upgrade() else { return };
+            coordinator.do_what_is_due().await;
+            let next = coordinator.sessions().alarms.next();
+            next.map(|at| Duration::from_millis(at.saturating_sub(coordinator.now()).max(0) as u64))
+        };
+        let wake_at = Instant::now() + sleep.map_or(SLEEP_MAX, |sleep| sleep.min(SLEEP_MAX));
+        tokio::select! {
+            changed = alarms.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep_until(wake_at), if sleep.is_some() => {
+                let late = wake_at.elapsed();
+                if late > PAUSE && let Some(coordinator) = coordinator.upgrade() {
+                    tracing::warn!(?late, "the server was kept from running, members get their time anew");
+                    let now = coordinator.now();
+                    coordinator.sessions().forgive(now);
+                }
+            }
+        }
+    }
+}
+
+async fn look_after_topics(
+    broker: Weak<Inner>,
+    mut created: watch::Receiver<u64>,
+    mut suspected: watch::Receiver<()>,
+) {
+    loop {
+        let outcome = match broker.upgrade() {
+            Some(inner) => Broker(inner).tell_groups_about_topics().await,
+            None => return,
+        };
+        let failed = match outcome {
+            Ok(()) => false,
+            Err(Error::Stopping) => return,
+            Err(error) => {
+                tracing::error!(%error, "what groups know of topics cannot be stored, trying again");
+                true
+            }
+        };
+        tokio::select! {
+            changed = created.changed() => if changed.is_err() { return },
+            changed = suspected.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(RETRY), if failed => {}
+        }
+    }
+}
+
+impl Broker {
+    /// Compares what groups know of the topics that interest them with what there is.
+    async fn tell_groups_about_topics(&self) -> Result<(), Error> {
+        self.check_running()?;
+        let now = |topic: &str| {
+            let summary = self.0.topics.get(topic)?.summary();
+            Some(TopicView { id: summary.id, partitions: summary.partitions })
+        };
+        let (subscribed, stored, known) = self.0.groups.machine.read(|groups| {
+            let (subscribed, stored) = groups.interests();
+            let subscribed: BTreeSet<String> = subscribed.into_iter().map(str::to_owned).collect();
+            let stored: BTreeSet<(String, TopicId)> =
+                stored.into_iter().map(|(topic, id)| (topic.to_owned(), id)).collect();
+            (subscribed, stored, groups.topics.clone())
+        });
+        let views: Vec<_> = subscribed
+            .iter()
+            .filter_map(|topic| Some((topic.clone(), now(topic)?)))
+            .filter(|(topic, view)| known.get(topic) != Some(view))
+            .collect();
+        let unwanted = known
+            .iter()
+            .filter(|(topic, _)| !subscribed.contains(*topic) || now(topic).is_none())
+            .map(|(topic, view)| (topic.clone(), view.id));
+        let outlived = stored.into_iter().filter(|(topic, id)| now(topic).is_none_or(|view| view.id != *id));
+        let topics: BTreeSet<(String, TopicId)> = unwanted.chain(outlived).collect();
+        if !topics.is_empty() {
+            let topics = topics.into_iter().collect();
+            self.0.groups.submit_here(Command::DropTopics { topics }).await?;
+        }
+        if !views.is_empty() {
+            self.0.groups.submit_here(Command::SetTopics { views }).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! The owner task of a machine: the only one that appends to its log and changes its state.
+//!
+//! It appends what waits as one entry, and waits for the disk before it takes the next: while the disk syncs,
+//! commands queue up, and the sync's own duration forms the group.
+
+use std::sync::{Arc, PoisonError, Weak};
+
+use minikafka_record::BatchBuilder;
+use minikafka_storage::{Entry, EntryKind, Log, Millis, Storage, StorageError};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+use super::{MAILBOX_LEN, Shared, StateMachine, blocking, snapshot::Snapshot};
+use crate::{AppendClock, Error};
+
+/// An entry takes no more commands once it has this many bytes: an upper limit of what is encoded at once.
+const ENTRY_BYTES: usize = 1024 * 1024;
+/// Bytes of commands after which a snapshot is stored: a moment's reading at the next opening. A large state
+/// waits for as many bytes as it has itself, so that snapshots never cost more than the log.
+const SNAPSHOT_AFTER_BYTES: u64 = 1024 * 1024;
+
+/// What an owner can be asked.
+pub(super) enum Request<S: StateMachine> {
+    /// Append this, apply it, and answer.
+    Submit(Submission<S>),
+    /// Store a snapshot now.
+    Snapshot(oneshot::Sender<Result<(), Error>>),
+    /// Take nothing more.
+    Stop,
+}
+
+/// A command on its way.
+pub(super) struct Submission<S: StateMachine> {
+    pub(super) command: S::Command,
+    pub(super) bytes: Vec<u8>,
+    pub(super) reply: oneshot::Sender<Result<S::Output, Error>>,
+}
+
+/// The task.
+pub(super) struct Owner<S: StateMachine> {
+    shared: Arc<Shared<S>>,
+    /// Weak: a storage that everybody else has let go of is not kept open by its machines.
+    storage: Weak<dyn Storage>,
+    log: Arc<dyn Log>,
+    clock: Arc<AppendClock>,
+    /// Bytes of commands since the last snapshot.
+    bytes: u64,
+    /// At so many, the next one is stored.
+    snapshot_at_bytes: u64,
+    storing: Option<JoinHandle<Result<(), Error>>>,
+    /// Dropped when the task ends.
+    _running: watch::Sender<()>,
+}
+
+impl<S: StateMachine> Owner<S> {
+    pub(super) fn new(
+        shared: Arc<Shared<S>>,
+        storage: Weak<dyn Storage>,
+        log: Arc<dyn Log>,
+        clock: Arc<AppendClock>,
+        bytes: u64,
+        running: watch::Sender<()>,
+    ) -> Owner<S> {
+        let snapshot_at_bytes = SNAPSHOT_AFTER_BYTES;
+        Owner { shared, storage, log, clock, bytes, snapshot_at_bytes, storing: None, _running: running }
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<Request<S>>) {
+        let mut waiting = Vec::new();
+        while mailbox.recv_many(&mut waiting, MAILBOX_LEN).await > 0 {
+            let (mut round, mut round_bytes) = (Vec::new(), 0);
+            for request in waiting.drain(..) {
+                match request {
+                    Request::Submit(submission) => {
+                        if round_bytes + submission.bytes.len() > ENTRY_BYTES {
+                            self.commit(std::mem::take(&mut round)).await;
+                            round_bytes = 0;
+                        }
+                        round_bytes += submission.bytes.len();
+                        round.push(submission);
+                    }
+                    Request::Snapshot(reply) => {
+                        self.commit(std::mem::take(&mut round)).await;
+                        round_bytes = 0;
+                        let _ = reply.send(self.snapshot_now().await);
+                    }
+                    Request::Stop => mailbox.close(),
+                }
+            }
+            self.commit(round).await;
+        }
+        let _ = self.finish_storing().await;
+    }
+
+    /// Appends a round of commands, and applies and answers them when they are durable.
+    async fn commit(&mut self, round: Vec<Submission<S>>) {
+        if round.is_empty() {
+            return;
+        }
+        // The log is asked each time: a refused append has taken its numbers back.
+        let bounds = self.log.bounds();
+        let at = self.clock.now().max(bounds.last_append_time.unwrap_or(Millis::MIN));
+        let payload = encode(&round, at).finish(bounds.end, bounds.last_epoch as i32);
+        let entry = Entry {
+            index: bounds.next_index,
+            epoch: bounds.last_epoch,
+            base_offset: bounds.end,
+            record_count: round.len() as u32,
+            append_time: at,
+            kind: EntryKind::Data,
+            payload,
+        };
+        let (end, bytes) = (entry.end_offset(), entry.payload.len() as u64);
+        let (completed, completion) = oneshot::channel();
+        self.log.append(vec![entry], Box::new(move |outcome| drop(completed.send(outcome))));
+        if let Err(error) = completion.await.unwrap_or(Err(StorageError::Closed)) {
+            for submission in round {
+                let _ = submission.reply.send(Err(self.shared.append_error(error.clone())));
+            }
+            return;
+        }
+        self.bytes += bytes;
+        let answers: Vec<_> = {
+            let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+            round.into_iter().map(|taken| (taken.reply, state.apply(taken.command, at))).collect()
+        };
+        self.shared.applied.send_replace(end);
+        for (reply, output) in answers {
+            // Who went away does not want to know.
+            let _ = reply.send(Ok(output));
+        }
+        self.snapshot_if_due().await;
+    }
+
+    /// Begins to store a snapshot if enough has come in since the last one. Commands go on meanwhile, until the
+    /// next is due: a slow disk slows them down, rather than that the log grows.
+    async fn snapshot_if_due(&mut self) {
+        if self.bytes < self.snapshot_at_bytes {
+            return;
+        }
+        // Why one failed is in the log.
+        let _ = self.finish_storing().await;
+        self.begin_snapshot();
+    }
+
+    async fn snapshot_now(&mut self) -> Result<(), Error> {
+        let _ = self.finish_storing().await;
+        self.begin_snapshot();
+        self.finish_storing().await
+    }
+
+    fn begin_snapshot(&mut self) {
+        let state = self.shared.state.read().unwrap_or_else(PoisonError::into_inner).snapshot();
+        self.bytes = 0;
+        self.snapshot_at_bytes = SNAPSHOT_AFTER_BYTES.max(state.len() as u64);
+        let snapshot = Snapshot::new(*self.shared.applied.borrow(), state);
+        let Some(storage) = self.storage.upgrade() else { return };
+        let (shared, log) = (self.shared.clone(), self.log.clone());
+        self.storing = Some(tokio::spawn(async move {
+            let id = shared.id.clone();
+            let stored = blocking(move || snapshot.store(&*storage, &id, &*log)).await;
+            if let Err(error) = &stored {
+                tracing::error!(log = %shared.id, %error, "the snapshot is not stored, the log goes on growing");
+            }
+            stored
+        }));
+    }
+
+    async fn finish_storing(&mut self) -> Result<(), Error> {
+        match self.storing.take() {
+            None => Ok(()),
+            Some(storing) => match storing.await {
+                Ok(stored) => stored,
+                Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+                Err(_) => Err(Error::Stopping),
+            },
+        }
+    }
+}
+
+/// One batch, one record for each command.
+fn encode<S: StateMachine>(round: &[Submission<S>], at: Millis) -> BatchBuilder {
+    const RECORD_OVERHEAD: usize = 32;
+    let bytes: usize = round.iter().map(|submission| submission.bytes.len() + RECORD_OVERHEAD).sum();
+    let mut batch = BatchBuilder::with_capacity(bytes);
+    round.iter().for_each(|submission| batch.push(at, None, Some(&submission.bytes), &[]));
+    batch
+}

@@ -1,0 +1,172 @@
+//! A member of a group that prints its share of the messages.
+//!
+//! **Invariant:** nothing is committed before it is printed and flushed: the output is flushed before each poll, and a
+//! member that cannot print goes without a word.
+
+use std::{io, num::NonZeroU64, time::Duration};
+
+use minikafka_client_connection::Backoff;
+use minikafka_client_consume::{ConsumeError, GroupConsumer, Message, Position};
+use tokio::time;
+
+use super::{
+    output::Output,
+    subscription::{say_lost, say_skipped},
+};
+use crate::interrupt::Interrupt;
+
+/// How long a wait for messages is: after so much time without a server, that is said.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// Which group to be a member of, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Membership {
+    host: String,
+    group: String,
+    topic: String,
+    start: Position,
+    pub(super) commit_interval: Duration,
+}
+
+/// Why it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    AsWanted,
+    Interrupted,
+}
+
+/// Prints messages until there are `count`, or it is interrupted; then commits what was printed and leaves.
+pub(super) async fn run(
+    membership: &Membership,
+    count: Option<NonZeroU64>,
+    output: Output,
+    interrupt: &mut Interrupt,
+) -> anyhow::Result<Ended> {
+    let mut consumer = tokio::select! {
+        joined = membership.join() => joined?,
+        () = interrupt.received() => return Ok(Ended::Interrupted),
+    };
+    let mut member = Member { left: count.map(NonZeroU64::get), output, has_lost_contact: false };
+    let ended = tokio::select! {
+        printed = member.print_all(&mut consumer) => printed.map(|()| Ended::AsWanted),
+        () = interrupt.received() => Ok(Ended::Interrupted),
+    };
+    match ended {
+        Ok(ended) => {
+            member.output.flush()?;
+            consumer.leave_consumer_group().await?;
+            Ok(ended)
+        }
+        // What could not be printed must come again.
+        Err(error) if error.is::<io::Error>() => Err(error),
+        Err(error) => {
+            member.output.flush()?;
+            // The failure is the news.
+            let _ = consumer.leave_consumer_group().await;
+            Err(error)
+        }
+    }
+}
+
+impl Membership {
+    pub(super) fn new(host: &str, group: &str, topic: &str, start: Position) -> Membership {
+        Membership {
+            host: host.to_owned(),
+            group: group.to_owned(),
+            topic: topic.to_owned(),
+            start,
+            commit_interval: Duration::ZERO,
+        }
+    }
+
+    /// Joins the group; waits for a server that is not there.
+    async fn join(&self) -> Result<GroupConsumer, ConsumeError> {
+        let mut has_said_so = false;
+        let mut backoff = Backoff::new();
+        loop {
+            let builder = GroupConsumer::builder(&self.host, &self.group)
+                .subscribe(&self.topic)
+                .start(self.start)
+                .commit_interval(self.commit_interval)
+                .client_id("consume");
+            match builder.join_consumer_group().await {
+                Err(error) if error.is_retryable() => {
+                    if !has_said_so {
+                        eprintln!("consume: {error}; trying again");
+                        has_said_so = true;
+                    }
+                    time::sleep(backoff.next_wait()).await;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+struct Member {
+    /// How many messages are still to be printed; `None`: without end.
+    left: Option<u64>,
+    output: Output,
+    has_lost_contact: bool,
+}
+
+impl Member {
+    async fn print_all(&mut self, consumer: &mut GroupConsumer) -> anyhow::Result<()> {
+        while self.left != Some(0) {
+            self.output.flush()?;
+            match consumer.poll(WAIT).await {
+                Ok(messages) => {
+                    self.regain_contact();
+                    self.print(&messages, consumer)?;
+                }
+                Err(error) => self.overcome(error, consumer)?,
+            }
+            while let Some(jump) = consumer.take_jump() {
+                if jump.from < jump.to {
+                    say_skipped(jump.from, jump.to);
+                } else {
+                    eprintln!("consume: {} began anew: going on at {}", jump.of, jump.to);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn print(&mut self, messages: &[Message], consumer: &mut GroupConsumer) -> anyhow::Result<()> {
+        let count = self.left.map_or(messages.len(), |left| messages.len().min(left as usize));
+        for message in &messages[..count] {
+            self.output.print(message)?;
+        }
+        self.left = self.left.map(|left| left - count as u64);
+        if let Some(rest) = messages.get(count) {
+            // What is not printed is not to be committed.
+            consumer.seek(&rest.topic, rest.partition, Position::Number(rest.number))?;
+        }
+        Ok(())
+    }
+
+    fn overcome(&mut self, error: ConsumeError, consumer: &mut GroupConsumer) -> anyhow::Result<()> {
+        match error {
+            ConsumeError::Unreachable { .. } | ConsumeError::Corrupt { .. } => {
+                if !self.has_lost_contact {
+                    self.has_lost_contact = true;
+                    eprintln!("consume: {error}; trying again");
+                }
+            }
+            ConsumeError::MembershipLost { .. } => eprintln!("consume: {error}; joining again"),
+            ConsumeError::Damaged { of, from, next: Some(next), .. } => {
+                say_lost(from, next);
+                consumer.seek(&of.topic, of.partition, Position::Number(next))?;
+            }
+            error => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn regain_contact(&mut self) {
+        if self.has_lost_contact {
+            self.has_lost_contact = false;
+            eprintln!("consume: connected again");
+        }
+    }
+}

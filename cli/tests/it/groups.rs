@@ -1,0 +1,75 @@
+//! `consume` as a member of a group.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    partitions::{consume, server},
+    program::{CONSUME, Program},
+};
+
+fn lines(text: &str) -> BTreeSet<String> {
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_group_goes_on_where_it_has_come_to() {
+    let server = server();
+    let first = consume(&server, &["-group", "g", "-count", "4"]);
+    assert_eq!((first.code, first.stderr.as_str()), (0, ""));
+    let second = consume(&server, &["-group", "g", "-count", "5"]);
+    assert_eq!(second.code, 0);
+    assert_eq!(first.text().lines().count() + second.text().lines().count(), 9);
+    let both = lines(&format!("{}{}", first.text(), second.text()));
+    assert_eq!(both.len(), 9, "each once: {both:?}");
+    // Another group begins at the beginning.
+    assert_eq!(consume(&server, &["-group", "h", "-count", "9"]).text().lines().count(), 9);
+}
+
+#[test]
+fn ctrl_c_commits_what_was_printed_and_leaves() {
+    let server = server();
+    let args = ["-host", server.host(), "-topic", "t", "-group", "g", "-commit-interval", "1h"];
+    let mut one = Program::start(CONSUME, &args);
+    let printed: BTreeSet<_> = (0..9).map(|_| one.line()).collect();
+    assert_eq!(printed.len(), 9);
+    one.signal("INT");
+    assert_eq!(one.end().code, 0);
+    // The next one need not wait for the session of the first to time out, and reads what is new.
+    let mut two = Program::start(CONSUME, &args);
+    server.produce_to("t", 1, &["1/4".to_owned()]);
+    assert_eq!(two.line(), "1/4");
+    two.signal("INT");
+    let ended = two.end();
+    assert_eq!((ended.code, ended.text().as_str(), ended.stderr.as_str()), (0, "", ""));
+}
+
+#[test]
+fn members_share_what_comes() {
+    let server = server();
+    let args = ["-host", server.host(), "-topic", "t", "-group", "g"];
+    let mut one = Program::start(CONSUME, &args);
+    (0..9).for_each(|_| drop(one.line()));
+    let mut two = Program::start(CONSUME, &args);
+    // Until both have a share: messages to all partitions, each printed by one of them.
+    for number in 4.. {
+        for partition in 0..3 {
+            server.produce_to("t", partition, &[format!("{partition}/{number}")]);
+        }
+        let (mut of_one, mut of_two) = (0, 0);
+        while of_one + of_two < 3 {
+            if one.try_line().is_some() {
+                of_one += 1;
+            }
+            if two.try_line().is_some() {
+                of_two += 1;
+            }
+        }
+        if of_one > 0 && of_two > 0 {
+            break;
+        }
+    }
+    for member in [one, two] {
+        member.signal("INT");
+        assert_eq!(member.end().code, 0);
+    }
+}

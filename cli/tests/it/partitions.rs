@@ -1,0 +1,74 @@
+//! `consume` over several partitions.
+
+use crate::{
+    program::{CONSUME, Ended, run},
+    server::TestServer,
+};
+
+/// A topic "t" of three partitions with three messages each: "0/1" is the first one of partition 0.
+pub(crate) fn server() -> TestServer {
+    let server = TestServer::memory();
+    server.create_topic("t", 3);
+    for partition in 0..3 {
+        let lines: Vec<_> = (1..=3).map(|number| format!("{partition}/{number}")).collect();
+        server.produce_to("t", partition, &lines);
+    }
+    server
+}
+
+pub(crate) fn consume(server: &TestServer, args: &[&str]) -> Ended {
+    run(CONSUME, &[&["-host", server.host(), "-topic", "t"], args].concat(), b"")
+}
+
+#[test]
+fn all_partitions_are_read_or_one() {
+    let server = server();
+    let all = consume(&server, &["-until-end"]);
+    assert_eq!((all.code, all.stderr.as_str()), (0, ""));
+    assert_eq!(all.text().lines().count(), 9);
+    for partition in 0..3 {
+        let of_partition: Vec<_> = all
+            .text()
+            .lines()
+            .filter(|line| line.starts_with(&format!("{partition}/")))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(of_partition, [1, 2, 3].map(|number| format!("{partition}/{number}")), "in order");
+    }
+    let one = consume(&server, &["-until-end", "-partition", "1", "-from", "2"]);
+    assert_eq!((one.code, one.text().as_str()), (0, "1/2\n1/3\n"));
+    let missing = consume(&server, &["-until-end", "-partition=7"]);
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.contains("partition 7 of topic \"t\" not found: it has 3"), "{}", missing.stderr);
+}
+
+#[test]
+fn a_number_needs_a_partition() {
+    let server = server();
+    let ended = consume(&server, &["-from", "2"]);
+    assert_eq!((ended.code, ended.text().as_str()), (1, ""));
+    assert!(ended.stderr.contains("say which one with -partition"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_formats_tell_the_partition() {
+    let server = server();
+    let json = consume(&server, &["-partition", "2", "-count", "1", "-format", "json"]);
+    assert!(json.text().starts_with("{\"partition\":2,\"number\":1,"), "{}", json.text());
+    let verbose = consume(&server, &["-partition", "2", "-count", "1", "-format", "verbose"]);
+    assert!(verbose.text().starts_with("2\t1\t"), "{}", verbose.text());
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    let server = server();
+    for args in [
+        &["-group", "g", "-partition", "1"][..],
+        &["-group", "g", "-until-end"],
+        &["-commit-interval", "1s"],
+        &["-group", "g", "-commit-interval", "soon"],
+    ] {
+        let ended = consume(&server, args);
+        assert_eq!((ended.code, ended.text().as_str()), (2, ""), "{args:?}: {}", ended.stderr);
+    }
+}

@@ -1,0 +1,153 @@
+//! Positions on their way to the server, and back.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use minikafka_client_connection::{Backoff, GroupClient};
+use minikafka_proto::v1::{CommitPositionsRequest, FetchPositionsRequest, PartitionPosition};
+use tokio::time;
+
+use crate::{
+    ConsumeError, TopicPartition,
+    error::{Verdict, has_reason, is_lost, judge},
+};
+
+/// Servers take requests of names and numbers up to 32 KiB.
+const REQUEST_BYTES_MAX: usize = 24 << 10;
+/// What a position takes up beside the name of its topic and its metadata, at most.
+const POSITION_BYTES: usize = 48;
+/// How long the server has for an answer. It is asked again after that.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A position for [`GroupConsumer::commit_positions`](crate::GroupConsumer::commit_positions).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PositionToCommit {
+    /// The partition.
+    pub of: TopicPartition,
+    /// Number of the message to read next.
+    pub number: u64,
+    /// What is to be remembered with it: at most 4096 bytes.
+    pub metadata: String,
+}
+
+/// Who commits.
+#[derive(Clone, Debug)]
+pub(crate) struct Committer {
+    pub(crate) group: String,
+    pub(crate) member_id: Arc<str>,
+    pub(crate) epoch: u64,
+}
+
+/// What came of a commit.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) stored: Vec<(TopicPartition, u64)>,
+    /// Refused for good.
+    pub(crate) refused: Vec<(TopicPartition, ConsumeError)>,
+    /// Why the rest was not stored.
+    pub(crate) cut_short: Option<CutShort>,
+}
+
+#[derive(Debug)]
+pub(crate) enum CutShort {
+    /// Trying again may help.
+    TryAgain(Arc<str>),
+    /// The member is lost.
+    Lost(Arc<str>),
+}
+
+/// Stores positions, each or not. The server takes all of a request or nothing, so what it refuses is halved until the
+/// one is found that it does not want.
+pub(crate) async fn commit(
+    mut client: GroupClient,
+    who: Committer,
+    positions: Vec<PositionToCommit>,
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut requests = split(positions);
+    while let Some(mut positions) = requests.pop() {
+        let request = CommitPositionsRequest {
+            group: who.group.clone(),
+            member_id: who.member_id.to_string(),
+            member_epoch: who.epoch,
+            positions: positions.iter().map(PartitionPosition::from).collect(),
+        };
+        let verdict = match time::timeout(TIMEOUT, client.commit_positions(request)).await {
+            Ok(Ok(_)) => {
+                outcome.stored.extend(positions.into_iter().map(|each| (each.of, each.number)));
+                continue;
+            }
+            Ok(Err(status)) => judge(&status),
+            Err(_elapsed) => Verdict::TryAgain("the server does not answer".into()),
+        };
+        match verdict {
+            Verdict::TryAgain(cause) => outcome.cut_short = Some(CutShort::TryAgain(cause)),
+            Verdict::Fail(error) if is_lost(&error) => {
+                outcome.cut_short = Some(CutShort::Lost(error.to_string().into()));
+            }
+            // The next assignment is on its way.
+            Verdict::Fail(error) if has_reason(&error, &["STALE_MEMBER_EPOCH"]) => {
+                outcome.cut_short = Some(CutShort::TryAgain(error.to_string().into()));
+            }
+            Verdict::Fail(_) if positions.len() > 1 => {
+                let half = positions.split_off(positions.len() / 2);
+                requests.extend([half, positions]);
+            }
+            Verdict::Fail(error) => outcome.refused.extend(positions.pop().map(|each| (each.of, error))),
+        }
+        if outcome.cut_short.is_some() {
+            break;
+        }
+    }
+    outcome
+}
+
+/// Positions that are stored.
+pub(crate) type Positions = HashMap<TopicPartition, u64>;
+
+/// All positions that a group has stored. Asks until there is an answer.
+pub(crate) async fn positions(mut client: GroupClient, group: String) -> Positions {
+    let mut backoff = Backoff::new();
+    loop {
+        let request = FetchPositionsRequest { group: group.clone(), partitions: Vec::new() };
+        match time::timeout(TIMEOUT, client.fetch_positions(request)).await {
+            Ok(Ok(reply)) => {
+                let stored = reply.into_inner().positions.into_iter();
+                return stored.map(|at| (TopicPartition::new(at.topic, at.partition), at.number)).collect();
+            }
+            Ok(Err(_)) | Err(_) => time::sleep(backoff.next_wait()).await,
+        }
+    }
+}
+
+/// By requests that the server takes, the last one first.
+fn split(positions: Vec<PositionToCommit>) -> Vec<Vec<PositionToCommit>> {
+    let mut requests: Vec<Vec<PositionToCommit>> = Vec::new();
+    let mut bytes = REQUEST_BYTES_MAX;
+    for position in positions {
+        let more = POSITION_BYTES + position.of.topic.len() + position.metadata.len();
+        match requests.last_mut() {
+            Some(last) if bytes + more <= REQUEST_BYTES_MAX => {
+                last.push(position);
+                bytes += more;
+            }
+            _ => {
+                requests.push(vec![position]);
+                bytes = more;
+            }
+        }
+    }
+    requests.reverse();
+    requests
+}
+
+impl From<&PositionToCommit> for PartitionPosition {
+    fn from(position: &PositionToCommit) -> PartitionPosition {
+        PartitionPosition {
+            topic: position.of.topic.to_string(),
+            partition: position.of.partition,
+            number: position.number,
+            metadata: position.metadata.clone(),
+            commit_time_ms: 0,
+        }
+    }
+}

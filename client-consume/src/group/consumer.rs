@@ -1,0 +1,356 @@
+//! [`GroupConsumer`], a member of a group.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    future::poll_fn,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use minikafka_client_connection::Backoff;
+use tokio::time::{self, Instant, Interval, MissedTickBehavior, Sleep};
+
+use super::{
+    GroupConsumerBuilder,
+    board::Standing,
+    commit::{CutShort, Outcome, PositionToCommit, Positions, commit},
+    duties::to_commit,
+    membership::{Member, Membership},
+};
+use crate::{
+    ConsumeError, Jump, Message, Messages, Position, TopicPartition, consumer::FOREVER, link::BoxFuture,
+    reads::Reads,
+};
+
+/// Reads topics together with the other members of a group: each partition is read by one of them at a time, and the
+/// server keeps the positions, so that whoever reads a partition next goes on where the last one stopped.
+///
+/// # What is committed, and when
+///
+/// What a poll has returned counts as done when the next poll begins. Unless told otherwise, the consumer commits what is
+/// done every 5 s, when a partition moves to another member, and when it leaves. A message that was returned and not
+/// committed comes again if its reader dies: at least once. None is skipped.
+///
+/// # What it does by itself
+///
+/// It shows that it lives however long the caller takes between two polls, up to
+/// [`poll_interval_max`](GroupConsumerBuilder::poll_interval_max). It comes back when connections break or the server is
+/// restarted. When the server has taken it for dead meanwhile, it joins anew, and the poll says so once with
+/// [`ConsumeError::MembershipLost`].
+///
+/// Dropped, it says nothing: the group waits for its session timeout. [`leave_consumer_group`] is better.
+///
+/// [`leave_consumer_group`]: GroupConsumer::leave_consumer_group
+pub struct GroupConsumer {
+    pub(super) options: Options,
+    pub(super) topics: BTreeSet<Arc<str>>,
+    pub(super) reads: Reads,
+    pub(super) membership: Membership,
+    /// As of the last look.
+    pub(super) standing: Standing,
+    pub(super) seen: u64,
+    pub(super) incarnation: u64,
+    /// Of the assignment that was answered last.
+    pub(super) serial: u64,
+    /// What it reads.
+    pub(super) owned: BTreeMap<TopicPartition, Held>,
+    /// Those of them that may not be read before their start is stored.
+    pub(super) starting: BTreeSet<TopicPartition>,
+    /// What was taken from it and is not committed yet.
+    pub(super) revoked: BTreeMap<TopicPartition, Revoked>,
+    /// What it has given up since it joined. When such a partition comes back, the assignment may have been made before
+    /// the commit of its position, so the server is asked for that.
+    pub(super) given_up: BTreeSet<TopicPartition>,
+    pub(super) asking: Option<BoxFuture<Positions>>,
+    /// The answer, and for which assignment.
+    pub(super) asked: Option<(u64, Positions)>,
+    pub(super) committing: Option<BoxFuture<Outcome>>,
+    /// Until the next automatic commit.
+    pub(super) due: Pin<Box<Sleep>>,
+    /// Until a commit is tried again.
+    pub(super) pause: Option<Pin<Box<Sleep>>>,
+    pub(super) backoff: Backoff,
+    /// Wakes a poll that waits, so that it is seen to be polled.
+    pub(super) awake: Interval,
+}
+
+/// A partition that the member reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// The position that is stored for it.
+    pub(super) stored: Option<u64>,
+    /// The member's epoch when it got it.
+    pub(super) epoch: u64,
+}
+
+/// A partition that the member reads no more, and still has until its position is committed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Revoked {
+    /// The position to commit.
+    pub(super) number: u64,
+    /// As in [`Held`].
+    pub(super) epoch: u64,
+}
+
+/// What stays the same.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) group: String,
+    pub(super) start: Position,
+    pub(super) commit_interval: Option<Duration>,
+    pub(super) poll_interval_max: Duration,
+    pub(super) timeout: Duration,
+}
+
+impl GroupConsumer {
+    /// The options of a member of `group`. `host` is as in [`Consumer::subscribe`](crate::Consumer::subscribe).
+    pub fn builder(host: &str, group: &str) -> GroupConsumerBuilder {
+        GroupConsumerBuilder::new(host, group)
+    }
+
+    pub(super) async fn join(
+        member: Member,
+        topics: BTreeSet<Arc<str>>,
+        reads: Reads,
+        options: Options,
+    ) -> Result<GroupConsumer, ConsumeError> {
+        let membership = Membership::start(member, topics.iter().cloned().collect());
+        let mut awake = time::interval((options.poll_interval_max / 3).max(Duration::from_millis(1)));
+        awake.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let due = Box::pin(time::sleep(options.commit_interval.unwrap_or(FOREVER)));
+        let timeout = options.timeout;
+        let mut consumer = GroupConsumer {
+            options,
+            topics,
+            reads,
+            membership,
+            standing: Standing::default(),
+            seen: 0,
+            incarnation: 1,
+            serial: 0,
+            owned: BTreeMap::new(),
+            starting: BTreeSet::new(),
+            revoked: BTreeMap::new(),
+            given_up: BTreeSet::new(),
+            asking: None,
+            asked: None,
+            committing: None,
+            due,
+            pause: None,
+            backoff: Backoff::new(),
+            awake,
+        };
+        let joined = poll_fn(|context| {
+            consumer.poll_standing(context)?;
+            if consumer.standing.member_id.is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) }
+        });
+        match time::timeout(timeout, joined).await {
+            Ok(joined) => joined.map(|()| consumer),
+            Err(_elapsed) => Err(consumer.unreachable("the server does not answer")),
+        }
+    }
+
+    /// The next messages, at least one, all of one partition; or none when nothing came within `wait`, which may be
+    /// because others read all partitions. What earlier polls have returned counts as done.
+    ///
+    /// Cancel-safe: a call that is dropped before it returns has taken nothing.
+    ///
+    /// # Errors
+    /// As [`Consumer::poll`](crate::Consumer::poll); [`ConsumeError::MembershipLost`], once, when the member has joined
+    /// anew; and what the server says about a commit or about joining.
+    pub async fn poll(&mut self, wait: Duration) -> Result<Vec<Message>, ConsumeError> {
+        let polled = time::timeout(wait.min(FOREVER), poll_fn(|context| self.poll_messages(context)));
+        match polled.await {
+            Ok(messages) => messages,
+            Err(_elapsed) => self.trouble().map_or(Ok(Vec::new()), Err),
+        }
+    }
+
+    /// The messages as a stream. What it has yielded counts as done when it is asked for the next one. It waits without
+    /// end, yields what goes wrong, and ends after an error that polling again will not heal.
+    pub fn stream(&mut self) -> Messages<&mut GroupConsumer> {
+        Messages::new(self)
+    }
+
+    /// As [`stream`](GroupConsumer::stream), with the consumer inside.
+    pub fn into_stream(self) -> Messages<GroupConsumer> {
+        Messages::new(self)
+    }
+
+    /// Reads this topic, too.
+    pub fn subscribe(&mut self, topic: &str) {
+        self.topics.insert(topic.into());
+        self.say_topics();
+    }
+
+    /// Reads this topic no more. What was polled of it is committed with the next poll.
+    pub fn unsubscribe(&mut self, topic: &str) {
+        self.topics.remove(topic);
+        let gone: Vec<_> = self.owned.keys().filter(|of| &*of.topic == topic).cloned().collect();
+        gone.iter().for_each(|of| self.give_up(of));
+        self.say_topics();
+    }
+
+    /// Commits everything that polls have returned, whether or not that happens automatically.
+    ///
+    /// # Errors
+    /// When it is not stored: [`ConsumeError::Unreachable`] after the timeout, others at once.
+    pub async fn commit(&mut self) -> Result<(), ConsumeError> {
+        let positions = self.uncommitted();
+        self.commit_positions(positions).await
+    }
+
+    /// Commits these positions, with what is to be remembered with them. Where the consumer reads does not change.
+    ///
+    /// # Errors
+    /// As [`commit`](GroupConsumer::commit), and when a position is not one of the partition, or the partition not one
+    /// of this member.
+    pub async fn commit_positions(
+        &mut self,
+        positions: impl IntoIterator<Item = PositionToCommit>,
+    ) -> Result<(), ConsumeError> {
+        let mut positions: Vec<_> = positions.into_iter().collect();
+        let deadline = Instant::now() + self.options.timeout;
+        let mut backoff = Backoff::new();
+        // One after the other: a later position must not be overtaken by an earlier one.
+        if let Some(committing) = &mut self.committing {
+            let outcome = committing.await;
+            self.committing = None;
+            self.take(outcome)?;
+        }
+        while !positions.is_empty() {
+            let cause = match self.committer() {
+                Some((client, who)) => {
+                    let outcome = commit(client, who, positions.clone()).await;
+                    positions.retain(|each| !outcome.stored.iter().any(|(of, _)| *of == each.of));
+                    let cause = match &outcome.cut_short {
+                        Some(CutShort::TryAgain(cause)) => cause.clone(),
+                        Some(CutShort::Lost(cause)) => {
+                            let (group, cause) = (self.options.group.clone(), cause.clone());
+                            self.take(outcome)?;
+                            return Err(ConsumeError::MembershipLost { group, cause });
+                        }
+                        None => return self.take(outcome),
+                    };
+                    self.take(outcome)?;
+                    cause
+                }
+                None => "it is not a member just now".into(),
+            };
+            if Instant::now() >= deadline {
+                return Err(self.unreachable(&cause));
+            }
+            time::sleep(backoff.next_wait()).await;
+        }
+        Ok(())
+    }
+
+    /// Commits what polls have returned, unless that is done by hand, and leaves: the others get its partitions at
+    /// once.
+    ///
+    /// # Errors
+    /// When the positions are not stored; it has left all the same.
+    pub async fn leave_consumer_group(mut self) -> Result<(), ConsumeError> {
+        let committed = match self.options.commit_interval {
+            Some(_) => {
+                let revoked = mem::take(&mut self.revoked);
+                let revoked = revoked.into_iter().map(|(of, revoked)| to_commit(of, revoked.number));
+                let positions: Vec<_> = revoked.chain(self.uncommitted()).collect();
+                self.commit_positions(positions).await
+            }
+            None => Ok(()),
+        };
+        self.membership.leave().await;
+        committed
+    }
+
+    /// The partitions that it has: those that it reads, and those that it is giving up, which it has until their
+    /// positions are committed.
+    pub fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.owned.keys().chain(self.revoked.keys())
+    }
+
+    /// The member's epoch when it got a partition that it has: rises when it has lost the partition and got it back.
+    pub fn epoch(&self, topic: &str, partition: u32) -> Option<u64> {
+        let of = TopicPartition::new(topic, partition);
+        let revoked = || self.revoked.get(&of).map(|revoked| revoked.epoch);
+        self.owned.get(&of).map(|held| held.epoch).or_else(revoked)
+    }
+
+    /// Number of the next message to read in a partition; `None` when it does not read it, or the server has not said
+    /// yet where it starts.
+    pub fn position(&self, topic: &str, partition: u32) -> Option<u64> {
+        self.reads.position(&TopicPartition::new(topic, partition))
+    }
+
+    /// Goes on at `position` in a partition, with the next poll.
+    ///
+    /// # Errors
+    /// [`ConsumeError::NotFound`] when this member does not read the partition.
+    pub fn seek(&mut self, topic: &str, partition: u32, position: Position) -> Result<(), ConsumeError> {
+        let of = TopicPartition::new(topic, partition);
+        if !self.reads.seek(&of, position) {
+            let message = format!("this member of group \"{}\" does not read {of}", self.options.group);
+            return Err(ConsumeError::NotFound { of: Some(of), message });
+        }
+        Ok(())
+    }
+
+    /// The member's name in the group; empty while it has none.
+    pub fn member_id(&self) -> &str {
+        &self.standing.member_id
+    }
+
+    /// As [`Consumer::take_jump`](crate::Consumer::take_jump).
+    pub fn take_jump(&mut self) -> Option<Jump> {
+        self.reads.take_jump()
+    }
+
+    fn poll_messages(&mut self, context: &mut Context<'_>) -> Poll<Result<Vec<Message>, ConsumeError>> {
+        loop {
+            ready!(self.poll_readable(context))?;
+            let messages = self.reads.take_ready()?;
+            if !messages.is_empty() {
+                return Poll::Ready(Ok(messages));
+            }
+        }
+    }
+
+    /// The next message of a stream.
+    pub(crate) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<Message, ConsumeError>> {
+        loop {
+            ready!(self.poll_readable(context))?;
+            if let Some(message) = self.reads.take_one()? {
+                return Poll::Ready(Ok(message));
+            }
+        }
+    }
+
+    fn say_topics(&self) {
+        let topics = self.topics.iter().cloned().collect();
+        self.membership.wish(|wish| wish.topics = topics);
+    }
+
+    fn trouble(&self) -> Option<ConsumeError> {
+        let of_group = self.standing.trouble.as_deref().map(|cause| self.unreachable(cause));
+        of_group.or_else(|| self.reads.link.trouble())
+    }
+
+    pub(super) fn unreachable(&self, cause: &str) -> ConsumeError {
+        self.reads.link.unreachable(cause.into())
+    }
+}
+
+impl fmt::Debug for GroupConsumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupConsumer")
+            .field("options", &self.options)
+            .field("member_id", &self.standing.member_id)
+            .field("owned", &self.owned)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,266 @@
+//! What a member does between two messages: it sees how things stand, takes on what is assigned, gives up what is taken
+//! away, and commits.
+//!
+//! ```text
+//!   assignment --> what is gone: read no more --> committed --> what is new: read --> answered
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    task::{Context, Poll, ready},
+};
+
+use minikafka_client_connection::GroupClient;
+use tokio::time::{self, Instant};
+
+use super::{
+    board::Assignment,
+    commit::{Committer, CutShort, Outcome, PositionToCommit, commit, positions},
+    consumer::{GroupConsumer, Held, Revoked},
+    membership::Owned,
+};
+use crate::{ConsumeError, Position, TopicPartition, error::has_reason};
+
+impl GroupConsumer {
+    /// Does what is to be done before messages are handed out, and waits until there may be some.
+    pub(super) fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ConsumeError>> {
+        loop {
+            self.poll_standing(context)?;
+            self.poll_commits(context)?;
+            if let Some(of) = self.reads.current() {
+                let may_be_read = !self.starting.contains(of);
+                if may_be_read && Instant::now() < self.membership.board.lease() {
+                    return Poll::Ready(Ok(()));
+                }
+                // Woken by the lease, or by the commit of the start.
+                return Poll::Pending;
+            }
+            match ready!(self.reads.poll_fill(context)) {
+                // A topic that is deleted is soon taken from the assignment.
+                Ok(()) | Err(ConsumeError::NotFound { of: Some(_), .. }) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Sees how things stand, and does what follows from it.
+    pub(super) fn poll_standing(&mut self, context: &mut Context<'_>) -> Result<(), ConsumeError> {
+        while self.awake.poll_tick(context).is_ready() {}
+        if let Some(standing) = self.membership.board.look(context, &mut self.seen) {
+            self.standing = standing;
+        }
+        if self.standing.incarnation > self.incarnation {
+            self.incarnation = self.standing.incarnation;
+            self.forget();
+            // It may wait for somebody to poll.
+            self.membership.wish(|_| {});
+            let cause = self.standing.loss.clone().unwrap_or_default();
+            return Err(ConsumeError::MembershipLost { group: self.options.group.clone(), cause });
+        }
+        if let Some(refused) = self.standing.refused.take() {
+            return Err(refused);
+        }
+        if self.standing.member_id.is_empty() {
+            self.membership.wish(|_| {});
+        }
+        if let Some(assignment) = self.standing.assignment.clone()
+            && assignment.serial != self.serial
+        {
+            self.reassign(&assignment, context);
+        }
+        Ok(())
+    }
+
+    /// Reads what is assigned, and nothing else. What is taken away is committed first: until then nothing is answered,
+    /// and nobody else gets it.
+    fn reassign(&mut self, assignment: &Assignment, context: &mut Context<'_>) {
+        let wanted: BTreeMap<_, _> =
+            assignment.partitions.iter().filter(|(of, _)| self.topics.contains(&of.topic)).cloned().collect();
+        let gone: Vec<_> = self.owned.keys().filter(|of| !wanted.contains_key(of)).cloned().collect();
+        gone.iter().for_each(|of| self.give_up(of));
+        if !self.revoked.is_empty() {
+            return;
+        }
+        let new: Vec<_> = wanted.into_iter().filter(|(of, _)| !self.owned.contains_key(of)).collect();
+        let is_in_doubt = new.iter().any(|(of, _)| self.given_up.contains(of));
+        if is_in_doubt && self.poll_positions(assignment.serial, context).is_pending() {
+            return;
+        }
+        for (of, position) in new {
+            let position = match &self.asked {
+                Some((_, positions)) if self.given_up.remove(&of) => positions.get(&of).copied(),
+                _ => position,
+            };
+            let start = position.map_or(self.options.start, Position::Number);
+            if start == Position::Latest {
+                self.starting.insert(of.clone());
+            }
+            self.reads.add(of.clone(), start, None);
+            self.owned.insert(of, Held { stored: position, epoch: assignment.epoch });
+        }
+        self.serial = assignment.serial;
+        let owned = Owned {
+            incarnation: self.incarnation,
+            serial: assignment.serial,
+            epoch: assignment.epoch,
+            partitions: self.owned.keys().cloned().collect(),
+        };
+        self.membership.wish(|wish| wish.owned = owned);
+    }
+
+    /// Asks which positions are stored now, for an assignment.
+    fn poll_positions(&mut self, serial: u64, context: &mut Context<'_>) -> Poll<()> {
+        if self.asked.as_ref().is_some_and(|(asked, _)| *asked == serial) {
+            return Poll::Ready(());
+        }
+        if self.asking.is_none() {
+            let Some((client, who)) = self.committer() else { return Poll::Pending };
+            self.asking = Some(Box::pin(positions(client, who.group)));
+        }
+        let Some(asking) = &mut self.asking else { return Poll::Pending };
+        let positions = ready!(asking.as_mut().poll(context));
+        self.asking = None;
+        self.asked = Some((serial, positions));
+        Poll::Ready(())
+    }
+
+    pub(super) fn give_up(&mut self, of: &TopicPartition) {
+        let Some(held) = self.owned.remove(of) else { return };
+        self.starting.remove(of);
+        self.given_up.insert(of.clone());
+        if let Some(Position::Number(number)) = self.reads.remove(of)
+            && self.options.commit_interval.is_some()
+            && held.stored != Some(number)
+        {
+            self.revoked.insert(of.clone(), Revoked { number, epoch: held.epoch });
+        }
+    }
+
+    /// The member is lost, and what it read is others'.
+    fn forget(&mut self) {
+        for of in mem::take(&mut self.owned).keys() {
+            self.reads.remove(of);
+        }
+        self.starting.clear();
+        self.revoked.clear();
+        self.given_up.clear();
+        self.asking = None;
+        self.asked = None;
+        self.committing = None;
+        self.serial = 0;
+    }
+
+    /// Gets on with commits: one at a time, the most urgent first.
+    fn poll_commits(&mut self, context: &mut Context<'_>) -> Result<(), ConsumeError> {
+        loop {
+            if let Some(committing) = &mut self.committing {
+                let Poll::Ready(outcome) = committing.as_mut().poll(context) else { return Ok(()) };
+                self.committing = None;
+                self.take(outcome)?;
+                // What was taken away may be confirmed now.
+                self.poll_standing(context)?;
+            }
+            if let Some(pause) = &mut self.pause {
+                if pause.as_mut().poll(context).is_pending() {
+                    return Ok(());
+                }
+                self.pause = None;
+            }
+            let positions = self.due_positions(context);
+            if positions.is_empty() {
+                return Ok(());
+            }
+            let Some((client, who)) = self.committer() else { return Ok(()) };
+            self.committing = Some(Box::pin(commit(client, who, positions)));
+        }
+    }
+
+    /// What is to be committed now. Woken when that is the next time to look; without anything uncommitted, by nothing.
+    fn due_positions(&mut self, context: &mut Context<'_>) -> Vec<PositionToCommit> {
+        let urgent = self.urgent();
+        let Some(interval) = self.options.commit_interval.filter(|_| urgent.is_empty()) else {
+            return urgent;
+        };
+        if !self.due.is_elapsed() && self.due.as_mut().poll(context).is_pending() {
+            return Vec::new();
+        }
+        let uncommitted = self.uncommitted();
+        if !uncommitted.is_empty() {
+            self.due.as_mut().reset(Instant::now() + interval);
+        }
+        uncommitted
+    }
+
+    /// What others wait for, or this consumer.
+    fn urgent(&self) -> Vec<PositionToCommit> {
+        if !self.revoked.is_empty() {
+            let revoked = self.revoked.iter();
+            return revoked.map(|(of, revoked)| to_commit(of.clone(), revoked.number)).collect();
+        }
+        let starts = self.starting.iter().filter_map(|of| Some((of, self.reads.position(of)?)));
+        starts.map(|(of, number)| to_commit(of.clone(), number)).collect()
+    }
+
+    /// What polls have returned, as far as it is not committed.
+    pub(super) fn uncommitted(&self) -> Vec<PositionToCommit> {
+        let owned = self.owned.iter().filter(|(of, _)| !self.starting.contains(*of));
+        let moved = owned.filter_map(|(of, held)| Some((of, held.stored, self.reads.position(of)?)));
+        moved
+            .filter(|(_, stored, number)| *stored != Some(*number))
+            .map(|(of, _, number)| to_commit(of.clone(), number))
+            .collect()
+    }
+
+    pub(super) fn committer(&self) -> Option<(GroupClient, Committer)> {
+        // As things stand now: who commits with an old epoch is refused.
+        let standing = self.membership.board.standing();
+        let client = standing.client?;
+        if standing.member_id.is_empty() || standing.incarnation != self.incarnation {
+            return None;
+        }
+        let (group, member_id) = (self.options.group.clone(), standing.member_id);
+        let epoch = standing.assignment.as_ref().map_or(0, |assignment| assignment.epoch);
+        Some((client, Committer { group, member_id, epoch }))
+    }
+
+    /// Notes what came of a commit.
+    pub(super) fn take(&mut self, outcome: Outcome) -> Result<(), ConsumeError> {
+        for (of, number) in outcome.stored {
+            if let Some(held) = self.owned.get_mut(&of) {
+                held.stored = Some(number);
+            }
+            self.starting.remove(&of);
+            if self.revoked.get(&of).is_some_and(|revoked| revoked.number == number) {
+                self.revoked.remove(&of);
+            }
+        }
+        match outcome.cut_short {
+            None => self.backoff.reset(),
+            Some(CutShort::TryAgain(_)) => {
+                self.pause = Some(Box::pin(time::sleep(self.backoff.next_wait())));
+            }
+            Some(CutShort::Lost(_)) => {
+                let incarnation = self.incarnation;
+                self.membership.wish(|wish| wish.lost = incarnation);
+                self.pause = Some(Box::pin(time::sleep(self.backoff.next_wait())));
+            }
+        }
+        let mut worst = None;
+        for (of, error) in outcome.refused {
+            self.starting.remove(&of);
+            let was_revoked = self.revoked.remove(&of).is_some();
+            // Others have it already, or nobody will: there is nothing left to commit.
+            let is_gone = matches!(error, ConsumeError::NotFound { .. })
+                || was_revoked && has_reason(&error, &["NOT_OWNER"]);
+            if !is_gone {
+                worst = Some(error);
+            }
+        }
+        worst.map_or(Ok(()), Err)
+    }
+}
+
+pub(super) fn to_commit(of: TopicPartition, number: u64) -> PositionToCommit {
+    PositionToCommit { of, number, metadata: String::new() }
+}

@@ -1,0 +1,25 @@
+//! Groups: consumers that share the partitions of topics, and whose positions the server keeps.
+//!
+//! ```text
+//!   GroupConsumer  --- wishes: topics, what it reads ---->  membership: a task   <==stream==>  server
+//!   (the caller's) <-- board: assignment, lease, losses --  (heartbeats, rejoins)
+//!        |
+//!        +--- Reads: the assigned partitions          +--- commits, by calls of their own
+//! ```
+//!
+//! - **Invariant:** a commit holds only positions before which everything was returned by an earlier poll.
+//! - **Invariant:** a partition is confirmed to be given up only after it is no longer read and, with automatic commits,
+//!   its position is committed or the commit was refused.
+//! - **Invariant:** messages are handed out only under a lease: less than a session timeout after the server has heard the
+//!   member for certain. After that, somebody else may own its partitions.
+
+mod board;
+mod builder;
+mod commit;
+mod consumer;
+mod duties;
+mod membership;
+
+pub use builder::GroupConsumerBuilder;
+pub use commit::PositionToCommit;
+pub use consumer::GroupConsumer;

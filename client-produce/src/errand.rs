@@ -1,0 +1,104 @@
+//! [`Errands`], what a producer asks the server beside the stream: its own name, and how many partitions there are.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{lane::Identity, settings::Delivery};
+
+/// How old the number of partitions becomes while messages are sent, as in Kafka's clients.
+const PARTITIONS_AGE_MAX: Duration = Duration::from_secs(300);
+
+/// A question to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// A name; or the next epoch of the one there is.
+    Identity(Option<Identity>),
+    /// How many partitions the topic has.
+    Partitions,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Errands {
+    identity: Option<Identity>,
+    /// Whether the server refused to go on under it.
+    identity_is_lost: bool,
+    wants_identity: bool,
+    wants_partitions: bool,
+    /// When the number of partitions was learnt.
+    partitions_at: Instant,
+    /// Whether there was a topic then.
+    knows_topic: bool,
+    are_news: bool,
+}
+
+impl Errands {
+    pub(crate) fn new() -> Errands {
+        Errands {
+            identity: None,
+            identity_is_lost: false,
+            wants_identity: false,
+            wants_partitions: false,
+            partitions_at: Instant::now(),
+            knows_topic: false,
+            are_news: false,
+        }
+    }
+
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
+    pub(crate) fn set_identity(&mut self, identity: Identity) {
+        self.identity = Some(identity);
+        (self.wants_identity, self.identity_is_lost) = (false, false);
+    }
+
+    pub(crate) fn want_identity(&mut self) {
+        self.are_news |= !self.wants_identity;
+        self.wants_identity = true;
+    }
+
+    pub(crate) fn lose_identity(&mut self) {
+        self.identity_is_lost = true;
+    }
+
+    pub(crate) fn want_partitions(&mut self) {
+        self.are_news |= !self.wants_partitions;
+        self.wants_partitions = true;
+    }
+
+    pub(crate) fn set_partitions(&mut self, count: Option<u32>) {
+        (self.wants_partitions, self.partitions_at) = (false, Instant::now());
+        self.knows_topic = count.is_some();
+    }
+
+    /// A request was sent: from time to time, the topic may have more partitions than it had.
+    pub(crate) fn note_sent(&mut self) {
+        if self.partitions_at.elapsed() >= PARTITIONS_AGE_MAX {
+            self.want_partitions();
+        }
+    }
+
+    /// A batch was stored, so there is a topic.
+    pub(crate) fn note_stored(&mut self) {
+        if !self.knows_topic {
+            self.want_partitions();
+        }
+    }
+
+    /// The next one to run, until it is answered.
+    pub(crate) fn next(&mut self, delivery: Delivery) -> Option<Errand> {
+        let needs_name = self.wants_identity || self.identity.is_none();
+        if delivery == Delivery::ExactlyOnce && needs_name {
+            return Some(Errand::Identity(self.identity.filter(|_| !self.identity_is_lost)));
+        }
+        self.wants_partitions.then_some(Errand::Partitions)
+    }
+
+    /// Whether there is a new one since the last call.
+    pub(crate) fn are_news(&mut self) -> bool {
+        std::mem::take(&mut self.are_news)
+    }
+}

@@ -1,0 +1,103 @@
+//! Where messages go when a topic has several partitions.
+
+use std::collections::HashMap;
+
+use minikafka_client_produce::{Message, Producer, SendError};
+use minikafka_record::partition_of_key;
+
+use crate::fake::{Fake, Step};
+
+#[tokio::test]
+async fn keys_go_where_their_hash_says_and_stay_in_order() {
+    let fake = Fake::start([]);
+    fake.set_partitions(7);
+    let producer = Producer::builder(&fake.host(), "t").batch_bytes_max(200).connect().await.unwrap();
+    let mut receipts = Vec::new();
+    for i in 0..500 {
+        let key = format!("key {}", i % 20);
+        let receipt = producer.enqueue(Message::new(i.to_string()).key(key.clone())).await.unwrap();
+        assert_eq!(receipt.partition(), partition_of_key(key.as_bytes(), 7));
+        receipts.push(receipt);
+    }
+    let mut numbers: HashMap<u32, Vec<u64>> = HashMap::new();
+    for receipt in receipts {
+        numbers.entry(receipt.partition()).or_default().push(receipt.await.unwrap());
+    }
+    for numbers in numbers.values() {
+        assert!(numbers.iter().copied().eq(1..=numbers.len() as u64), "each counts its own: {numbers:?}");
+    }
+    let log = fake.log();
+    let mut last: HashMap<String, u32> = HashMap::new();
+    for (record, partition) in log.records.iter().zip(&log.partitions) {
+        let key = String::from_utf8_lossy(record.key.as_deref().unwrap()).into_owned();
+        assert_eq!(*partition, partition_of_key(key.as_bytes(), 7));
+        let message: u32 = String::from_utf8_lossy(record.value.as_deref().unwrap()).parse().unwrap();
+        assert!(last.insert(key, message).is_none_or(|last| last < message));
+    }
+    assert_eq!(log.records.len(), 500);
+}
+
+#[tokio::test]
+async fn without_keys_batches_go_to_all_partitions_in_turn() {
+    let fake = Fake::start([Step::AcceptWhenReleased]);
+    fake.set_partitions(4);
+    let builder = Producer::builder(&fake.host(), "t").in_flight_max(1).batch_bytes_max(1000);
+    let producer = builder.connect().await.unwrap();
+    producer.enqueue("first").await.unwrap();
+    fake.arrived(1).await;
+    for _ in 0..400 {
+        producer.enqueue("x".repeat(80)).await.unwrap();
+    }
+    fake.release(1);
+    producer.flush().await.unwrap();
+    let log = fake.log();
+    let mut counts = [0; 4];
+    log.partitions.iter().for_each(|partition| counts[*partition as usize] += 1);
+    assert!(counts.iter().all(|count| (90..=111).contains(count)), "{counts:?}");
+    assert!(log.batch_counts.iter().filter(|count| **count >= 10).count() >= 36, "{:?}", log.batch_counts);
+}
+
+#[tokio::test]
+async fn who_says_where_is_obeyed() {
+    let fake = Fake::start([]);
+    fake.set_partitions(3);
+    let producer = Producer::builder(&fake.host(), "t").partition(2).connect().await.unwrap();
+    producer.send("a").await.unwrap();
+    producer.send(Message::new("b").key("k")).await.unwrap();
+    producer.send(Message::new("c").partition(1)).await.unwrap();
+    assert_eq!(fake.log().partitions, [2, 2, 1]);
+    let error = producer.send(Message::new("d").partition(u32::MAX)).await.unwrap_err();
+    let SendError::Refused(refusal) = &error else { panic!("{error}") };
+    assert_eq!(refusal.reason, "PARTITION_NOT_FOUND");
+    assert_eq!(producer.send("e").await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_partition_that_is_gone_makes_it_look_again() {
+    let fake = Fake::start([]);
+    fake.set_partitions(64);
+    let producer = Producer::connect(&fake.host(), "t").await.unwrap();
+    fake.set_partitions(2);
+    let message = || Message::new("v").key("key");
+    assert!(partition_of_key(b"key", 64) >= 2);
+    producer.send(message()).await.unwrap_err();
+    // It is asked beside the stream, and the next message may be faster.
+    while producer.send(message()).await.is_err() {}
+    assert_eq!(fake.log().partitions, [partition_of_key(b"key", 2)]);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_created_by_the_first_message_is_looked_at_then() {
+    let fake = Fake::start([]);
+    fake.set_partitions(0);
+    let producer = Producer::connect(&fake.host(), "t").await.unwrap();
+    producer.send(Message::new("v").key("key")).await.unwrap();
+    assert_eq!(fake.log().partitions, [0]);
+    fake.set_partitions(5);
+    let wanted = partition_of_key(b"key", 5);
+    assert_ne!(wanted, 0);
+    while producer.enqueue(Message::new("v").key("key")).await.unwrap().partition() != wanted {
+        tokio::task::yield_now().await;
+    }
+    producer.close().await.unwrap();
+}

@@ -1,0 +1,247 @@
+//! [`Groups`], the service for consumer groups: one line for each call but `Join`, which is in `group_join.rs`.
+
+use minikafka_broker::{
+    Broker, GroupError, GroupState as State, PositionToStore, PositionsBy, SeekMode, SeekTo,
+    TopicPartition as Of,
+};
+use minikafka_proto::v1::{
+    Anchor, CommitPositionsRequest, CommitPositionsResponse, DeleteGroupRequest, DeleteGroupResponse,
+    DescribeGroupRequest, DescribeGroupResponse, FetchPositionsRequest, FetchPositionsResponse, GroupMember,
+    GroupPosition, GroupState, GroupSummary, JoinRequest, JoinResponse, ListGroupsRequest,
+    ListGroupsResponse, PartitionPosition, Position, SeekGroupRequest, SeekGroupResponse, SeekedPosition,
+    TopicPartition, group_service_server::GroupService, position::At,
+};
+use minikafka_record::Offset;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
+
+use super::{
+    group_join,
+    intake::Held,
+    position::{known, offset},
+    refusal::{Refusal, refuse},
+};
+use crate::door::Peer;
+
+/// Groups on a page when nobody says how many.
+const PAGE_DEFAULT: usize = 1000;
+/// Most groups on a page: with the longest names, what a default client takes.
+const PAGE_MAX: usize = 10_000;
+
+/// The service for consumer groups.
+pub(crate) struct Groups {
+    broker: Broker,
+    stopping: CancellationToken,
+}
+
+impl Groups {
+    /// Over a broker. Members' streams end when `stopping` is cancelled.
+    pub(crate) fn new(broker: Broker, stopping: CancellationToken) -> Groups {
+        Groups { broker, stopping }
+    }
+}
+
+#[tonic::async_trait]
+impl GroupService for Groups {
+    async fn join(
+        &self,
+        request: Request<Streaming<JoinRequest>>,
+    ) -> Result<Response<BoxStream<JoinResponse>>, Status> {
+        let address = request.extensions().get::<Peer>().map(Peer::to_string).unwrap_or_default();
+        let held = request.extensions().get::<Held>().cloned().unwrap_or_default();
+        let requests = request.into_inner();
+        let replies = group_join::run(self.broker.clone(), requests, held, address, self.stopping.clone());
+        Ok(Response::new(Box::pin(replies)))
+    }
+
+    async fn commit_positions(
+        &self,
+        request: Request<CommitPositionsRequest>,
+    ) -> Result<Response<CommitPositionsResponse>, Status> {
+        Ok(Response::new(commit(&self.broker, request.into_inner()).await?))
+    }
+
+    async fn fetch_positions(
+        &self,
+        request: Request<FetchPositionsRequest>,
+    ) -> Result<Response<FetchPositionsResponse>, Status> {
+        Ok(Response::new(fetch(&self.broker, request.into_inner())?))
+    }
+
+    async fn list_groups(
+        &self,
+        request: Request<ListGroupsRequest>,
+    ) -> Result<Response<ListGroupsResponse>, Status> {
+        Ok(Response::new(list(&self.broker, &request.into_inner())))
+    }
+
+    async fn describe_group(
+        &self,
+        request: Request<DescribeGroupRequest>,
+    ) -> Result<Response<DescribeGroupResponse>, Status> {
+        Ok(Response::new(describe(&self.broker, &request.into_inner()).await?))
+    }
+
+    async fn seek_group(
+        &self,
+        request: Request<SeekGroupRequest>,
+    ) -> Result<Response<SeekGroupResponse>, Status> {
+        Ok(Response::new(seek(&self.broker, request.into_inner()).await?))
+    }
+
+    async fn delete_group(
+        &self,
+        request: Request<DeleteGroupRequest>,
+    ) -> Result<Response<DeleteGroupResponse>, Status> {
+        let deleted = self.broker.delete_group(&request.into_inner().group).await;
+        deleted.map_err(refuse(&self.broker)).map_err(Status::from)?;
+        Ok(Response::new(DeleteGroupResponse {}))
+    }
+}
+
+async fn commit(
+    broker: &Broker,
+    request: CommitPositionsRequest,
+) -> Result<CommitPositionsResponse, Refusal> {
+    let by = match request.member_id {
+        id if id.is_empty() => PositionsBy::Outsider,
+        member_id => PositionsBy::Member { member_id, epoch: request.member_epoch },
+    };
+    let positions = request.positions.into_iter().map(|position| to_store(broker, position));
+    let positions = positions.collect::<Result<Vec<_>, Refusal>>()?;
+    broker.commit_positions(&request.group, by, positions).await.map_err(refuse(broker))?;
+    Ok(CommitPositionsResponse {})
+}
+
+fn to_store(broker: &Broker, position: PartitionPosition) -> Result<PositionToStore, Refusal> {
+    let PartitionPosition { topic, partition, number, metadata, .. } = position;
+    let of = Of { topic, partition };
+    match Offset::from_number(number).filter(|offset| offset.number() == number) {
+        Some(offset) => Ok(PositionToStore { of, offset, metadata }),
+        None => {
+            let end = broker.partition(&of.topic, Some(partition)).map_err(refuse(broker))?.bounds();
+            let end = end.high_watermark.number();
+            let error = GroupError::PositionOutOfRange { topic: of.topic, partition, number, end };
+            Err(refuse(broker)(error.into()))
+        }
+    }
+}
+
+fn fetch(broker: &Broker, request: FetchPositionsRequest) -> Result<FetchPositionsResponse, Refusal> {
+    let of: Vec<Of> = request.partitions.into_iter().map(partition).collect();
+    let of = (!of.is_empty()).then_some(of);
+    let positions = broker.group_positions(&request.group, of.as_deref()).map_err(refuse(broker))?;
+    let position = |(of, stored): (Of, minikafka_broker::StoredPosition)| PartitionPosition {
+        topic: of.topic,
+        partition: of.partition,
+        number: stored.offset.number(),
+        metadata: stored.metadata,
+        commit_time_ms: stored.committed_at,
+    };
+    Ok(FetchPositionsResponse { positions: positions.into_iter().map(position).collect() })
+}
+
+fn list(broker: &Broker, request: &ListGroupsRequest) -> ListGroupsResponse {
+    let page_size = match request.page_size {
+        0 => PAGE_DEFAULT,
+        wanted => (wanted as usize).min(PAGE_MAX),
+    };
+    // One more tells whether there is another page.
+    let mut groups = broker.groups(&request.page_token, page_size + 1);
+    let is_last = groups.len() <= page_size;
+    groups.truncate(page_size);
+    let next_page_token = match groups.last() {
+        Some(last) if !is_last => last.name.clone(),
+        _ => String::new(),
+    };
+    let summary = |group: minikafka_broker::GroupSummary| GroupSummary {
+        name: group.name,
+        state: state(group.state).into(),
+        members: group.members as u32,
+    };
+    ListGroupsResponse { groups: groups.into_iter().map(summary).collect(), next_page_token }
+}
+
+async fn describe(broker: &Broker, request: &DescribeGroupRequest) -> Result<DescribeGroupResponse, Refusal> {
+    let group = broker.describe_group(&request.group).await.map_err(refuse(broker))?;
+    Ok(DescribeGroupResponse {
+        name: group.summary.name,
+        state: state(group.summary.state).into(),
+        epoch: group.epoch,
+        members: group.members.into_iter().map(member).collect(),
+        positions: group.positions.into_iter().map(position).collect(),
+    })
+}
+
+fn member(member: minikafka_broker::MemberDescription) -> GroupMember {
+    GroupMember {
+        member_id: member.member_id,
+        instance_id: member.instance_id,
+        client_id: member.client_id,
+        client_address: member.client_address.unwrap_or_default(),
+        member_epoch: member.epoch,
+        topics: member.topics,
+        owned: member.owned.into_iter().map(wire_partition).collect(),
+        target: member.target.into_iter().map(wire_partition).collect(),
+    }
+}
+
+fn position(position: minikafka_broker::PartitionLag) -> GroupPosition {
+    let stored = position.stored;
+    GroupPosition {
+        topic: position.of.topic,
+        partition: position.of.partition,
+        number: stored.as_ref().map(|stored| stored.offset.number()),
+        end_number: position.end.number(),
+        lag_messages: position.lag.map(|lag| lag.messages),
+        lag_ms: position.lag.map(|lag| u64::try_from(lag.age.as_millis()).unwrap_or(u64::MAX)),
+        commit_time_ms: stored.as_ref().map_or(0, |stored| stored.committed_at),
+        metadata: stored.map(|stored| stored.metadata).unwrap_or_default(),
+        member_id: position.member_id.unwrap_or_default(),
+    }
+}
+
+async fn seek(broker: &Broker, request: SeekGroupRequest) -> Result<SeekGroupResponse, Refusal> {
+    let to = seek_to(request.to.as_ref())?;
+    let mode = if request.dry_run { SeekMode::Preview } else { SeekMode::Move };
+    let partitions: Vec<Of> = request.partitions.into_iter().map(partition).collect();
+    let sought = broker.seek_group(&request.group, &request.topics, &partitions, to, mode).await;
+    let position = |sought: minikafka_broker::SoughtPosition| SeekedPosition {
+        topic: sought.of.topic,
+        partition: sought.of.partition,
+        from: sought.from.map(Offset::number),
+        to: sought.to.number(),
+    };
+    let sought = sought.map_err(refuse(broker))?;
+    Ok(SeekGroupResponse { positions: sought.into_iter().map(position).collect() })
+}
+
+fn seek_to(position: Option<&Position>) -> Result<SeekTo, Refusal> {
+    match position.and_then(|position| position.at.as_ref()) {
+        Some(At::Number(number)) => Ok(SeekTo::Offset(offset(*number)?)),
+        Some(At::TimestampMs(timestamp)) => Ok(SeekTo::Timestamp(*timestamp)),
+        Some(At::Anchor(anchor)) => Ok(match known(*anchor, "anchor")? {
+            Anchor::Latest => SeekTo::Latest,
+            Anchor::Earliest | Anchor::Unspecified => SeekTo::Earliest,
+        }),
+        None => {
+            Err(Refusal::invalid_request("the request does not say where to: a number, a place or a time"))
+        }
+    }
+}
+
+fn state(state: State) -> GroupState {
+    match state {
+        State::Empty => GroupState::Empty,
+        State::Reconciling => GroupState::Reconciling,
+        State::Stable => GroupState::Stable,
+    }
+}
+
+pub(super) fn partition(partition: TopicPartition) -> Of {
+    Of { topic: partition.topic, partition: partition.partition }
+}
+
+fn wire_partition(partition: Of) -> TopicPartition {
+    TopicPartition { topic: partition.topic, partition: partition.partition }
+}

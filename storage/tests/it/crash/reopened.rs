@@ -1,0 +1,275 @@
+//! Logs that have failed and are opened again in the running process, while the others go on. Row 6.
+
+use std::{sync::Arc, time::Duration};
+
+use minikafka_record::Offset;
+use minikafka_storage::{
+    Log, Storage, StorageError,
+    filesystem::{FileStorage, Options, SyncPolicy},
+};
+
+use super::{run::open, tiny, variants};
+use crate::{
+    backend::{append, append_message, begin_append, entry, entry_at, id, read_values},
+    fake_disk::{Class, Errno, FakeDisk, Fault, PowerLoss},
+};
+
+const EIO: Fault = Fault { class: Class::Change, after: 0, count: 1, errno: Errno::Eio };
+
+/// A storage with logs that hold a message each.
+fn started(disk: &FakeDisk, options: &Options, topics: &[&str]) -> (FileStorage, Vec<Arc<dyn Log>>) {
+    let storage = open(disk, options).unwrap();
+    let logs: Vec<_> = topics.iter().map(|topic| storage.open(&id(topic)).unwrap()).collect();
+    logs.iter().for_each(|log| _ = append_message(&**log, 1, b"before"));
+    (storage, logs)
+}
+
+/// Has the next append of this log fail, and the log with it, and no other.
+fn fail(disk: &FakeDisk, log: &dyn Log) {
+    disk.fail_in("flusher");
+    let failed = append(log, vec![entry_at(log, 1, 0, &[b"in doubt"])]).unwrap_err();
+    assert!(matches!(failed, StorageError::Io { .. }), "{failed:?}");
+    let refused = append(log, vec![entry_at(log, 1, 0, &[b"refused"])]).unwrap_err();
+    assert!(matches!(refused, StorageError::Poisoned(_)), "{refused:?}");
+    disk.heal();
+}
+
+fn without_doubt(log: &dyn Log) -> Vec<bytes::Bytes> {
+    let mut values = read_values(log, Offset::ZERO, 1);
+    values.retain(|value| value != "in doubt");
+    values
+}
+
+fn journal_files(disk: &FakeDisk) -> usize {
+    let image = disk.live_image();
+    image.files().filter(|path| path.extension().is_some_and(|found| found == "journal")).count()
+}
+
+/// Each change that opening it again makes fails once: then it stays as it was, and the next try succeeds.
+#[test]
+fn reopening_that_fails_is_tried_again() {
+    let mut failures = 0;
+    for options in variants(SyncPolicy::Always) {
+        for (class, errno) in
+            [(Class::Change, Errno::Eio), (Class::Change, Errno::Enospc), (Class::Look, Errno::Eio)]
+        {
+            for after in 0.. {
+                let disk = FakeDisk::new();
+                let (storage, logs) = started(&disk, &options, &["t", "other"]);
+                append_message(&*logs[0], 1, b"more");
+                fail(&disk, &*logs[0]);
+                disk.forgive_failed_syncs("/data/logs");
+                disk.fail(Fault { class, after, count: 1, errno });
+                let first = storage.open(&id("t"));
+                disk.heal();
+                disk.forgive_failed_syncs("/data/logs");
+                let is_over = first.is_ok();
+                if first.is_err() {
+                    failures += 1;
+                    assert_eq!(without_doubt(&*logs[0]), ["before", "more"], "reads go on");
+                }
+                let again = first.or_else(|_| storage.open(&id("t"))).unwrap();
+                append_message(&*again, 1, b"after");
+                assert_eq!(without_doubt(&*again), ["before", "more", "after"]);
+                assert_eq!(again.bounds().damaged, 0);
+                append_message(&*logs[1], 1, b"more");
+                assert!(disk.retried_syncs().is_empty(), "{:?}", disk.retried_syncs());
+                drop((storage, logs, again));
+                for image in [disk.live_image(), disk.image_after(&PowerLoss::NothingUnsynced)] {
+                    let storage = open(&FakeDisk::with(&image), &options).unwrap();
+                    let log = storage.open(&id("t")).unwrap();
+                    assert_eq!(without_doubt(&*log), ["before", "more", "after"]);
+                    assert_eq!(read_values(&*storage.open(&id("other")).unwrap(), Offset::ZERO, 1).len(), 2);
+                }
+                if is_over {
+                    break;
+                }
+            }
+        }
+    }
+    println!("reopenings that failed once: {failures}, lost: 0");
+    assert!(failures > 20, "{failures}");
+}
+
+/// What is not acknowledged and gone stays gone, although the journal may still have it.
+#[test]
+fn what_the_journal_has_of_a_round_that_failed_does_not_come_back() {
+    let options = Options { direct_bytes: 300, ..tiny(SyncPolicy::Always) };
+    // Whatever the disk made of the record: all of it, a part, nothing.
+    for seed in 0..20 {
+        let disk = FakeDisk::new();
+        let (storage, logs) = started(&disk, &options, &["t"]);
+        // The write, or the sync behind it.
+        disk.fail(Fault { after: seed % 2, ..EIO });
+        let next = logs[0].bounds();
+        let doubtful = (0..3).map(|at| entry(next.next_index + at, next.end.plus(at), 1, 0, &[b"in doubt"]));
+        append(&*logs[0], doubtful.collect()).unwrap_err();
+        let log = storage.open(&id("t")).unwrap();
+        let end = log.bounds().end;
+        // Straight to the segment, so that no later record of the journal takes these numbers.
+        append(&*log, vec![entry_at(&*log, 1, 0, &[&[b'x'; 400]])]).unwrap();
+        drop((storage, logs, log));
+        for image in [disk.live_image(), disk.image_after(&PowerLoss::seeded(seed))] {
+            let storage = open(&FakeDisk::with(&image), &options).unwrap();
+            assert_eq!(storage.open(&id("t")).unwrap().bounds().end, end.plus(1), "seed {seed}");
+        }
+    }
+}
+
+/// The journal begins anew in other files, so that the disk need not sync each log by itself for ever.
+#[test]
+fn a_journal_that_has_failed_begins_anew_in_other_files() {
+    let options = Options { direct_bytes: u64::MAX, journal_bytes: 64 * 1024, ..tiny(SyncPolicy::Always) };
+    let disk = FakeDisk::new();
+    let (storage, mut logs) = started(&disk, &options, &["a", "b", "c"]);
+    for round in 0..20 {
+        let failing = round % 3;
+        fail(&disk, &*logs[failing]);
+        logs[failing] = storage.open(&id(["a", "b", "c"][failing])).unwrap();
+        // One sync for all of them: it is the journal's. The first append makes its file.
+        append_message(&*logs[failing], 1, b"first");
+        disk.hold_syncs();
+        let first = begin_append(&*logs[0], vec![entry_at(&*logs[0], 1, 0, &[b"first"])]);
+        disk.wait_for_held_sync();
+        let rest =
+            [&logs[1], &logs[2]].map(|log| begin_append(&**log, vec![entry_at(&**log, 1, 0, &[b"rest"])]));
+        let before = disk.file_syncs("journal");
+        disk.release_syncs();
+        first.recv().unwrap().unwrap();
+        rest.into_iter().for_each(|wait| wait.recv().unwrap().unwrap());
+        assert_eq!(disk.file_syncs("journal") - before, 1, "round {round}");
+    }
+    assert!(disk.retried_syncs().is_empty(), "{:?}", disk.retried_syncs());
+    storage.close().unwrap();
+    assert_eq!(journal_files(&disk), 0, "after a clean stop nothing in it counts");
+}
+
+/// A log that has failed keeps files of the journal from being used again; once it was opened again, they are.
+#[test]
+fn files_that_were_pinned_for_a_failed_log_are_used_again() {
+    let options = Options { direct_bytes: u64::MAX, ..tiny(SyncPolicy::Always) };
+    let disk = FakeDisk::new();
+    let (storage, mut logs) = started(&disk, &options, &["t", "other"]);
+    for _ in 0..10 {
+        append_message(&*logs[0], 1, b"only in the journal");
+        fail(&disk, &*logs[0]);
+        for _ in 0..40 {
+            append_message(&*logs[1], 1, &[b'x'; 1000]);
+        }
+        logs[0] = storage.open(&id("t")).unwrap();
+        append_message(&*logs[0], 1, b"after");
+    }
+    assert_eq!(without_doubt(&*logs[0]).len(), 21);
+    for _ in 0..100 {
+        append_message(&*logs[1], 1, &[b'x'; 1000]);
+    }
+    assert!(journal_files(&disk) <= 5, "{}", journal_files(&disk));
+}
+
+/// A log that goes on failing is none the worse for being opened again and again.
+#[test]
+fn a_log_may_fail_again_and_again() {
+    for options in variants(SyncPolicy::Always) {
+        let disk = FakeDisk::new();
+        let (storage, mut logs) = started(&disk, &options, &["t"]);
+        for _ in 0..30 {
+            fail(&disk, &*logs[0]);
+            logs[0] = storage.open(&id("t")).unwrap();
+            append_message(&*logs[0], 1, b"after");
+        }
+        assert_eq!(without_doubt(&*logs[0]).len(), 31);
+        storage.close().unwrap();
+    }
+}
+
+/// An eviction that could not be written down was visible, and stays so.
+#[test]
+fn the_start_does_not_go_back() {
+    for options in variants(SyncPolicy::Always) {
+        let disk = FakeDisk::new();
+        let (storage, logs) = started(&disk, &options, &["t"]);
+        (0..20).for_each(|_| _ = append_message(&*logs[0], 1, b"message"));
+        disk.fail(Fault { count: 1000, ..EIO });
+        logs[0].trim(Offset::new(7)).unwrap_err();
+        assert_eq!(logs[0].bounds().start, Offset::new(7));
+        append(&*logs[0], vec![entry_at(&*logs[0], 1, 0, &[b"in doubt"])]).unwrap_err();
+        disk.heal();
+        let log = storage.open(&id("t")).unwrap();
+        assert_eq!(log.bounds().start, Offset::new(7));
+        drop((storage, logs, log));
+        let disk = FakeDisk::with(&disk.image_after(&PowerLoss::NothingUnsynced));
+        let storage = open(&disk, &options).unwrap();
+        assert_eq!(storage.open(&id("t")).unwrap().bounds().start, Offset::new(7));
+    }
+}
+
+/// What is served after a restart is on the disk, also of a round that failed long before the last one.
+#[test]
+fn a_round_of_several_records_that_failed_is_as_doubtful_as_the_last_one() {
+    let options = Options {
+        direct_bytes: u64::MAX,
+        early_bytes: u64::MAX,
+        journal_pause: Duration::ZERO,
+        ..Options::default()
+    };
+    let large = vec![b'x'; 5 << 20];
+    let mut failures = 0;
+    for after in 0..6 {
+        let disk = FakeDisk::new();
+        let (storage, logs) = started(&disk, &options, &["a", "b", "c"]);
+        disk.hold_syncs();
+        let first = begin_append(&*logs[2], vec![entry_at(&*logs[2], 1, 0, &[b"first"])]);
+        disk.wait_for_held_sync();
+        // Too much for one record.
+        let round =
+            [&logs[0], &logs[1]].map(|log| begin_append(&**log, vec![entry_at(&**log, 1, 0, &[&large])]));
+        disk.fail(Fault { after, ..EIO });
+        disk.release_syncs();
+        first.recv().unwrap().unwrap();
+        failures += round.into_iter().filter(|wait| wait.recv().unwrap().is_err()).count();
+        disk.heal();
+        let c = storage.open(&id("c")).unwrap();
+        (0..5).for_each(|_| _ = append_message(&*c, 1, b"later"));
+        drop((storage, logs, c));
+        let ends = |disk: &FakeDisk| {
+            let storage = open(disk, &options).unwrap();
+            ["a", "b", "c"].map(|topic| storage.open(&id(topic)).unwrap().bounds().end)
+        };
+        let served = ends(&disk);
+        assert_eq!(
+            ends(&FakeDisk::with(&disk.image_after(&PowerLoss::NothingUnsynced))),
+            served,
+            "after {after}"
+        );
+        assert_eq!(served[2], Offset::new(7));
+    }
+    assert!(failures > 2, "{failures}");
+}
+
+/// A close that fails may be called again: it fails again or makes up for it, and nothing is lost either way.
+#[test]
+fn a_second_close_after_a_failed_one_loses_nothing() {
+    for options in variants(SyncPolicy::Always) {
+        for errno in [Errno::Eio, Errno::Enospc] {
+            for after in 0..6 {
+                let disk = FakeDisk::new();
+                let (storage, logs) = started(&disk, &options, &["t", "other"]);
+                disk.fail(Fault { after, errno, ..EIO });
+                let first = storage.close();
+                disk.heal();
+                let second = storage.close();
+                let is_full = matches!(first, Err(StorageError::Full(_)));
+                assert!(second.is_ok() || !is_full, "{first:?}, {second:?}");
+                drop((storage, logs));
+                for image in [disk.live_image(), disk.image_after(&PowerLoss::NothingUnsynced)] {
+                    let storage = open(&FakeDisk::with(&image), &options).unwrap();
+                    for topic in ["t", "other"] {
+                        let log = storage.open(&id(topic)).unwrap();
+                        assert_eq!(read_values(&*log, Offset::ZERO, 1), ["before"]);
+                        append_message(&*log, 1, b"after");
+                    }
+                }
+            }
+        }
+    }
+}
