@@ -80,11 +80,20 @@ struct Watch {
 }
 
 impl Watch {
+    /// A stop is told at once, even while the storage is asked: the stream ends with it.
+    async fn look(&self) -> ServingStatus {
+        tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => ServingStatus::NotServing,
+            status = look(&self.observed) => status,
+        }
+    }
+
     /// Waits until the status is another than the last one.
     async fn next(&self, last: Option<ServingStatus>) -> ServingStatus {
         loop {
             let status = match self.is_known {
-                true => look(&self.observed).await,
+                true => self.look().await,
                 false => ServingStatus::ServiceUnknown,
             };
             if last != Some(status) {

@@ -2,10 +2,6 @@
 //!
 //! Names follow the conventions of Prometheus: a unit at the end, `_total` behind it for what only grows. Each is
 //! described in `docs/metrics.md`.
-//!
-//! The lag of consumer groups, in messages and in seconds by group, is to be another section here, fed by what the
-//! coordinator knows: `minikafka_group_lag_messages` and `minikafka_group_lag_seconds`, with as many groups by name
-//! as there are topics.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,7 +13,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Observed, page::Page, process::Process};
+use super::{Observed, lag::GroupLag, page::Page, process::Process};
 use crate::connections_max;
 
 /// The label of topics without a count of their own. No topic has this name: '/' is not allowed in one.
@@ -29,6 +25,8 @@ impl Observed {
         let is_ready = self.readiness().await.is_ready();
         let (broker, process) = self.ask(|broker| (broker.stats(), Process::look())).await?;
         let scrape = Scrape {
+            groups: self.broker.groups("", usize::MAX).len() as u64,
+            lags: GroupLag::all(&self.broker).await,
             broker,
             process,
             is_ready,
@@ -48,6 +46,8 @@ impl Observed {
 #[derive(Debug)]
 struct Scrape {
     broker: BrokerStats,
+    groups: u64,
+    lags: Vec<GroupLag>,
     process: Process,
     is_ready: bool,
     connections: (u64, u64),
@@ -62,6 +62,7 @@ impl Collector for Scrape {
         self.process(&mut page)?;
         self.traffic(&mut page)?;
         self.kept(&mut page)?;
+        self.groups(&mut page)?;
         syncs(&mut page, &self.broker.storage)?;
         room(&mut page, &self.broker.storage)
     }
@@ -140,6 +141,21 @@ impl Scrape {
             "minikafka_fetch_duration_seconds",
             "From the moment when there is something to read until it is read, without waiting for messages to come",
             [(NO_LABELS, &self.broker.fetch_durations)],
+        )
+    }
+
+    fn groups(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        let by_group = |lag: &GroupLag| [("group", lag.group.clone())];
+        page.gauge("minikafka_groups", "Consumer groups there are", self.groups)?;
+        page.gauges(
+            "minikafka_group_lag_messages",
+            "Messages that a group has not read yet, over all partitions of which it has a position",
+            self.lags.iter().map(|lag| (by_group(lag), lag.messages)),
+        )?;
+        page.gauges(
+            "minikafka_group_lag_seconds",
+            "Age of the oldest message that a group has not read yet; 0 when it has read all",
+            self.lags.iter().map(|lag| (by_group(lag), lag.age.as_secs_f64())),
         )
     }
 

@@ -5,6 +5,7 @@
 //!                                        BrokerStats (and StorageStats in it)   counted below, by plain atomics
 //!                                        Traffic of the door                    connections, refusals
 //!                                        process                                from /proc
+//!                                        lag                                    positions of groups, asked for each time
 //!   /readyz, grpc.health.v1.Health --> readiness: one answer for both
 //! ```
 //!
@@ -12,9 +13,10 @@
 //! There is no global recorder: two servers in one process do not count into each other's figures.
 //!
 //! A new family is a function in `metrics`, called where the others are, and a row in `docs/metrics.md`; a test
-//! compares the two. The lag of consumer groups belongs there, once there are groups.
+//! compares the two.
 
 mod health;
+mod lag;
 mod metrics;
 mod page;
 mod process;

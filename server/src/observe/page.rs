@@ -4,7 +4,7 @@ use std::fmt;
 
 use minikafka_storage::HistogramSnapshot;
 use prometheus_client::{
-    encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet},
+    encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet},
     metrics::MetricType,
 };
 
@@ -19,11 +19,11 @@ impl Page<'_> {
         self.family(name, help, MetricType::Gauge)?.encode_gauge(&value)
     }
 
-    pub(super) fn gauges<L: EncodeLabelSet>(
+    pub(super) fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = (L, u64)>,
+        samples: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
         let mut family = self.family(name, help, MetricType::Gauge)?;
         samples
