@@ -24,6 +24,7 @@ use crate::{
     retention::{RetentionQueue, Watch},
     settings::TopicLimits,
     topic::Topics,
+    traffic::Traffic,
     validate_topic_name,
 };
 
@@ -44,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) cold_reads: Arc<Semaphore>,
     pub(crate) retention: RetentionQueue,
     pub(crate) stopping: AtomicBool,
+    pub(crate) traffic: Arc<Traffic>,
     pub(crate) producer_ids: ProducerIds,
 }
 
@@ -76,6 +78,7 @@ impl Broker {
     ) -> Partition {
         let progress = Progress { high_watermark: log.bounds().end, log, state: PartitionState::Open };
         Partition::start(PartitionCore {
+            meter: self.0.traffic.meter(&id.topic),
             id,
             storage: Arc::downgrade(&self.0.storage),
             has_failed: AtomicBool::new(false),

@@ -85,7 +85,8 @@ pub(crate) fn by_size(core: &PartitionCore) -> Result<(), StorageError> {
 
 fn trim(core: &PartitionCore, to: Offset) -> Result<(), StorageError> {
     let log = core.log();
-    let start = log.bounds().start;
+    let before = log.bounds();
+    let start = before.start;
     if to > start {
         core.producers.store_before_trim(to)?;
     }
@@ -93,6 +94,7 @@ fn trim(core: &PartitionCore, to: Offset) -> Result<(), StorageError> {
     log.trim(to)?;
     if to > start {
         let evicted = to.since(start);
+        core.meter.evicted(evicted, before.size_bytes.saturating_sub(log.bounds().size_bytes));
         tracing::debug!(partition = %core.id, evicted, start = %Offset::number(to), "evicted");
     }
     Ok(())

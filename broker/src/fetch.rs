@@ -1,6 +1,10 @@
 //! Fetching: from memory if possible, from the disk if not; at the end, waiting to be woken.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant as StdInstant},
+};
 
 use minikafka_record::{Offset, RecordBatch};
 use minikafka_storage::{Log, StorageError};
@@ -41,12 +45,22 @@ impl Partition {
             let Progress { log, high_watermark, .. } = progress.borrow_and_update().clone();
             let start = self.core.check_range(&*log, from, high_watermark)?;
             if from < high_watermark {
+                let begin = StdInstant::now();
                 let Some(batches) = self.read(log, from, high_watermark, bytes_max).await? else {
                     // It was opened again after a failure: the other one comes at once.
                     progress.changed().await.map_err(|_| Error::Stopping)?;
                     continue;
                 };
                 let next = batches.last().map_or(from, RecordBatch::end_offset);
+                let bytes: usize = batches.iter().map(|batch| batch.bytes().len()).sum();
+                self.core.meter.fetched(next.since(from), bytes as u64, begin);
+                tracing::debug!(
+                    partition = %self.core.id,
+                    number = from.number(),
+                    count = next.since(from),
+                    bytes,
+                    "fetched"
+                );
                 return Ok(Fetched { batches, next, start, high_watermark });
             }
             let woken = match deadline {

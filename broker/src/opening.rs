@@ -86,6 +86,7 @@ impl Broker {
             room_bytes,
             cold_reads: Arc::new(Semaphore::new(COLD_READS_MAX)),
             stopping: AtomicBool::new(false),
+            traffic: Arc::default(),
             producer_ids: ProducerIds::default(),
             storage,
             config,

@@ -25,6 +25,7 @@ use crate::{
     payload::{CheckedPayload, Form},
     producers::{Admission, Completed, EntryId, Place, Rejection},
     reopening::Reopening,
+    reply::Reply,
 };
 
 /// Requests that may wait in a mailbox; their bytes are bounded by permits.
@@ -48,7 +49,7 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) struct Produce {
     pub(crate) payload: CheckedPayload,
-    pub(crate) reply: oneshot::Sender<Result<Produced, Error>>,
+    pub(crate) reply: Reply,
     /// Room for its bytes, given back with the answer.
     pub(crate) room: OwnedSemaphorePermit,
 }
@@ -152,7 +153,7 @@ impl EntryBuilder {
 
 /// A producer that waits for the entry with its messages.
 struct Waiter {
-    reply: oneshot::Sender<Result<Produced, Error>>,
+    reply: Reply,
     produced: Produced,
     _room: OwnedSemaphorePermit,
 }
@@ -334,6 +335,7 @@ impl Encoder {
             leader_epoch,
             origin: Origin::This,
         };
+        produce.reply.taken();
         match produce.payload.form {
             Form::Batch(batch) => {
                 self.end_messages();
@@ -432,7 +434,6 @@ fn is_failure(outcome: &Result<(), StorageError>) -> bool {
     matches!(outcome, Err(Io { .. } | Poisoned(_) | Reopened))
 }
 
-fn answer(reply: oneshot::Sender<Result<Produced, Error>>, outcome: Result<Produced, Error>) {
-    // A producer that went away does not want to know.
-    let _ = reply.send(outcome);
+fn answer(reply: Reply, outcome: Result<Produced, Error>) {
+    reply.send(outcome);
 }

@@ -6,18 +6,22 @@ use std::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use minikafka_record::Offset;
 use minikafka_storage::{Epoch, Log, LogId, Millis, Seek, Storage, StorageError, TopicId};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::debug_span;
 
 use crate::{
     CheckedPayload, Error, PartitionBounds, PendingProduce,
     append_clock::AppendClock,
     owner::{self, Command, MAILBOX_LEN, Produce},
     producers::{Memory, ProducerDescription},
+    reply::Reply,
     retention::Watch,
+    traffic::Meter,
 };
 
 /// One partition of a topic. Cheap to clone.
@@ -47,6 +51,8 @@ pub(crate) struct PartitionCore {
     pub(crate) watch: Watch,
     /// What is known of idempotent producers.
     pub(crate) producers: Memory<Produce>,
+    /// Counts what goes in and out.
+    pub(crate) meter: Meter,
 }
 
 /// What readers of a partition wait for.
@@ -128,6 +134,7 @@ impl Partition {
     /// When the payload is over the topic's limit, or the partition is no longer in service. Nothing is stored
     /// then.
     pub async fn produce(&self, payload: CheckedPayload) -> Result<PendingProduce, Error> {
+        let begin = Instant::now();
         self.core.check_open()?;
         payload.check_within(self.core.watch.limits.message_bytes_max())?;
         // What is larger than all the room there is goes alone.
@@ -135,7 +142,13 @@ impl Partition {
         let room = self.core.room.clone().acquire_many_owned(bytes).await.map_err(|_| Error::Stopping)?;
         // Waiting for room may have outlasted the partition's service.
         self.core.check_open()?;
-        let (reply, answer) = oneshot::channel();
+        let span = debug_span!(
+            "produce",
+            partition = %self.core.id,
+            count = payload.count,
+            bytes = payload.bytes
+        );
+        let (reply, answer) = Reply::new(&payload, self.core.meter.clone(), begin, span);
         let command = Command::Produce(Produce { payload, reply, room });
         // After a stop or a deletion the owner takes nothing more.
         self.mailbox.send(command).await.map_err(|_| self.core.closed_error())?;

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{linger::Linger, opening};
+use crate::{linger::Linger, observe::ConnectionCount, opening};
 
 /// Large frames roughly double what big streams carry; the default of 16 KiB is for web pages.
 const FRAME_BYTES_MAX: u32 = 256 * 1024;
@@ -46,6 +46,7 @@ pub(crate) struct Connections<F> {
     service: F,
     room: Arc<Semaphore>,
     tasks: TaskTracker,
+    count: Arc<ConnectionCount>,
     /// Tells connections to end once they have answered.
     stopping: CancellationToken,
     /// Ends them as they are.
@@ -71,12 +72,18 @@ impl<S> Answers for S where
 
 impl<S: Answers, F: Fn(SocketAddr) -> S> Connections<F> {
     /// None yet, and at most `max`. When `stopping` is cancelled, they end once they have answered.
-    pub(crate) fn new(service: F, max: usize, stopping: CancellationToken) -> Connections<F> {
+    pub(crate) fn new(
+        service: F,
+        max: usize,
+        stopping: CancellationToken,
+        count: Arc<ConnectionCount>,
+    ) -> Connections<F> {
         Connections {
             http: Arc::new(http()),
             service,
             room: Arc::new(Semaphore::new(max)),
             tasks: TaskTracker::new(),
+            count,
             stopping,
             cut: CancellationToken::new(),
         }
@@ -93,6 +100,7 @@ impl<S: Answers, F: Fn(SocketAddr) -> S> Connections<F> {
         let service = (self.service)(peer);
         let stopping = self.stopping.clone();
         let cut = self.cut.clone();
+        let counted = self.count.open();
         self.tasks.spawn(async move {
             tokio::select! {
                 () = cut.cancelled() => tracing::debug!(%peer, "cut a connection"),
@@ -102,7 +110,7 @@ impl<S: Answers, F: Fn(SocketAddr) -> S> Connections<F> {
                     Err(error) => tracing::debug!(%peer, %error, "a connection failed"),
                 },
             }
-            drop(room);
+            drop((room, counted));
         });
     }
 
@@ -188,7 +196,8 @@ mod tests {
         });
         let stopping = CancellationToken::new();
         let routes = axum::Router::new().route("/", never);
-        let connections = Connections::new(|_| TowerToHyperService::new(routes.clone()), 1, stopping.clone());
+        let service = move |_| TowerToHyperService::new(routes.clone());
+        let connections = Connections::new(service, 1, stopping.clone(), Arc::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, address) = listener.accept().await.unwrap();

@@ -16,6 +16,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -27,10 +28,12 @@ use minikafka_proto::{
     v1::{group_service_server::GroupServiceServer, mini_kafka_service_server::MiniKafkaServiceServer},
 };
 use tonic::{codegen::Service as _, server::NamedService};
+use tracing::{Span, debug_span};
 
 use crate::{
     grpc::{Admitted, Groups, Intake, Original, V1, explain_too_large},
     http::refusal_unless_grpc,
+    observe::Refusals,
 };
 
 type V1Server = MiniKafkaServiceServer<V1>;
@@ -46,6 +49,7 @@ pub(crate) struct Door {
     intake: Intake,
     /// What a refusal names as the limit.
     message_bytes_max: usize,
+    refusals: Arc<Refusals>,
     others: axum::Router,
 }
 
@@ -73,9 +77,10 @@ impl Door {
         services: Services,
         intake: Intake,
         message_bytes_max: usize,
+        refusals: Arc<Refusals>,
         others: axum::Router,
     ) -> Door {
-        Door { services, peer: None, intake, message_bytes_max, others }
+        Door { services, peer: None, intake, message_bytes_max, refusals, others }
     }
 
     /// The door of one connection.
@@ -103,6 +108,7 @@ impl hyper::service::Service<Request<Incoming>> for Door {
         if let Some(refusal) = refusal_unless_grpc(&request) {
             return Answer::Refused(Some(refusal));
         }
+        let span = debug_span!("request", path);
         let (mut request, admitted) = self.intake.admit(request);
         // The futures are the same once they are boxed, which the generated code does anyhow.
         let answer = match service {
@@ -113,7 +119,8 @@ impl hyper::service::Service<Request<Incoming>> for Door {
             }
             Ours::Original => self.services.original.clone().call(request),
         };
-        Answer::Ours { answer, admitted: Some(admitted), message_bytes_max: self.message_bytes_max }
+        let (refusals, message_bytes_max) = (self.refusals.clone(), self.message_bytes_max);
+        Answer::Ours { answer, admitted: Some((admitted, refusals)), span, message_bytes_max }
     }
 }
 
@@ -137,7 +144,9 @@ pub(crate) enum Answer {
     Ours {
         answer: BoxFuture<Result<Response<tonic::body::Body>, Infallible>>,
         /// Taken when the answer is there.
-        admitted: Option<Admitted>,
+        admitted: Option<(Admitted, Arc<Refusals>)>,
+        /// None unless somebody listens.
+        span: Span,
         message_bytes_max: usize,
     },
     /// From axum's routes.
@@ -153,13 +162,16 @@ impl Future for Answer {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            Answer::Ours { answer, admitted, message_bytes_max } => {
+            Answer::Ours { answer, admitted, span, message_bytes_max } => {
+                let entered = span.enter();
                 let response = match ready!(answer.as_mut().poll(cx)) {
                     Ok(response) => explain_too_large(response, *message_bytes_max),
                     Err(never) => match never {},
                 };
-                let admitted = admitted.take().expect("a future is not polled after its end");
-                Poll::Ready(Ok(admitted.answer(response)))
+                drop(entered);
+                let (admitted, refusals) = admitted.take().expect("a future is not polled after its end");
+                refusals.count_status(response.headers());
+                Poll::Ready(Ok(admitted.answer(response, refusals, std::mem::replace(span, Span::none()))))
             }
             Answer::Others(answer) => answer.as_mut().poll(cx),
             Answer::Refused(response) => {

@@ -18,7 +18,8 @@ pub(crate) async fn front_page() -> String {
          \x20 minikafka.v1.MiniKafkaService   produce, poll and subscribe\n\
          \x20 protocol.MiniKafka              the service of the first MiniKafka\n\
          \x20 grpc.health.v1.Health           health\n\
-         \x20 grpc.reflection.v1, v1alpha     reflection: try grpcurl -plaintext <this address> list\n",
+         \x20 grpc.reflection.v1, v1alpha     reflection: try grpcurl -plaintext <this address> list\n\n\
+         And for those who watch over it: /metrics for Prometheus, /healthz, /readyz.\n",
         env!("CARGO_PKG_VERSION")
     )
 }

@@ -5,6 +5,7 @@
 //!             bounded   HTTP/1 and    by path   grpc::original  the service of the first MiniKafka
 //!                       HTTP/2                  health, reflection
 //!                                               http            a word for browsers
+//!                                               observe         /metrics, /healthz, /readyz
 //!                                                  |
 //!                                                  v
 //!                                               Broker
@@ -30,6 +31,7 @@ mod error;
 mod grpc;
 mod http;
 mod linger;
+mod observe;
 mod open_files;
 mod opening;
 mod router;

@@ -33,6 +33,7 @@ pub(crate) fn segments_max() -> usize {
     usize::try_from(files_max() / 4).unwrap_or(usize::MAX)
 }
 
-fn files_max() -> u64 {
+/// Files that this process may have open.
+pub(crate) fn files_max() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

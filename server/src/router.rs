@@ -9,12 +9,12 @@ use minikafka_proto::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::{
     door::{Door, Services},
     grpc::{self, Groups, Intake, Original, V1, request_bytes_max},
     http,
+    observe::{self, Observed, health_server},
 };
 
 /// Largest request about groups: a commit of as many positions as there may be in one.
@@ -23,29 +23,23 @@ const GROUP_REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// All services of the gRPC and HTTP door.
 pub(crate) struct Router {
     pub(crate) door: Door,
-    pub(crate) health: Health,
+    pub(crate) observed: Observed,
     pub(crate) intake: Intake,
 }
 
-/// What the server says about itself to those who ask for its health.
-#[derive(Clone)]
-pub(crate) struct Health(HealthReporter);
-
 impl Router {
     /// The services over `broker`. Streams end when `stopping` is cancelled.
-    pub(crate) async fn new(broker: &Broker, stopping: &CancellationToken) -> Router {
+    pub(crate) fn new(broker: &Broker, stopping: &CancellationToken) -> Router {
         let message_bytes_max = broker.config().message_bytes_max;
-        let v1 = MiniKafkaServiceServer::new(V1::new(broker.clone(), stopping.clone()))
-            .max_decoding_message_size(request_bytes_max(message_bytes_max));
+        let observed = Observed::new(broker.clone());
+        let v1 =
+            MiniKafkaServiceServer::new(V1::new(broker.clone(), stopping.clone(), observed.refusals.clone()))
+                .max_decoding_message_size(request_bytes_max(message_bytes_max));
         let original = MiniKafkaServer::new(Original::new(broker.clone()))
             .max_decoding_message_size(request_bytes_max(message_bytes_max));
         let groups = GroupServiceServer::new(Groups::new(broker.clone(), stopping.clone()))
             .max_decoding_message_size(GROUP_REQUEST_BYTES_MAX);
-        let (reporter, health) = health_reporter();
-        reporter.set_serving::<MiniKafkaServiceServer<V1>>().await;
-        reporter.set_serving::<GroupServiceServer<Groups>>().await;
-        reporter.set_serving::<MiniKafkaServer<Original>>().await;
-        let tools = Routes::new(health)
+        let tools = Routes::new(health_server(observed.clone(), stopping.clone()))
             .add_service(reflection().build_v1().expect("the descriptors are those of the build"))
             .add_service(reflection().build_v1alpha().expect("the descriptors are those of the build"))
             .into_axum_router()
@@ -56,15 +50,17 @@ impl Router {
                 http::refusal_unless_grpc(&request).map_or(Ok(request), Err)
             }))
             .route("/", get(http::front_page))
+            .merge(observe::pages(observed.clone()))
             .fallback(http::not_found);
         let intake = Intake::new(request_bytes_max(message_bytes_max));
         let door = Door::new(
             Services { v1, groups, original },
             intake.clone(),
             message_bytes_max,
+            observed.refusals.clone(),
             others.with_state(()),
         );
-        Router { door, health: Health(reporter), intake }
+        Router { door, observed, intake }
     }
 }
 
@@ -74,14 +70,4 @@ fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         // So that tools can print the details of our errors.
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-}
-
-impl Health {
-    /// Says that requests are better sent elsewhere.
-    pub(crate) async fn not_serving(&self) {
-        self.0.set_not_serving::<MiniKafkaServiceServer<V1>>().await;
-        self.0.set_not_serving::<GroupServiceServer<Groups>>().await;
-        self.0.set_not_serving::<MiniKafkaServer<Original>>().await;
-        self.0.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-    }
 }

@@ -3,16 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use minikafka_broker::{Broker, Error};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{
-    Builder, ServerError,
-    accept::accept,
-    connection::Connections,
-    connections_max,
-    router::{Health, Router},
-};
+use crate::{Builder, ServerError, accept::accept, connection::Connections, connections_max, router::Router};
 
 /// How long connections have to end by themselves when the server stops; then they are cut. What was taken is
 /// stored in any case. Half of the time that Docker gives a container: the rest is for the storage.
@@ -82,30 +76,22 @@ impl Server {
 /// Serves until `stop`, then stops.
 async fn run(listener: TcpListener, broker: Broker, stop: CancellationToken) -> Result<(), ServerError> {
     let stopping = CancellationToken::new();
-    let router = Router::new(&broker, &stopping).await;
-    watch_storage(&broker, router.health.clone());
-    let connections = Connections::new(move |peer| router.door.of(peer), connections_max(), stopping.clone());
+    let Router { door, observed, intake } = Router::new(&broker, &stopping);
+    let connections = Connections::new(
+        move |peer| door.of(peer),
+        connections_max(),
+        stopping.clone(),
+        observed.connections,
+    );
     tokio::select! {
         () = stop.cancelled() => {}
         never = accept(&listener, &connections) => match never {},
     }
     drop(listener);
-    // The broker first: whatever streams do about `stopping`, they find that nothing more is taken.
+    // The broker first: whatever streams do about `stopping`, they find that nothing more is taken, and those who
+    // ask for the health hear of it.
     broker.begin_stop();
-    router.health.not_serving().await;
     stopping.cancel();
-    connections.finish(STOP_DEADLINE, router.intake.produce_is_answered()).await;
+    connections.finish(STOP_DEADLINE, intake.produce_is_answered()).await;
     Ok(broker.close().await?)
-}
-
-/// Has the health say so if the storage fails as a whole. Reads go on, but nothing is taken.
-fn watch_storage(broker: &Broker, health: Health) {
-    let (tell, told) = oneshot::channel();
-    broker.when_failed(Box::new(move |error| drop(tell.send(error))));
-    tokio::spawn(async move {
-        // Without an error when the storage is gone.
-        if told.await.is_ok() {
-            health.not_serving().await;
-        }
-    });
 }

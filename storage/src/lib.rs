@@ -29,17 +29,21 @@
 mod entry;
 mod error;
 pub mod filesystem;
+mod histogram;
 mod log_id;
 pub mod memory;
 mod run;
+mod stats;
 
 use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 pub use entry::{Entry, EntryKind, Epoch, Index, Millis};
 pub use error::StorageError;
+pub use histogram::{Histogram, HistogramSnapshot};
 pub use log_id::{LogId, LogIdError, TopicId};
 use minikafka_record::{Offset, RecordBatch};
+pub use stats::{JournalStats, StorageStats};
 
 /// A place that holds logs.
 ///
@@ -95,6 +99,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// # Errors
     /// When something could not be made durable.
     fn close(&self) -> Result<(), StorageError>;
+
+    /// How the storage is and what it has done; nothing, for one that does not count. May ask the system how much
+    /// room there is.
+    fn stats(&self) -> StorageStats {
+        StorageStats::default()
+    }
 
     /// What a completion means here.
     fn durability(&self) -> Durability;

@@ -76,6 +76,8 @@ async fn a_batch_that_comes_again_is_stored_once() {
     assert_eq!(sender.place(3, 2).await, (3, Origin::This));
     assert_eq!(sender.place(0, 3).await, (0, Origin::Earlier));
     assert_eq!(sender.place(3, 2).await, (3, Origin::Earlier));
+    let produced = broker.stats().traffic.iter().map(|topic| topic.produced_messages).sum::<u64>();
+    assert_eq!(produced, 5, "counted once, too");
     let error = sender.send(6, 1).await.unwrap_err();
     let Error::OutOfSequence { expected, .. } = &error else { panic!("{error}") };
     assert_eq!(expected.get(), 5);

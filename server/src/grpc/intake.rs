@@ -24,15 +24,17 @@ use std::{
 
 use axum::body::{Body, Bytes, HttpBody};
 use http::{Request, Response};
-use hyper::body::{Frame, SizeHint};
+use hyper::body::Frame;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep, timeout},
 };
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tonic::Status;
+use tracing::Span;
 
 use super::{framing::Framing, refusal::Refusal};
+use crate::observe::{Refusals, Watched};
 
 /// Bytes of each message that need no permit: what most requests are. Little enough for 512 streams on each
 /// connection.
@@ -149,11 +151,13 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     /// The call is done, as far as it is not a stream. A produce call is under way until HTTP has taken its reply.
-    pub(crate) fn answer(self, response: Response<tonic::body::Body>) -> Response<Body> {
-        match self.produce {
-            Some(token) => response.map(|body| Body::new(Counted { body, _token: token })),
-            None => response.map(Body::new),
-        }
+    pub(crate) fn answer(
+        self,
+        response: Response<tonic::body::Body>,
+        refusals: Arc<Refusals>,
+        span: Span,
+    ) -> Response<Body> {
+        response.map(|body| Body::new(Watched { body, refusals, span, _held: self.produce }))
     }
 }
 
@@ -286,32 +290,6 @@ impl<B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Unpin> HttpBody fo
 
     fn is_end_stream(&self) -> bool {
         self.failed || self.received.is_empty() && self.body.is_end_stream()
-    }
-}
-
-/// The response to a produce call: under way until HTTP has taken all of it.
-struct Counted {
-    body: tonic::body::Body,
-    _token: TaskTrackerToken,
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

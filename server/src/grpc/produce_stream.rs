@@ -11,7 +11,7 @@
 //! **Invariant:** every request handed to the broker is answered before the stream ends with OK, so a request
 //! without an answer was not stored.
 
-use std::pin::pin;
+use std::{pin::pin, sync::Arc};
 
 use futures_util::{Stream, stream::unfold};
 use minikafka_broker::{Broker, CheckedPayload, Error, Partition, PendingProduce};
@@ -21,12 +21,14 @@ use minikafka_proto::v1::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
+use tracing::{Instrument, debug_span};
 
 use super::{
     intake::Held,
     message, produce,
     refusal::{Refusal, is_too_large, refuse},
 };
+use crate::observe::Refusals;
 
 /// Replies of one stream that may be on their way: enough for a producer that sends message by message and
 /// waits for a slow disk, little enough to be cheap when ten thousand do so.
@@ -38,13 +40,14 @@ pub(super) fn run(
     requests: Streaming<ProduceStreamRequest>,
     held: Held,
     stopping: CancellationToken,
+    refusals: Arc<Refusals>,
 ) -> impl Stream<Item = Result<ProduceStreamResponse, Status>> {
     let (replies, pending) = mpsc::channel(PENDING_MAX);
     let handing_over = HandingOver { broker: broker.clone(), last: None, held, replies };
-    tokio::spawn(handing_over.read(requests, stopping));
-    unfold((broker, pending), |(broker, mut pending)| async move {
+    tokio::spawn(handing_over.read(requests, stopping).in_current_span());
+    unfold((broker, pending, refusals), |(broker, mut pending, refusals)| async move {
         let reply: Reply = pending.recv().await?;
-        Some((reply.wait(&broker).await, (broker, pending)))
+        Some((reply.wait(&broker, &refusals).await, (broker, pending, refusals)))
     })
 }
 
@@ -59,7 +62,7 @@ enum Reply {
 }
 
 impl Reply {
-    async fn wait(self, broker: &Broker) -> Result<ProduceStreamResponse, Status> {
+    async fn wait(self, broker: &Broker, refusals: &Refusals) -> Result<ProduceStreamResponse, Status> {
         let (request_id, outcome) = match self {
             Reply::Pending { request_id, partition, produce } => {
                 let produced = produce.await.map(|produced| message::produced(produced, partition));
@@ -70,7 +73,10 @@ impl Reply {
         };
         let result = match outcome {
             Ok(produced) => Outcome::Produced(produced),
-            Err(refusal) => Outcome::Error(refusal.into()),
+            Err(refusal) => {
+                refusals.count(refusal.reason());
+                Outcome::Error(refusal.into())
+            }
         };
         Ok(ProduceStreamResponse { request_id, result: Some(result) })
     }
@@ -120,7 +126,8 @@ impl HandingOver {
     /// Hands a request to the broker; `None` when the server takes nothing more.
     async fn hand_over(&mut self, request: ProduceStreamRequest) -> Option<Reply> {
         let request_id = request.request_id;
-        match self.produce(request).await {
+        let span = debug_span!("stream_request", id = request_id);
+        match self.produce(request).instrument(span).await {
             Ok(reply) => Some(reply),
             Err(Refused::Stopping) => None,
             Err(Refused::Because(refusal)) => Some(Reply::Refused { request_id, refusal }),

@@ -152,6 +152,11 @@ impl Refusal {
         Refusal::new(Code::FailedPrecondition, "SEVERAL_PARTITIONS", message)
     }
 
+    /// Stable, for programs.
+    pub(super) fn reason(&self) -> &'static str {
+        self.reason
+    }
+
     fn new(code: Code, reason: &'static str, message: String) -> Refusal {
         Refusal { code, reason, message, metadata: Vec::new(), retry_after: None }
     }

@@ -1,5 +1,7 @@
 //! [`V1`], the `minikafka.v1` service: one line for each call, and a module for each thing it does.
 
+use std::sync::Arc;
+
 use minikafka_broker::Broker;
 use minikafka_proto::v1::{
     AlterTopicRequest, AlterTopicResponse, CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest,
@@ -13,17 +15,20 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use super::{intake::Held, poll, produce, produce_stream, producers, read, subscribe, topics};
+use crate::observe::Refusals;
 
 /// The `minikafka.v1` service.
 pub(crate) struct V1 {
     broker: Broker,
     stopping: CancellationToken,
+    refusals: Arc<Refusals>,
 }
 
 impl V1 {
-    /// Over a broker. Produce and read streams end when `stopping` is cancelled.
-    pub(crate) fn new(broker: Broker, stopping: CancellationToken) -> V1 {
-        V1 { broker, stopping }
+    /// Over a broker. Produce and read streams end when `stopping` is cancelled; what produce streams refuse is
+    /// counted in `refusals`.
+    pub(crate) fn new(broker: Broker, stopping: CancellationToken, refusals: Arc<Refusals>) -> V1 {
+        V1 { broker, stopping, refusals }
     }
 }
 
@@ -39,7 +44,13 @@ impl MiniKafkaService for V1 {
     ) -> Result<Response<BoxStream<ProduceStreamResponse>>, Status> {
         let held = request.extensions().get::<Held>().cloned().unwrap_or_default();
         let requests = request.into_inner();
-        let replies = produce_stream::run(self.broker.clone(), requests, held, self.stopping.clone());
+        let replies = produce_stream::run(
+            self.broker.clone(),
+            requests,
+            held,
+            self.stopping.clone(),
+            self.refusals.clone(),
+        );
         Ok(Response::new(Box::pin(replies)))
     }
 

@@ -276,3 +276,24 @@ fn help_and_version_are_answers() {
         format!("server {}", env!("CARGO_PKG_VERSION"))
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_debug_level_a_message_can_be_followed() {
+    for (log, is_followed) in [("debug", true), ("info", false)] {
+        let args = ["-host", "127.0.0.1:0", "-storage", "memory", "-log", log];
+        let running = Running::spawn(program().args(args));
+        let mut v1 = MiniKafkaServiceClient::new(connect(&running.address).await);
+        soon(v1.produce(list("t", vec![message("a")]))).await.unwrap();
+        soon(v1.poll(poll("t", number(1)))).await.unwrap();
+        running.signal(Signal::TERM);
+        let (_, rest) = running.wait();
+        for (call, parts) in [
+            ("/Produce\"", ["produce{partition=t-0 ", "taken into an entry"]),
+            ("/Produce\"", ["produce{partition=t-0 ", "committed number=1 count=1"]),
+            ("/Poll\"", ["fetched partition=t-0 ", "number=1 count=1"]),
+        ] {
+            let is_there = |line: &str| line.contains(call) && parts.iter().all(|part| line.contains(part));
+            assert_eq!(rest.lines().any(is_there), is_followed, "{parts:?} in {rest}");
+        }
+    }
+}

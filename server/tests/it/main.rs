@@ -14,6 +14,7 @@ mod groups;
 mod kills;
 mod moody_disk;
 mod names;
+mod observe;
 mod original;
 mod poll;
 mod produce;

@@ -62,6 +62,10 @@ pub(super) struct Directory {
 }
 
 impl Directory {
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Opens `root`, making it a data directory if it is new or empty, and removes what a crash left half
     /// done.
     ///

@@ -185,15 +185,20 @@ impl Flusher {
             again.iter().for_each(|log| self.shared.writer.push_early(log.clone()));
         }
         self.shared.queue.push_again(again);
-        let bytes = parts.iter().map(|part| part.taken.bytes).sum();
-        if let Err(full) = self.headroom.take(&*self.shared.disk, bytes) {
+        let bytes = bytes_of(&parts);
+        let room = self.headroom.take(&*self.shared.disk, bytes);
+        if let Err(full) = &room {
             let is_allowed = |part: &Part| part.log.may_use_headroom.load(Ordering::Acquire);
-            parts.retain(|part| part.taken.bytes == 0 || is_allowed(part) || part.refuse(&full));
+            parts.retain(|part| part.taken.bytes == 0 || is_allowed(part) || part.refuse(full));
         }
+        let kept = bytes_of(&parts);
+        let entries = parts.iter().map(|part| part.taken.upto.index - part.taken.from.index).sum();
+        self.shared.counters.round_begins(kept, entries, room.map_err(|_| bytes - kept));
         match self.shared.options.sync {
             SyncPolicy::Always => self.make_durable(parts),
             SyncPolicy::Every(_) | SyncPolicy::Never => self.write_only(parts),
         }
+        self.shared.counters.round_ends(self.journal.has_failed());
     }
 
     /// With [`SyncPolicy::Always`]: writes, syncs, completes.
@@ -277,7 +282,10 @@ impl Flusher {
         if parts.is_empty() {
             return;
         }
-        if let Err(error) = self.journal.sync(parts) {
+        let begin = Instant::now();
+        let synced = self.journal.sync(parts);
+        self.shared.counters.journal_synced(begin);
+        if let Err(error) = synced {
             parts.iter().for_each(|part| part.log.poison(&error));
             return;
         }
@@ -344,6 +352,10 @@ impl Flusher {
             }
         }
     }
+}
+
+fn bytes_of(parts: &[Part]) -> u64 {
+    parts.iter().map(|part| part.taken.bytes).sum()
 }
 
 impl Part {

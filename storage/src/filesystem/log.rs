@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use minikafka_record::{Offset, RecordBatch};
@@ -278,7 +279,10 @@ impl FileLog {
         if let Some(error) = &*failed {
             return Err(error.clone());
         }
-        durable::sync(file, path).inspect_err(|error| *failed = Some(error.clone()))
+        let begin = Instant::now();
+        let synced = durable::sync(file, path);
+        self.shared.counters.segment_synced(begin);
+        synced.inspect_err(|error| *failed = Some(error.clone()))
     }
 
     /// Stores the index of what is durable of the last segment, if that has grown enough: a checkpoint.

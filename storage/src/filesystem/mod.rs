@@ -43,6 +43,7 @@
 //!
 //! [journal]: self#the-journal
 
+mod counters;
 mod crash;
 mod cut;
 mod damage;
@@ -84,7 +85,8 @@ use std::{
 
 pub use self::storage::FileStorage;
 use self::{
-    crash::Crash, disk::Disk, flusher::FlushQueue, handles::Handles, indexes::Indexes, writer::WriterQueue,
+    counters::Counters, crash::Crash, disk::Disk, flusher::FlushQueue, handles::Handles, indexes::Indexes,
+    writer::WriterQueue,
 };
 
 /// When written entries are synced, and so when they complete.
@@ -158,6 +160,7 @@ struct Shared {
     /// Whether the journal files that were found are kept as they are, for logs that could not be opened.
     journal_kept: AtomicBool,
     rounds: Mutex<()>,
+    counters: Counters,
     crash: Crash,
 }
 
@@ -188,6 +191,7 @@ mod tests {
             journal_sequence: Arc::new(AtomicU64::new(1)),
             journal_kept: AtomicBool::new(false),
             rounds: Mutex::new(()),
+            counters: Counters::default(),
             crash: Crash::default(),
             options: Options::default(),
             disk,

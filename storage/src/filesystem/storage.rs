@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::{
     Options, Shared, SyncPolicy,
+    counters::Counters,
     crash::{Crash, Watch},
     directory::Directory,
     disk::{Disk, SystemDisk},
@@ -31,7 +32,7 @@ use super::{
     space::{Headroom, headroom_bytes},
     writer::{self, WriterQueue},
 };
-use crate::{Durability, FailureHook, Log, LogId, Storage, StorageError};
+use crate::{Durability, FailureHook, Log, LogId, Storage, StorageError, StorageStats};
 
 pub(super) const BLOB_MAGIC: [u8; 4] = *b"MKBL";
 pub(super) const BLOB_FORMAT: u32 = 1;
@@ -48,7 +49,7 @@ const LOGS_PER_CLOSER: usize = 8;
 /// Logs in a directory.
 pub struct FileStorage {
     directory: Directory,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     logs: Arc<Logs>,
     /// Logs that could not be opened, by directory.
     left_alone: Mutex<HashMap<PathBuf, LeftAlone>>,
@@ -87,6 +88,7 @@ impl FileStorage {
             journal_sequence: Arc::new(AtomicU64::new(replay.next_sequence())),
             journal_kept: AtomicBool::new(false),
             rounds: Mutex::new(()),
+            counters: Counters::default(),
             crash: Crash::default(),
             options,
             disk,
@@ -140,6 +142,22 @@ impl FileStorage {
             return Err(StorageError::damaged(dir, 0, what));
         }
         recovery::create(id, &dir, &self.shared)
+    }
+
+    pub(super) fn logs_there(&self) -> Vec<Arc<FileLog>> {
+        self.logs.all()
+    }
+
+    /// Whether there is somebody who makes appends durable.
+    pub(super) fn threads_run(&self) -> bool {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads
+            .as_ref()
+            .is_some_and(|threads| !threads.flusher.is_finished() && !threads.writer.is_finished())
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        self.directory.root()
     }
 
     fn blob_path(&self, id: &LogId, name: &str) -> PathBuf {
@@ -269,6 +287,10 @@ impl Storage for FileStorage {
             true => Ok(()),
             false => self.remove_journal(),
         }
+    }
+
+    fn stats(&self) -> StorageStats {
+        self.collect_stats()
     }
 
     fn durability(&self) -> Durability {

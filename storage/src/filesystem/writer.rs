@@ -32,7 +32,7 @@ use super::{
     state::State,
     write::{Rolling, Unsynced, WriteError},
 };
-use crate::StorageError;
+use crate::{JournalStats, StorageError};
 
 /// Bytes that are journaled and not written, over all logs, at which they are written.
 const BEHIND_BYTES: i64 = 4 * 1024 * 1024;
@@ -219,6 +219,17 @@ impl WriterQueue {
     /// The file could not be made.
     pub(super) fn no_new_file(&self) {
         self.lock().files -= 1;
+    }
+
+    /// How much there is to do.
+    pub(super) fn journal_stats(&self) -> JournalStats {
+        let work = self.lock();
+        JournalStats {
+            behind_bytes: self.behind_bytes.load(Ordering::Relaxed).max(0) as u64,
+            full_files: work.full.len() as u64,
+            pinned_files: work.pinned.len() as u64,
+            failed: false,
+        }
     }
 
     /// Takes nothing more, and ends once it is done with what it does.

@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 
 use self::log::MemoryLog;
-use crate::{Durability, FailureHook, Log, LogId, Storage, StorageError};
+use crate::{Durability, FailureHook, Log, LogId, Storage, StorageError, StorageStats};
 
 /// Logs in memory.
 #[derive(Debug)]
@@ -100,6 +100,20 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn stats(&self) -> StorageStats {
+        let Budget { limit_bytes, used_bytes, refused_bytes } = &*self.budget;
+        let used = used_bytes.load(Ordering::Relaxed);
+        let free = limit_bytes.saturating_sub(used);
+        let is_full = free == 0 || free < refused_bytes.load(Ordering::Relaxed);
+        StorageStats {
+            logs: self.logs().len() as u64,
+            free_bytes: Some(free),
+            total_bytes: Some(*limit_bytes),
+            full: is_full.then(|| format!("{used} of {limit_bytes} bytes of memory are used")),
+            ..StorageStats::default()
+        }
+    }
+
     fn durability(&self) -> Durability {
         Durability::Memory
     }
@@ -113,11 +127,13 @@ impl Storage for MemoryStorage {
 struct Budget {
     limit_bytes: u64,
     used_bytes: AtomicU64,
+    /// Bytes that were refused last; 0 when there was room for others since.
+    refused_bytes: AtomicU64,
 }
 
 impl Budget {
     fn new(limit_bytes: u64) -> Budget {
-        Budget { limit_bytes, used_bytes: AtomicU64::new(0) }
+        Budget { limit_bytes, used_bytes: 0.into(), refused_bytes: 0.into() }
     }
 
     fn take(&self, bytes: u64) -> Result<(), StorageError> {
@@ -126,8 +142,14 @@ impl Budget {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
                 used.checked_add(bytes).filter(|sum| *sum <= self.limit_bytes)
             })
-            .map(|_| ())
+            .map(|_| {
+                // Looked at first, because it almost always is.
+                if self.refused_bytes.load(Ordering::Relaxed) != 0 {
+                    self.refused_bytes.store(0, Ordering::Relaxed);
+                }
+            })
             .map_err(|used| {
+                self.refused_bytes.store(bytes, Ordering::Relaxed);
                 let limit = self.limit_bytes;
                 StorageError::Full(format!(
                     "{used} of {limit} bytes of memory are used, {bytes} more are needed"

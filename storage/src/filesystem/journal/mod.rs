@@ -203,6 +203,11 @@ impl Journal {
         self.unsynced.drain(..).chain(self.active.take()).for_each(|file| self.writer.push_spoiled(file));
     }
 
+    /// Whether a write or a sync failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// Writes parts of a round; they are durable after the next [`sync`](Journal::sync).
     pub(super) fn write(&mut self, parts: &[Part]) -> Written {
         let mut done = 0;
