@@ -97,17 +97,17 @@ impl Broker {
                 stored.into_iter().map(|(topic, id)| (topic.to_owned(), id)).collect();
             (subscribed, stored, groups.topics.clone())
         });
-        let views: Vec<_> = subscribed
-            .iter()
+        // What nobody subscribes to any more stays known, and up to date: its positions are there, and members come back.
+        let interesting: BTreeSet<&String> = subscribed.iter().chain(known.keys()).collect();
+        let views: Vec<_> = interesting
+            .into_iter()
             .filter_map(|topic| Some((topic.clone(), now(topic)?)))
             .filter(|(topic, view)| known.get(topic) != Some(view))
             .collect();
-        let unwanted = known
-            .iter()
-            .filter(|(topic, _)| !subscribed.contains(*topic) || now(topic).is_none())
-            .map(|(topic, view)| (topic.clone(), view.id));
+        let gone = known.iter().filter(|(topic, _)| now(topic).is_none());
+        let gone = gone.map(|(topic, view)| (topic.clone(), view.id));
         let outlived = stored.into_iter().filter(|(topic, id)| now(topic).is_none_or(|view| view.id != *id));
-        let topics: BTreeSet<(String, TopicId)> = unwanted.chain(outlived).collect();
+        let topics: BTreeSet<(String, TopicId)> = gone.chain(outlived).collect();
         if !topics.is_empty() {
             let topics = topics.into_iter().collect();
             self.0.groups.submit_here(Command::DropTopics { topics }).await?;
