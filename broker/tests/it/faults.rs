@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use minikafka_broker::{Broker, BrokerConfig, Error, TopicChange};
+use minikafka_broker::{Broker, BrokerConfig, Error, Partition, PendingProduce, TopicChange};
 use minikafka_record::Offset;
 use minikafka_storage::{StorageError, memory::MemoryStorage};
 
@@ -143,6 +143,10 @@ async fn a_log_that_failed_is_opened_again_when_somebody_appends() {
     assert_eq!(values(&partition, 0).await, ["a", "b"]);
 }
 
+async fn begin(broker: &Broker, partition: &Partition, value: &str) -> PendingProduce {
+    partition.produce(broker.check(messages(&[value])).unwrap()).await.unwrap()
+}
+
 /// An answer of the log that failed comes when another one is in its place: that one has not failed, and what is under
 /// way in it is not committed.
 #[tokio::test(start_paused = true)]
@@ -151,12 +155,8 @@ async fn a_late_answer_of_a_log_that_failed_says_nothing_of_the_one_in_its_place
     let broker = Broker::open(storage, BrokerConfig::default()).await.unwrap();
     produce(&broker, "t", "a").await.unwrap();
     let partition = broker.partition("t", None).unwrap();
-    let begin = async |value| {
-        let payload = broker.check(messages(&[value])).unwrap();
-        partition.produce(payload).await.unwrap()
-    };
     rig.hold("append");
-    let late = begin("late").await;
+    let late = begin(&broker, &partition, "late").await;
     rig.seen("append t", 2).await;
     let held = rig.take_held();
     rig.fail("append t");
@@ -165,7 +165,7 @@ async fn a_late_answer_of_a_log_that_failed_says_nothing_of_the_one_in_its_place
     produce(&broker, "t", "b").await.unwrap();
 
     rig.hold("append");
-    let first = begin("under way").await;
+    let first = begin(&broker, &partition, "under way").await;
     rig.seen("append t", 5).await;
     let reopened = rig.events().iter().filter(|event| *event == "open t").count();
     let watermark = partition.bounds().high_watermark;
@@ -174,7 +174,7 @@ async fn a_late_answer_of_a_log_that_failed_says_nothing_of_the_one_in_its_place
     }
     late.await.unwrap_err();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let second = begin("behind it").await;
+    let second = begin(&broker, &partition, "behind it").await;
     rig.seen("append t", 6).await;
     assert_eq!(partition.bounds().high_watermark, watermark, "nothing more is committed");
     assert_eq!(rig.events().iter().filter(|event| *event == "open t").count(), reopened);
@@ -192,17 +192,13 @@ async fn a_log_that_has_not_failed_after_all_commits_nothing_by_being_asked_for(
     let broker = Broker::open(storage, BrokerConfig::default()).await.unwrap();
     produce(&broker, "t", "a").await.unwrap();
     let partition = broker.partition("t", None).unwrap();
-    let begin = async |value| {
-        let payload = broker.check(messages(&[value])).unwrap();
-        partition.produce(payload).await.unwrap()
-    };
     rig.hold("append");
-    let first = begin("under way").await;
+    let first = begin(&broker, &partition, "under way").await;
     rig.seen("append t", 2).await;
     rig.fail("refuse t");
     produce(&broker, "t", "refused").await.unwrap_err();
     rig.mend("refuse t");
-    let second = begin("behind it").await;
+    let second = begin(&broker, &partition, "behind it").await;
     rig.seen("append t", 3).await;
     assert_eq!(partition.bounds().high_watermark, Offset::new(1));
     rig.release("append");
