@@ -8,7 +8,7 @@
 //! | | looks into the data directory of a server that does not run | [`storage`] |
 //! | | lists, describes, moves and deletes consumer groups | [`group`] |
 //! | | lists the idempotent producers of a topic | [`producer`] |
-//! | | measures a server | [`bench`] |
+//! | | measures a server | [`mod@bench`] |
 //! | | prints what a shell needs to complete command lines | [`completion`] |
 //!
 //! All of them: data on stdout, talk on stderr. They exit with 0 when they did what they were told, 1 when they
