@@ -109,16 +109,17 @@ impl GroupConsumer {
         self.membership.wish(|wish| wish.owned = owned);
     }
 
-    /// Asks which positions are stored now, for an assignment.
+    /// Asks which positions are stored now, for an assignment. What was asked for an earlier one may be answered with
+    /// positions of before others had the partition.
     fn poll_positions(&mut self, serial: u64, context: &mut Context<'_>) -> Poll<()> {
         if self.asked.as_ref().is_some_and(|(asked, _)| *asked == serial) {
             return Poll::Ready(());
         }
-        if self.asking.is_none() {
+        if self.asking.as_ref().is_none_or(|(asking, _)| *asking != serial) {
             let Some((client, who)) = self.committer() else { return Poll::Pending };
-            self.asking = Some(Box::pin(positions(client, who.group)));
+            self.asking = Some((serial, Box::pin(positions(client, who.group))));
         }
-        let Some(asking) = &mut self.asking else { return Poll::Pending };
+        let Some((_, asking)) = &mut self.asking else { return Poll::Pending };
         let positions = ready!(asking.as_mut().poll(context));
         self.asking = None;
         self.asked = Some((serial, positions));

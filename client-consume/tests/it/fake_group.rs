@@ -14,7 +14,7 @@ use minikafka_proto::v1::{
     position::At,
     *,
 };
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+use tokio::{net::TcpListener, sync::{mpsc, oneshot}, task::JoinHandle};
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
@@ -29,6 +29,8 @@ pub(crate) enum Event {
     /// On a stream of its own, the first of which is 0.
     Said(usize, Said),
     Committed(CommitPositionsRequest),
+    /// Asked which positions are stored.
+    Asked,
 }
 
 /// See the module. Each partition of each topic has ten messages.
@@ -49,6 +51,8 @@ struct Inner {
     /// Commits of these partitions are refused always.
     unwanted: HashMap<u32, Status>,
     stored: HashMap<u32, u64>,
+    /// When the next question for positions is answered, with what was stored when it was asked.
+    answers_when: Option<oneshot::Receiver<()>>,
     is_silent: bool,
 }
 
@@ -105,6 +109,18 @@ impl FakeGroup {
 
     pub(crate) fn refuse_commits_of(&self, partition: u32, status: Status) {
         self.lock().unwanted.insert(partition, status);
+    }
+
+    /// Holds back the answer to the next question for positions until told to send it.
+    pub(crate) fn hold_next_answer(&self) -> oneshot::Sender<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.lock().answers_when = Some(receiver);
+        sender
+    }
+
+    /// Somebody else has come to this position.
+    pub(crate) fn store(&self, partition: u32, number: u64) {
+        self.lock().stored.insert(partition, number);
     }
 
     /// The position that is stored of a partition of "t".
@@ -167,7 +183,7 @@ pub(crate) fn commits(events: &[Event]) -> Vec<Vec<(u32, u64)>> {
         Event::Committed(commit) => {
             Some(commit.positions.iter().map(|position| (position.partition, position.number)).collect())
         }
-        Event::Said(..) => None,
+        Event::Said(..) | Event::Asked => None,
     };
     events.iter().filter_map(committed).collect()
 }
@@ -246,14 +262,21 @@ impl GroupService for Service {
     }
 
     async fn fetch_positions(&self, _: Request<FetchPositionsRequest>) -> Answer<FetchPositionsResponse> {
-        let inner = self.0.lock().unwrap();
         let position = |(partition, number): (&u32, &u64)| PartitionPosition {
             topic: "t".into(),
             partition: *partition,
             number: *number,
             ..PartitionPosition::default()
         };
-        Ok(Response::new(FetchPositionsResponse { positions: inner.stored.iter().map(position).collect() }))
+        let (positions, answers_when) = {
+            let mut inner = self.0.lock().unwrap();
+            inner.events.push(Event::Asked);
+            (inner.stored.iter().map(position).collect(), inner.answers_when.take())
+        };
+        if let Some(answers_when) = answers_when {
+            let _ = answers_when.await;
+        }
+        Ok(Response::new(FetchPositionsResponse { positions }))
     }
 }
 

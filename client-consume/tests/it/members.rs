@@ -186,6 +186,29 @@ async fn a_partition_that_comes_back_is_read_from_what_is_stored_now() {
 }
 
 #[tokio::test]
+async fn what_was_asked_for_an_earlier_assignment_is_not_taken_for_a_later_one() {
+    let fake = FakeGroup::start().await;
+    let mut member = fake.member().commit_by_hand().join_consumer_group().await.unwrap();
+    fake.assign(1, &[(0, None), (1, None)]);
+    read(&mut member, 20).await;
+    fake.assign(2, &[(1, None)]);
+    fake.until(&mut member, owns(2, &[1])).await;
+    fake.store(0, 4);
+    let answer = fake.hold_next_answer();
+    fake.assign(3, &[(0, None), (1, None)]);
+    fake.until(&mut member, |events| events.contains(&Event::Asked)).await;
+    // Before the answer is here, partition 0 goes away again, somebody reads it, and it comes back.
+    fake.assign(4, &[(1, None)]);
+    fake.until(&mut member, owns(4, &[1])).await;
+    fake.store(0, 11);
+    answer.send(()).unwrap();
+    fake.assign(5, &[(0, None), (1, None)]);
+    let came = fake.until(&mut member, owns(5, &[0, 1])).await;
+    assert!(came.is_empty() && member.poll(SHORT).await.unwrap().is_empty(), "{came:?}");
+    assert_eq!(member.position("t", 0), Some(11));
+}
+
+#[tokio::test]
 async fn a_start_at_the_end_is_committed_before_anything_is_read() {
     let fake = FakeGroup::start().await;
     let mut member =

@@ -131,8 +131,13 @@ impl Group {
         };
         let has_new_topics = before.as_ref().is_none_or(|before| before.topics != join.topics);
         let mut member = before.unwrap_or_default();
-        // A process that takes an instance over reads nothing yet.
-        member.release(&join.returning.map(|returning| returning.owned).unwrap_or_default());
+        match join.returning {
+            Some(returning) if returning.epoch == member.epoch => member.release(&returning.owned),
+            // A newer assignment may have reached it: what it reads, it says in answer to the newest.
+            Some(_) => {}
+            // A process that takes an instance over reads nothing yet.
+            None => member.release(&PartitionSet::default()),
+        }
         let session = member.session + 1;
         let member = Member {
             instance_id: join.instance_id,

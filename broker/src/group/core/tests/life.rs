@@ -107,11 +107,23 @@ fn a_member_that_comes_back_goes_on_with_what_it_had() {
     // It has lost its stream, and with it the news; what it still reads stays with it until it has answered.
     rig.come_back("m1", 1, "a-0 a-1 a-2 a-3").unwrap();
     assert_eq!((rig.reads("m1").as_str(), rig.reads("m2").as_str()), ("a-0 a-1", ""));
-    rig.come_back("m1", 1, "a-0 a-1 a-2").unwrap();
+    rig.come_back("m1", 2, "a-0 a-1 a-2").unwrap();
     assert_eq!((rig.reads("m1").as_str(), rig.reads("m2").as_str()), ("a-0 a-1", "a-3"));
     assert_eq!(rig.group().epoch, group_epoch, "nobody joined");
     rig.obey("m1");
     assert_eq!(rig.reads("m2"), "a-2 a-3");
+}
+
+#[test]
+fn what_a_member_has_not_seen_yet_it_has_not_given_up() {
+    let mut rig = Rig::with(&[("a", 2)]);
+    rig.join("m1", &["a"]);
+    rig.join("m2", &["a"]);
+    // The stream of m1 broke when the assignment of epoch 1 was on its way: it may come to read both yet.
+    rig.come_back("m1", 0, "").unwrap();
+    assert_eq!((rig.reads("m1").as_str(), rig.reads("m2").as_str()), ("a-0", ""));
+    rig.obey("m1");
+    assert_eq!(rig.reads("m2"), "a-1");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Members that join, leave, die, come back and answer late, at random.
 //!
 //! The members here are as simple as they can be: each reads what the newest assignment that it has seen says, and
-//! says so. They see assignments when they like, and answers may be lost with a stream. What they read at the same
+//! says so. They see assignments when they like, an older one than there is if it has reached them before, and answers
+//! may be lost with a stream. What they read at the same
 //! time must never overlap, and when they all behave at last, everything is read.
 
 use std::collections::BTreeMap;
@@ -26,7 +27,9 @@ enum Step {
     Die(usize),
     /// The stream breaks; the member comes back.
     ComeBack(usize),
-    /// Sees its newest assignment, and stops reading what is not in it.
+    /// Its newest assignment reaches it; it looks at that later.
+    Receive(usize),
+    /// Sees the assignment that has reached it, or else the newest, and stops reading what is not in it.
     See(usize),
     /// Says what it reads.
     Answer(usize),
@@ -52,6 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => member.clone().prop_map(Step::Leave),
         1 => member.clone().prop_map(Step::Die),
         2 => member.clone().prop_map(Step::ComeBack),
+        3 => member.clone().prop_map(Step::Receive),
         8 => member.clone().prop_map(Step::See),
         8 => member.clone().prop_map(Step::Answer),
         2 => member.clone().prop_map(Step::TimeOut),
@@ -67,6 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Client {
     epoch: u64,
     reads: PartitionSet,
+    received: Option<(u64, PartitionSet)>,
     is_dead: bool,
 }
 
@@ -100,11 +105,17 @@ impl World {
         self.clients.insert(id, Client::default());
     }
 
-    fn see(&mut self, id: &str) {
+    fn receive(&mut self, id: &str) {
         let member = self.rig.member(id);
+        self.clients.get_mut(id).unwrap().received = Some((member.epoch, member.assigned().collect()));
+    }
+
+    fn see(&mut self, id: &str) {
+        if self.clients[id].received.is_none() {
+            self.receive(id);
+        }
         let client = self.clients.get_mut(id).unwrap();
-        client.epoch = member.epoch;
-        client.reads = member.assigned().collect();
+        (client.epoch, client.reads) = client.received.take().expect("it was received");
     }
 
     fn answer(&mut self, id: &str) {
@@ -128,6 +139,7 @@ impl World {
             Step::Leave(index)
             | Step::Die(index)
             | Step::ComeBack(index)
+            | Step::Receive(index)
             | Step::See(index)
             | Step::Answer(index)
             | Step::Commit(index)
@@ -178,6 +190,7 @@ impl World {
                 let owned = super::text(client.reads.iter().map(|(topic, number, ())| (topic, number)));
                 self.rig.come_back(&id, client.epoch, &owned).unwrap();
             }
+            (Step::Receive(_), Some(id)) => self.receive(&id),
             (Step::See(_), Some(id)) => self.see(&id),
             (Step::Answer(_), Some(id)) => self.answer(&id),
             (Step::Commit(_), Some(id)) => {
@@ -218,6 +231,7 @@ impl World {
         for _ in 0..self.clients.len() + 2 {
             let ids: Vec<String> = self.clients.keys().cloned().collect();
             for id in ids {
+                self.receive(&id);
                 self.see(&id);
                 self.answer(&id);
                 self.check();
