@@ -14,7 +14,11 @@ use minikafka_proto::v1::{
     position::At,
     *,
 };
-use tokio::{net::TcpListener, sync::{mpsc, oneshot}, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 

@@ -72,7 +72,8 @@ impl Extent {
             },
         };
         let salt = self.header.salt;
-        Ok(Some((point, FrameScan::new(file, salt, point.position, self.end.position, chunk_len))))
+        let scan = FrameScan::new(file, salt, point.position, self.end.position, chunk_len);
+        Ok(Some((point, scan.with_buffers(&shared.buffers))))
     }
 
     /// The index from its file, or from the frames.

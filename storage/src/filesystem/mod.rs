@@ -43,6 +43,7 @@
 //!
 //! [journal]: self#the-journal
 
+mod buffers;
 mod counters;
 mod crash;
 mod cut;
@@ -85,8 +86,8 @@ use std::{
 
 pub use self::storage::FileStorage;
 use self::{
-    counters::Counters, crash::Crash, disk::Disk, flusher::FlushQueue, handles::Handles, indexes::Indexes,
-    writer::WriterQueue,
+    buffers::Buffers, counters::Counters, crash::Crash, disk::Disk, flusher::FlushQueue, handles::Handles,
+    indexes::Indexes, writer::WriterQueue,
 };
 
 /// When written entries are synced, and so when they complete.
@@ -153,6 +154,7 @@ struct Shared {
     disk: Arc<dyn Disk>,
     handles: Handles,
     indexes: Indexes,
+    buffers: Buffers,
     queue: FlushQueue,
     writer: Arc<WriterQueue>,
     /// Sequence of the next record of the journal.
@@ -186,6 +188,7 @@ mod tests {
         Shared {
             handles: Handles::new(disk.clone(), 8),
             indexes: Indexes::default(),
+            buffers: Buffers::default(),
             queue: FlushQueue::default(),
             writer: Arc::new(WriterQueue::default()),
             journal_sequence: Arc::new(AtomicU64::new(1)),

@@ -2,10 +2,11 @@
 
 use std::{io, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use minikafka_record::Offset;
 
 use super::{
+    buffers::Buffers,
     disk::DiskFile,
     durable,
     frame::{FRAME_HEADER_LEN, FrameHeader, Salt},
@@ -32,6 +33,7 @@ pub(super) struct FrameScan {
     /// Bytes read ahead, from `position` on.
     chunk: Bytes,
     chunk_len: usize,
+    buffers: Buffers,
     /// Who wants to know how much is read.
     progress: Option<Arc<Progress>>,
 }
@@ -78,7 +80,13 @@ impl FrameScan {
         end: u64,
         chunk_len: usize,
     ) -> FrameScan {
-        FrameScan { file, salt, position, end, chunk: Bytes::new(), chunk_len, progress: None }
+        let (chunk, buffers) = (Bytes::new(), Buffers::default());
+        FrameScan { file, salt, position, end, chunk, chunk_len, buffers, progress: None }
+    }
+
+    /// Reads into these, which others have used and will use.
+    pub(super) fn with_buffers(self, buffers: &Buffers) -> FrameScan {
+        FrameScan { buffers: buffers.clone(), ..self }
     }
 
     /// Says how much is read.
@@ -188,16 +196,18 @@ impl FrameScan {
             return Ok(false);
         }
         let wanted = left.min(len.max(self.chunk_len) as u64) as usize;
-        let mut chunk = BytesMut::zeroed(wanted);
-        let mut read = durable::read_exact_at(&*self.file, &mut chunk, self.position);
+        // What is used up goes back first.
+        self.chunk = Bytes::new();
+        let mut chunk = self.buffers.take(wanted);
+        let mut read = durable::read_exact_at(&*self.file, chunk.as_mut(), self.position);
         if read.is_err() && wanted > len {
             // What was read ahead is not to cost what was asked for.
             chunk.truncate(len);
-            read = durable::read_exact_at(&*self.file, &mut chunk, self.position);
+            read = durable::read_exact_at(&*self.file, chunk.as_mut(), self.position);
         }
         read.map_err(|source| ScanError::Unreadable { position: self.position, source })?;
         if let Some(progress) = &self.progress {
-            progress.read(chunk.len() as u64);
+            progress.read(chunk.as_ref().len() as u64);
         }
         self.chunk = chunk.freeze();
         Ok(true)

@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::{
     Options, Shared, SyncPolicy,
+    buffers::Buffers,
     counters::Counters,
     crash::{Crash, Watch},
     directory::Directory,
@@ -83,6 +84,7 @@ impl FileStorage {
         let shared = Arc::new(Shared {
             handles: Handles::new(disk.clone(), options.open_files),
             indexes: Indexes::default(),
+            buffers: Buffers::default(),
             queue: FlushQueue::default(),
             writer: Arc::new(WriterQueue::default()),
             journal_sequence: Arc::new(AtomicU64::new(replay.next_sequence())),
