@@ -303,6 +303,11 @@ impl Flusher {
             self.recent.push(log, taken.upto.index, taken.bytes);
         }
         self.shared.writer.push_behind(behind, bytes);
+        if self.shared.writer.needs_help() {
+            // It may be busy with syncs for long. To write is soon done; without the journal, each of these logs would
+            // need a sync of its own.
+            parts.iter().for_each(|part| part.log.help_writer());
+        }
         // A segment that had no room for what was too large for the journal is to be followed by another.
         if parts.iter().any(|part| part.taken.bytes >= self.shared.options.direct_bytes) {
             self.shared.writer.push_urgent(None);

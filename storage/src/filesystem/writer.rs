@@ -28,7 +28,7 @@ use super::{
     Shared, SyncPolicy,
     crash::Watch,
     journal::JournalFile,
-    log::FileLog,
+    log::{FileLog, Files},
     state::State,
     write::{Rolling, Unsynced, WriteError},
 };
@@ -39,11 +39,16 @@ const BEHIND_BYTES: i64 = 4 * 1024 * 1024;
 /// Bytes of one log at which that log is written, however little there is of others: large enough for one
 /// call to write much, small enough not to keep the flusher from its processor for long.
 const LOG_BEHIND_BYTES: u64 = 512 * 1024;
+/// At so many, the flusher helps: after each of its rounds it writes what the logs of the round have.
+const BEHIND_BYTES_MUCH: i64 = 4 * BEHIND_BYTES;
 /// At so many, nothing more is journaled until the writer has caught up: bounds the memory.
-const BEHIND_BYTES_MAX: i64 = 4 * BEHIND_BYTES;
+const BEHIND_BYTES_MAX: i64 = 8 * BEHIND_BYTES;
 /// Times [`early_bytes`](super::Options::early_bytes) that may be written to a log and not synced: the sync of all
 /// that a file of the journal has would take the disk for a tenth of a second, and everybody would wait for that.
 const PIECES_UNSYNCED: u64 = 2;
+/// Files that are kept as they were found for which the others still have their number. Each start may add to them while
+/// a log cannot be opened; with more than these there are fewer files, and none at last, which costs syncs and no disk.
+const KEPT_FILES_FREE: usize = 9;
 /// How much the writer lets others go first: somebody waits for the flusher and for the doors, and nobody for
 /// the writer until it is very far behind.
 const NICENESS: i32 = 10;
@@ -151,6 +156,11 @@ impl WriterQueue {
         self.behind_bytes.fetch_sub(bytes as i64, Ordering::Relaxed);
     }
 
+    /// Whether so much is behind that the writer needs help.
+    pub(super) fn needs_help(&self) -> bool {
+        self.behind_bytes.load(Ordering::Relaxed) >= BEHIND_BYTES_MUCH
+    }
+
     /// Whether so much is behind that nothing more may be journaled.
     pub(super) fn is_overloaded(&self) -> bool {
         self.behind_bytes.load(Ordering::Relaxed) >= BEHIND_BYTES_MAX
@@ -177,6 +187,13 @@ impl WriterQueue {
         let numbers = files.iter().map(|file| file.number + 1).max().unwrap_or(0);
         work.file_numbers = work.file_numbers.max(numbers);
         work.kept.extend(files);
+        if work.kept.len() > KEPT_FILES_FREE {
+            let files = work.kept.len();
+            tracing::warn!(
+                files,
+                "many files of the journal are kept for logs that cannot be opened: appends take longer"
+            );
+        }
     }
 
     /// A log that had failed has what it needs of the journal: files that were pinned for it can be emptied.
@@ -205,10 +222,10 @@ impl WriterQueue {
         if work.closed { None } else { work.free.pop() }
     }
 
-    /// The number of another file, unless there are `max`, or nobody is there to empty it.
+    /// The number of another file, unless there are `max`, or too many are kept, or nobody is there to empty it.
     pub(super) fn new_file(&self, max: usize) -> Option<usize> {
         let mut work = self.lock();
-        if work.closed || work.files >= max {
+        if work.closed || work.files + work.kept.len().saturating_sub(KEPT_FILES_FREE) >= max {
             return None;
         }
         work.files += 1;
@@ -369,18 +386,7 @@ impl FileLog {
     /// Writes what is in the journal only to the segments, and stores the index when it is due.
     fn write_behind(&self) -> Result<(), StorageError> {
         let files = self.lock_files();
-        let durable = {
-            let state = self.state();
-            state.check_writable()?;
-            state.durable
-        };
-        self.write_out(&files, durable, Rolling::Allowed).map_err(|error| match error {
-            WriteError::Refused(error) => error,
-            WriteError::Failed(error) => {
-                self.poison(&error);
-                error
-            }
-        })?;
+        self.write_durable(&files, Rolling::Allowed)?;
         if self.shared.options.sync != SyncPolicy::Always {
             drop(files);
             return self.sync_early();
@@ -394,6 +400,31 @@ impl FileLog {
             self.store_due_index(&self.lock_files());
         }
         Ok(())
+    }
+
+    /// Helps the writer: writes what is in the journal only, unless somebody has the files, or the segment has no room.
+    pub(super) fn help_writer(&self) {
+        if let Some(files) = self.try_lock_files() {
+            // What cannot be written now, the writer tries again.
+            let _ = self.write_durable(&files, Rolling::Not);
+        }
+    }
+
+    /// Writes what is durable to the segments, where it is synced later.
+    fn write_durable(&self, files: &Files<'_>, rolling: Rolling) -> Result<(), StorageError> {
+        let durable = {
+            let state = self.state();
+            state.check_writable()?;
+            state.durable
+        };
+        let written = self.write_out(files, durable, rolling);
+        written.map(drop).map_err(|error| match error {
+            WriteError::Refused(error) => error,
+            WriteError::Failed(error) => {
+                self.poison(&error);
+                error
+            }
+        })
     }
 
     /// Syncs what is written and durable elsewhere, before there is so much of it that the disk would be busy with

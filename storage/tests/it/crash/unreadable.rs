@@ -83,6 +83,32 @@ fn a_log_that_was_left_alone_can_be_removed() {
     assert_eq!(append_message(&*storage.open(&id("a")).unwrap(), 1, b"first"), 1);
 }
 
+/// A log whose key is not known may have entries in whatever file speaks of a log that is not there.
+#[test]
+fn files_of_the_journal_that_are_kept_for_a_log_are_bounded_over_many_starts() {
+    let mut image = lived();
+    let manifest = path_of(&image, "a", "manifest");
+    for start in 0..30 {
+        let disk = FakeDisk::with(&image);
+        disk.spoil(&manifest, 0..u64::MAX);
+        let storage = open(&disk, &options()).unwrap();
+        let passing = storage.open(&id("passing")).unwrap();
+        append_message(&*passing, start, b"soon gone");
+        storage.remove(&id("passing")).unwrap();
+        let others = storage.open(&id("b")).unwrap();
+        append_message(&*others, COUNT as i64 + start, b"some message");
+        image = disk.live_image();
+    }
+    let files = image.files().filter(|path| path.extension().is_some_and(|end| end == "journal")).count();
+    assert!((9..=12).contains(&files), "{files}");
+    let disk = FakeDisk::with(&image);
+    let storage = open(&disk, &options()).unwrap();
+    for (topic, count) in [("a", COUNT), ("b", COUNT + 30)] {
+        let values = read_values(&*storage.open(&id(topic)).unwrap(), Offset::ZERO, 100);
+        assert_eq!(values.len() as u64, count, "{topic}");
+    }
+}
+
 /// Bytes of a message that takes up some pages: a disk fails to read whole pages.
 const LARGE_LEN: usize = 10_000;
 const PAGE_LEN: u64 = 4096;
