@@ -29,7 +29,7 @@ use super::{
     space::Headroom,
     state::Taken,
     write::{Rolling, Unsynced, WriteError},
-    writer::Behind,
+    writer_queue::Behind,
 };
 use crate::{Index, StorageError, run::Next};
 

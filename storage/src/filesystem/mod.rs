@@ -75,6 +75,7 @@ mod storage;
 mod trim;
 mod write;
 mod writer;
+mod writer_queue;
 
 use std::{
     sync::{
@@ -87,7 +88,7 @@ use std::{
 pub use self::storage::FileStorage;
 use self::{
     buffers::Buffers, counters::Counters, crash::Crash, disk::Disk, flusher::FlushQueue, handles::Handles,
-    indexes::Indexes, writer::WriterQueue,
+    indexes::Indexes, writer_queue::WriterQueue,
 };
 
 /// When written entries are synced, and so when they complete.

@@ -31,7 +31,8 @@ use super::{
     recovery::{self, LeftAlone, Recovered},
     sealed,
     space::{Headroom, headroom_bytes},
-    writer::{self, WriterQueue},
+    writer,
+    writer_queue::WriterQueue,
 };
 use crate::{Durability, FailureHook, Log, LogId, Storage, StorageError, StorageStats};
 

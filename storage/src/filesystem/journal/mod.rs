@@ -60,7 +60,7 @@ use super::{
     frame::Salt,
     log::FileLog,
     state::Taken,
-    writer::WriterQueue,
+    writer_queue::WriterQueue,
 };
 use crate::{Index, StorageError};
 

@@ -27,7 +27,7 @@ use crate::{
         scan::{FrameScan, ScanError},
         segment::{READ_CHUNK_LEN, Segment, SegmentHeader, scan_error},
         state::{State, Truncation},
-        writer::Behind,
+        writer_queue::Behind,
     },
     run::{Next, Run},
 };
