@@ -30,10 +30,7 @@ pub(super) struct Completer {
 
 impl Completer {
     pub(super) fn new(target: Target, runtime: Handle) -> Completer {
-        let mut commands = commands();
-        // `help` and its subcommands appear with that.
-        commands.build();
-        Completer { commands, target, runtime }
+        Completer { commands: commands(), target, runtime }
     }
 
     /// What may stand where `word` begins, behind other words; all of it, whether or not it begins like `word`.

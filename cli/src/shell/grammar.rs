@@ -61,7 +61,7 @@ group. What was printed counts as done, and is committed soon after.";
 
 /// A line.
 #[derive(Debug, Parser)]
-#[command(multicall = true, help_template = "Commands:\n{subcommands}\n\n{after-help}", after_help = READING)]
+#[command(multicall = true, help_template = "Commands:\n{subcommands}{after-help}", after_help = READING)]
 struct Line {
     #[command(subcommand)]
     command: Command,
@@ -232,7 +232,10 @@ pub(super) enum Parsed {
 
 /// All commands, for those who complete lines.
 pub(super) fn commands() -> clap::Command {
-    for_lines(Line::command())
+    let mut commands = Line::command();
+    // `help` and its subcommands appear with that.
+    commands.build();
+    for_lines(commands)
 }
 
 /// Reads a line.
@@ -300,10 +303,14 @@ fn join_message(line: &str, words: &mut Vec<Word>) {
     }
 }
 
-/// What clap says, without its prefix, and in the words of who types lines.
+/// What clap says, in the words of who types lines, and without what helps nobody there.
 fn said(error: &clap::Error) -> String {
     let text = error.to_string();
-    text.strip_prefix("error: ").unwrap_or(&text).trim_end().replace("subcommand", "command")
+    let is_of_use = |line: &&str| {
+        !line.is_empty() && !line.starts_with("For more information") && *line != "Usage: <COMMAND>"
+    };
+    let lines = text.strip_prefix("error: ").unwrap_or(&text).lines().filter(is_of_use);
+    lines.collect::<Vec<_>>().join("\n").replace("subcommand", "command")
 }
 
 /// The examples of `minikafka` as they are written here: without its name, on the server of the shell, and without
@@ -311,6 +318,7 @@ fn said(error: &clap::Error) -> String {
 fn for_lines(command: clap::Command) -> clap::Command {
     let command = match command.get_after_help().map(ToString::to_string) {
         Some(help) if help.contains("  minikafka ") => command.after_help(examples(&help)),
+        _ if command.get_name() == "help" => command.about("Says more about a command"),
         _ => command,
     };
     let names: Vec<_> = command.get_subcommands().map(|each| each.get_name().to_owned()).collect();

@@ -70,6 +70,7 @@ fn nonsense_is_named() {
     ] {
         let said = nonsense(line);
         assert!(said.contains(part) && !said.starts_with("error"), "{line}: {said}");
+        assert!(!said.contains("\n\n") && !said.contains("For more"), "{line}: {said}");
     }
 }
 
@@ -78,6 +79,7 @@ fn there_is_help_for_everything() {
     for (line, part) in [
         ("help", "  send "),
         ("help", "Ctrl-D leaves"),
+        ("help", "Says more about a command\n\nA word"),
         ("help send", "send orders \"two\\nlines\""),
         ("send -help", "send orders"),
         ("help topic create", "\n  topic create audit -retention never"),

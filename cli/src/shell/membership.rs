@@ -2,12 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
     future::pending,
     time::Duration,
 };
 
 use anyhow::{anyhow, bail, ensure};
 use minikafka_client_consume::{ConsumeError, GroupConsumer};
+use tokio::time;
 
 use crate::{consume::Start, count::Count, table::Table};
 
@@ -16,6 +18,9 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// A person thinks for longer than programs do, and is there all the same: [`Membership::attend`] polls meanwhile, so
 /// this is only how long others wait for a shell that hangs.
 const POLL_INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// Between two attempts when something is wrong.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -109,15 +114,22 @@ impl Membership {
         Ok(())
     }
 
-    /// Keeps the membership while nobody polls, and gives up what others are to have. Returns when there is trouble,
-    /// once.
+    /// Keeps the membership while nobody polls, and gives up what others are to have. Returns now and then.
     pub(super) async fn attend(&mut self) {
         match &mut self.member {
-            Some(member) if member.trouble.is_none() => {
-                let error = member.consumer.attend().await;
-                member.trouble = Some(error);
-            }
+            Some(member) if member.may_be_attended_to() => match member.consumer.attend().await {
+                // The next poll sees for itself.
+                ConsumeError::Unreachable { .. } | ConsumeError::Corrupt { .. } => time::sleep(PAUSE).await,
+                error => member.trouble = Some(error),
+            },
             _ => pending().await,
+        }
+    }
+
+    /// [`attend`](Membership::attend)s without end.
+    pub(super) async fn attend_always(&mut self) -> Infallible {
+        loop {
+            self.attend().await;
         }
     }
 
@@ -152,6 +164,11 @@ impl Membership {
 }
 
 impl Member {
+    /// Whether that would not only bring the same trouble again.
+    fn may_be_attended_to(&self) -> bool {
+        self.trouble.as_ref().is_none_or(ConsumeError::is_retryable)
+    }
+
     /// What went wrong since the last poll.
     pub(super) fn take_trouble(&mut self) -> Option<ConsumeError> {
         self.trouble.take()

@@ -85,16 +85,17 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen()?;
     let target = Target::new(&args.host.host, Output::Text);
     let mut session = Session::new(&args.host.host);
+    // On the heap: the futures of all commands are in them.
     let code = if stdin().is_terminal() {
         greet(&target).await;
         let history = args.history.unwrap_or_default();
         let source = Source::terminal(target, &history)?;
-        converse(&mut session, source, &mut stop).await?
+        Box::pin(converse(&mut session, source, &mut stop)).await
     } else {
-        follow(&mut session, Source::script(), args.stop_on_error, &mut stop).await?
+        Box::pin(follow(&mut session, Source::script(), args.stop_on_error, &mut stop)).await
     };
     session.end().await;
-    Ok(code)
+    code
 }
 
 async fn greet(target: &Target) {
@@ -123,7 +124,8 @@ async fn converse(session: &mut Session, mut source: Source, stop: &mut Stop) ->
             Ended::Failed(why) => eprintln!("{why}"),
             Ended::Stopped(code) => return Ok(code),
             Ended::Quit => return Ok(ExitCode::SUCCESS),
-            Ended::Done | Ended::Interrupted => {}
+            Ended::Interrupted => source.give_up_rest(),
+            Ended::Done => {}
         }
     }
 }

@@ -24,6 +24,9 @@ use crate::{
 /// How long a person waits without a word.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long the end may take.
+const LEAVING: Duration = Duration::from_secs(3);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -66,10 +69,15 @@ impl Session {
 
     /// Leaves the group.
     pub(super) async fn end(mut self) {
-        if self.membership.group().is_some()
-            && let Err(error) = self.membership.leave().await
-        {
-            eprintln!("minikafka: {error:#}");
+        if self.membership.group().is_none() {
+            return;
+        }
+        match time::timeout(LEAVING, self.membership.leave()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => eprintln!("minikafka: leave: {error:#}"),
+            Err(_elapsed) => {
+                eprintln!("minikafka: leave: the server does not answer: what was printed last may come again");
+            }
         }
     }
 
@@ -164,12 +172,16 @@ impl Session {
         Ok(())
     }
 
-    async fn consume(&self, consuming: &Consuming) -> anyhow::Result<()> {
+    async fn consume(&mut self, consuming: &Consuming) -> anyhow::Result<()> {
         let Consuming { topic, partition, from, count, until_end, format } = consuming;
         let subscription = Subscription::new(&self.host, topic, *partition, *from);
         let output = Output::stdout(*format)?;
         let mut reading = Reading::new(subscription, Goal::new(*count, *until_end), output);
-        let read = reading.run().await;
+        let read = tokio::select! {
+            read = reading.run() => read,
+            // It may go on for hours.
+            never = self.membership.attend_always() => match never {},
+        };
         // What was printed before a failure is as good as what was printed before success.
         reading.flush()?;
         read

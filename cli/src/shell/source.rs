@@ -37,6 +37,13 @@ impl Source {
         }
     }
 
+    /// A command was ended by Ctrl-C: what was pasted behind it is not wanted any more.
+    pub(super) fn give_up_rest(&mut self) {
+        if let Source::Terminal(terminal) = self {
+            terminal.give_up_rest();
+        }
+    }
+
     /// Leaves the terminal as it was found, also in the middle of a line.
     pub(super) fn restore(&self) {
         if let Source::Terminal(terminal) = self {

@@ -4,6 +4,7 @@
 //! thread is never joined; a line that is being typed ends with the process.
 
 use std::{
+    collections::VecDeque,
     io::{self, stdin},
     path::PathBuf,
     thread,
@@ -31,6 +32,8 @@ pub(super) struct Terminal {
     typed: Receiver<Result<String, ReadlineError>>,
     /// Whether a line is being typed that was not taken yet.
     is_asked: bool,
+    /// What is left of several lines that were pasted at once.
+    pasted: VecDeque<String>,
     original: Option<Termios>,
 }
 
@@ -53,11 +56,14 @@ impl Terminal {
         thread::Builder::new().name("terminal".to_owned()).spawn(move || {
             read(editor, file, to_prompt, &lines);
         })?;
-        Ok(Terminal { prompts, typed, is_asked: false, original })
+        Ok(Terminal { prompts, typed, is_asked: false, pasted: VecDeque::new(), original })
     }
 
     /// The next line; `None` at the end. A line that was given up is empty.
     pub(super) async fn next(&mut self, prompt: &str) -> anyhow::Result<Option<String>> {
+        if let Some(line) = self.pasted.pop_front() {
+            return Ok(Some(line));
+        }
         if !self.is_asked {
             self.is_asked = true;
             // Without a thread, the line below says so.
@@ -66,17 +72,26 @@ impl Terminal {
         let typed = self.typed.recv().await;
         self.is_asked = false;
         match typed {
-            Some(Ok(line)) => Ok(Some(line)),
+            Some(Ok(lines)) => {
+                self.pasted = lines.split('\n').map(ToOwned::to_owned).collect();
+                Ok(self.pasted.pop_front())
+            }
             Some(Err(ReadlineError::Interrupted)) => Ok(Some(String::new())),
             None | Some(Err(ReadlineError::Eof)) => Ok(None),
             Some(Err(error)) => Err(error).context("cannot read from the terminal"),
         }
     }
 
+    /// What was pasted behind a command that was ended is not wanted any more.
+    pub(super) fn give_up_rest(&mut self) {
+        self.pasted.clear();
+    }
+
     /// Leaves the terminal as it was found, also in the middle of a line.
     pub(super) fn restore(&self) {
         if let Some(original) = &self.original {
-            eprintln!();
+            // The editor has had pasted text marked.
+            eprint!("\x1b[?2004l\n");
             // The process ends: there is nothing left to do about a failure.
             let _ = tcsetattr(stdin(), OptionalActions::Now, original);
         }

@@ -14,6 +14,7 @@ use pty_process::{
     Size,
     blocking::{Command, Pty, open},
 };
+use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::program::DEADLINE;
 
@@ -85,10 +86,12 @@ impl PseudoTerminal {
         assert!(status.success());
     }
 
-    /// Waits for its end. Returns its exit code.
+    /// Waits for its end, which leaves the terminal as it was. Returns its exit code.
     pub(crate) fn end(mut self) -> i32 {
         // Its side of the terminal is closed when it has ended.
         while self.output.recv_timeout(DEADLINE).is_ok() {}
+        let modes = tcgetattr(&*self.terminal).unwrap().local_modes;
+        assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG), "{modes:?}");
         self.child.wait().unwrap().code().expect("no signal ended it")
     }
 }

@@ -133,6 +133,23 @@ fn ctrl_c_gives_up_a_line_and_ends_what_runs() {
 }
 
 #[test]
+fn lines_that_are_pasted_are_run_one_by_one() {
+    let server = TestServer::memory();
+    let mut shell = shell(server.host());
+    shell.see("> ");
+    let paste = |lines: &str| format!("\x1b[200~{lines}\x1b[201~{ENTER}");
+    shell.press(&paste("add topic a\radd topic b\rtopic list"));
+    shell.see("a\nb\n");
+    shell.see("> ");
+    shell.press(&paste("consume a\rremove topic b"));
+    shell.see("remove topic b\n");
+    server.produce("a", "one\n");
+    shell.see("one\n");
+    shell.press(CTRL_C);
+    shell.says("topic list", "a\nb");
+}
+
+#[test]
 fn tab_completes_commands_and_names() {
     let server = TestServer::memory();
     server.create_topic("demo topic", 1);
@@ -256,22 +273,34 @@ fn any_name_goes_and_messages_keep_their_borders() {
 }
 
 #[test]
-fn two_shells_share_a_group_while_one_of_them_only_waits() {
+fn shells_share_a_group_while_nobody_polls() {
     let server = TestServer::memory();
     server.create_topic("t", 2);
     let (mut one, mut two) = (shell(server.host()), shell(server.host()));
     one.enter("subscribe t");
     one.says("join g", "member of group \"g\", reads 2 partitions");
-    one.see("> ");
+    // A command that goes on is no reason to keep what others are to have, nor is a prompt.
+    server.produce("u", "of u\n");
+    one.enter("consume u");
+    one.see("\nof u\n");
     two.enter("subscribe t");
     two.says("join g", "member of group \"g\", reads 1 partition");
     for partition in 0..2 {
         server.produce_to("t", partition, &["hello".to_owned()]);
     }
     two.polls("hello");
-    one.press(&format!("poll -wait 1m{ENTER}"));
-    one.see("\nhello\n");
-    one.see("1 message\n");
+    one.press(CTRL_C);
+    one.polls("hello");
+    let mut three = shell(server.host());
+    three.enter("subscribe t");
+    three.enter("join g");
+    two.press(&format!("exit{ENTER}"));
+    three.see("member of group \"g\"");
+    assert_eq!(two.end(), 0);
+    server.produce_to("t", 0, &["to one of them".to_owned()]);
+    server.produce_to("t", 1, &["to one of them".to_owned()]);
+    one.polls("to one of them");
+    three.polls("to one of them");
 }
 
 #[test]
