@@ -31,6 +31,8 @@ pub(super) async fn poll(member: &mut Member, polling: &Polling, output: &mut Ou
                 printed += print(&messages, count - printed, &mut member.consumer, output)?;
                 wait = SILENCE;
             }
+            // Something has come. A connection that is not back yet is news to the next poll, if it lasts.
+            Err(ConsumeError::Unreachable { .. }) if printed > 0 => break,
             Err(error) => overcome(error, &mut member.consumer)?,
         }
         say_jumps(&mut member.consumer);
