@@ -80,19 +80,23 @@ pub struct Args {
 /// # Errors
 /// When there is no input to read.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    // On the heap: the futures of all commands are in it.
+    Box::pin(take_commands(args)).await
+}
+
+async fn take_commands(args: Args) -> anyhow::Result<ExitCode> {
     // From here on Ctrl-C ends what runs, never the shell of a person.
     let _kept = signal(SignalKind::interrupt())?;
     let mut stop = Stop::listen()?;
     let target = Target::new(&args.host.host, Output::Text);
     let mut session = Session::new(&args.host.host);
-    // On the heap: the futures of all commands are in them.
     let code = if stdin().is_terminal() {
         greet(&target).await;
         let history = args.history.unwrap_or_default();
         let source = Source::terminal(target, &history)?;
-        Box::pin(converse(&mut session, source, &mut stop)).await
+        converse(&mut session, source, &mut stop).await
     } else {
-        Box::pin(follow(&mut session, Source::script(), args.stop_on_error, &mut stop)).await
+        follow(&mut session, Source::script(), args.stop_on_error, &mut stop).await
     };
     session.end().await;
     code

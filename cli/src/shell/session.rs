@@ -76,7 +76,9 @@ impl Session {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => eprintln!("minikafka: leave: {error:#}"),
             Err(_elapsed) => {
-                eprintln!("minikafka: leave: the server does not answer: what was printed last may come again");
+                eprintln!(
+                    "minikafka: leave: the server does not answer: what was printed last may come again"
+                );
             }
         }
     }

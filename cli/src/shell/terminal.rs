@@ -91,7 +91,7 @@ impl Terminal {
     pub(super) fn restore(&self) {
         if let Some(original) = &self.original {
             // The editor has had pasted text marked.
-            eprint!("\x1b[?2004l\n");
+            eprintln!("\x1b[?2004l");
             // The process ends: there is nothing left to do about a failure.
             let _ = tcsetattr(stdin(), OptionalActions::Now, original);
         }
