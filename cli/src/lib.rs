@@ -8,6 +8,7 @@
 //! | | looks into the data directory of a server that does not run | [`storage`] |
 //! | | lists, describes, moves and deletes consumer groups | [`group`] |
 //! | | lists the idempotent producers of a topic | [`producer`] |
+//! | | takes commands from a person or a script, one after the other | [`shell`] |
 //! | | measures a server | [`mod@bench`] |
 //! | | prints what a shell needs to complete command lines | [`completion`] |
 //!
@@ -27,6 +28,7 @@ pub mod machine;
 mod output;
 pub mod produce;
 pub mod producer;
+pub mod shell;
 pub mod storage;
 mod table;
 mod target;

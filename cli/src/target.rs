@@ -17,6 +17,10 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    pub(crate) fn new(host: &str, output: Output) -> Target {
+        Target { host: Host { host: host.to_owned() }, output }
+    }
+
     /// A connection, with one attempt.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
         let address = self.address()?;

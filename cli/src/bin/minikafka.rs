@@ -1,5 +1,5 @@
 //! `minikafka`: the topics of a server, and the data directory of one that does not run; see
-//! [`minikafka_cli::topic`], [`minikafka_cli::storage`] and [`minikafka_cli::bench`].
+//! [`minikafka_cli::topic`], [`minikafka_cli::storage`], [`minikafka_cli::shell`] and [`minikafka_cli::bench`].
 
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ Examples:
   minikafka topic describe orders --host 10.0.0.7:9999
   minikafka topic describe orders --output json
   minikafka storage verify ./minikafka-data
+  minikafka shell
   minikafka bench latency -rate 1000
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
@@ -31,6 +32,8 @@ enum Command {
     Group(minikafka_cli::group::Args),
     /// Lists the idempotent producers of a topic
     Producer(minikafka_cli::producer::Args),
+    /// Takes commands one after the other: adds topics, sends, joins groups, polls
+    Shell(minikafka_cli::shell::Args),
     /// Measures a server, and checks that it keeps what it is sent
     Bench(minikafka_cli::bench::Args),
     /// Looks into the data directory of a server that does not run
@@ -52,6 +55,7 @@ async fn main() -> ExitCode {
             minikafka_cli::run("minikafka", async { minikafka_cli::completion::run::<Args>(&completion) })
                 .await
         }
+        Command::Shell(shell) => minikafka_cli::run("minikafka", minikafka_cli::shell::run(shell)).await,
         Command::Bench(bench) => minikafka_cli::run("minikafka", minikafka_cli::bench::run(bench)).await,
         Command::Storage(storage) => {
             minikafka_cli::run("minikafka", async { minikafka_cli::storage::run(&storage) }).await

@@ -6,7 +6,7 @@ use crate::interrupt::INTERRUPTED;
 
 /// When to end; whatever comes first.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Goal {
+pub(crate) struct Goal {
     /// After so many messages more.
     pub(super) count: Option<NonZeroU64>,
     pub(super) end: End,
@@ -22,7 +22,7 @@ pub(super) enum End {
 }
 
 impl Goal {
-    pub(super) fn new(count: Option<NonZeroU64>, until_end: bool) -> Goal {
+    pub(crate) fn new(count: Option<NonZeroU64>, until_end: bool) -> Goal {
         Goal { count, end: if until_end { End::AtStart } else { End::None } }
     }
 

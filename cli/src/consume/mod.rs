@@ -23,12 +23,12 @@ use crate::{
     interrupt::{Interrupt, Patience},
 };
 pub(crate) use format::Format;
-use goal::Goal;
+pub(crate) use goal::Goal;
 use member::{Ended, Membership};
-use output::Output;
-use reading::Reading;
-use start::Start;
-use subscription::Subscription;
+pub(crate) use output::Output;
+pub(crate) use reading::Reading;
+pub(crate) use start::Start;
+pub(crate) use subscription::{Subscription, lost, skipped};
 
 /// How long a polite end may take: a reader of stdout that does not read holds it up without end.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -102,7 +102,7 @@ pub struct Args {
     format: Format,
 }
 
-fn at_least_one(text: &str) -> Result<NonZeroU64, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<NonZeroU64, String> {
     match text.parse() {
         Ok(count) => NonZeroU64::new(count).ok_or_else(|| "-count must be at least 1".to_owned()),
         Err(_) => Err("-count must be a whole number, at least 1".to_owned()),

@@ -15,22 +15,22 @@ const BUFFER_BYTES: usize = 256 << 10;
 
 /// Stdout, buffered: not by lines, as the standard library does it.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(crate) struct Output {
     stdout: BufWriter<File>,
     format: Format,
 }
 
 impl Output {
-    pub(super) fn stdout(format: Format) -> io::Result<Output> {
+    pub(crate) fn stdout(format: Format) -> io::Result<Output> {
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         Ok(Output { stdout: BufWriter::with_capacity(BUFFER_BYTES, stdout), format })
     }
 
-    pub(super) fn print(&mut self, message: &Message) -> io::Result<()> {
+    pub(crate) fn print(&mut self, message: &Message) -> io::Result<()> {
         self.format.write(&mut self.stdout, message)
     }
 
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.stdout.flush()
     }
 }

@@ -18,7 +18,7 @@ const WAIT_FOR_WHAT_IS_THERE: Duration = Duration::from_secs(30);
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     subscription: Subscription,
     goal: Goal,
     /// Numbers at which to end; of all partitions, or there is no end.
@@ -36,12 +36,12 @@ enum Contact {
 }
 
 impl Reading {
-    pub(super) fn new(subscription: Subscription, goal: Goal, output: Output) -> Reading {
+    pub(crate) fn new(subscription: Subscription, goal: Goal, output: Output) -> Reading {
         Reading { subscription, goal, ends: None, printed: 0, output, contact: Contact::Fine }
     }
 
     /// Prints messages until the goal is reached.
-    pub(super) async fn run(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn run(&mut self) -> anyhow::Result<()> {
         let mut consumer = self.subscription.begin(self.goal.end).await?;
         if self.goal.end == End::AtStart {
             let end = |of: &TopicPartition| Some((of.clone(), consumer.range(&of.topic, of.partition)?.end));
@@ -63,7 +63,7 @@ impl Reading {
     }
 
     /// Prints what is not printed yet.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.output.flush()
     }
 

@@ -6,14 +6,14 @@ use minikafka_client_consume::Position;
 
 /// Where to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
+pub(crate) enum Start {
     Earliest,
     Latest,
     Number(u64),
 }
 
 impl Start {
-    pub(super) fn position(self) -> Position {
+    pub(crate) fn position(self) -> Position {
         match self {
             Start::Earliest => Position::Earliest,
             Start::Latest => Position::Latest,

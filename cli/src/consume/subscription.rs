@@ -9,7 +9,7 @@ use super::{goal::End, start::Start};
 
 /// What to read.
 #[derive(Clone, Debug)]
-pub(super) struct Subscription {
+pub(crate) struct Subscription {
     host: String,
     topic: String,
     /// Only this one.
@@ -18,7 +18,7 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    pub(super) fn new(host: &str, topic: &str, partition: Option<u32>, from: Start) -> Subscription {
+    pub(crate) fn new(host: &str, topic: &str, partition: Option<u32>, from: Start) -> Subscription {
         Subscription { host: host.to_owned(), topic: topic.to_owned(), partition, from }
     }
 
@@ -95,18 +95,28 @@ impl Subscription {
 
 /// Says that the server's disk has lost messages.
 pub(super) fn say_lost(from: u64, to: u64) {
-    let what = match to.saturating_sub(from) {
-        0 | 1 => format!("message {from} is"),
-        _ => format!("messages {from} to {} are", to - 1),
-    };
-    eprintln!("consume: {what} lost to damage of the server's disk; going on at {to}");
+    eprintln!("consume: {}", lost(from, to));
 }
 
 /// Says that messages were evicted before they were read.
 pub(super) fn say_skipped(from: u64, to: u64) {
+    eprintln!("consume: {}", skipped(from, to));
+}
+
+/// What the server's disk has lost.
+pub(crate) fn lost(from: u64, to: u64) -> String {
+    let what = match to.saturating_sub(from) {
+        0 | 1 => format!("message {from} is"),
+        _ => format!("messages {from} to {} are", to - 1),
+    };
+    format!("{what} lost to damage of the server's disk; going on at {to}")
+}
+
+/// What was evicted before it was read.
+pub(crate) fn skipped(from: u64, to: u64) -> String {
     let what = match to - from {
         1 => format!("message {from} was evicted before it was read"),
         _ => format!("messages {from} to {} were evicted before they were read", to - 1),
     };
-    eprintln!("consume: {what}; going on at {to}");
+    format!("{what}; going on at {to}")
 }

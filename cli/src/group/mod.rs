@@ -57,8 +57,9 @@ pub struct Args {
     target: Target,
 }
 
+/// What to do.
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(crate) enum Action {
     /// Prints the name of each group
     #[command(after_help = LIST_EXAMPLES)]
     List,
@@ -110,9 +111,15 @@ fn partition(text: &str) -> Result<TopicPartition, &'static str> {
 /// # Errors
 /// When the server cannot be reached or refuses.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut client = args.target.connect_to_groups().await?;
-    let output = args.target.output;
-    match args.action {
+    act(args.action, &args.target).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does one thing.
+pub(crate) async fn act(action: Action, target: &Target) -> anyhow::Result<()> {
+    let mut client = target.connect_to_groups().await?;
+    let output = target.output;
+    match action {
         Action::List => print::list(&all(&mut client).await?, output)?,
         Action::Describe { group } => {
             let described = client.describe_group(DescribeGroupRequest { group }).await.map_err(refused)?;
@@ -136,7 +143,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             client.delete_group(DeleteGroupRequest { group }).await.map_err(refused)?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// The names of all groups.
+pub(crate) async fn names(target: &Target) -> anyhow::Result<Vec<String>> {
+    let groups = all(&mut target.connect_to_groups().await?).await?;
+    Ok(groups.into_iter().map(|group| group.name).collect())
 }
 
 /// All groups, ordered by name.

@@ -10,7 +10,7 @@ use minikafka_proto::v1::{Anchor, Position, position::At};
 
 /// Where to move positions to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Earliest,
     Latest,
     Number(u64),

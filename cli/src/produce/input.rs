@@ -20,14 +20,14 @@ const BLOCKS_MAX: usize = 4;
 /// Reads block, so they have a thread: the connection is looked after while a terminal or a pipe is silent. The
 /// thread is never joined; a read that is under way ends with the process.
 #[derive(Debug)]
-pub(super) struct Input {
+pub(crate) struct Input {
     blocks: Receiver<io::Result<Vec<u8>>>,
     bytes: Option<u64>,
 }
 
 impl Input {
     /// The standard input.
-    pub(super) fn stdin() -> Input {
+    pub(crate) fn stdin() -> Input {
         Input::of(io::stdin())
     }
 
@@ -56,7 +56,7 @@ impl Input {
     }
 
     /// The next block, which is not empty; `None` at the end.
-    pub(super) async fn next(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
         self.blocks.recv().await.transpose().context("cannot read the input")
     }
 

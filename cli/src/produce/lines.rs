@@ -2,12 +2,12 @@
 
 /// The longest line that is looked for, in bytes. No server takes a message as large; without a limit, a file
 /// without a "\n" would fill the memory.
-pub(super) const LINE_BYTES_MAX: usize = 64 << 20;
+pub(crate) const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// Finds the lines in a row of blocks, whatever the blocks' borders. A line is lent without its "\n"; every other
 /// byte is kept.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     /// What is not handed out begins at `start`, and has no "\n" before `scanned`.
     buffer: Vec<u8>,
     start: usize,
@@ -16,11 +16,11 @@ pub(super) struct Lines {
 
 /// A line grew over [`LINE_BYTES_MAX`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct LineTooLong;
+pub(crate) struct LineTooLong;
 
 impl Lines {
     /// Takes in the next block, after all lines of the one before were handed out.
-    pub(super) fn push(&mut self, block: &[u8]) -> Result<(), LineTooLong> {
+    pub(crate) fn push(&mut self, block: &[u8]) -> Result<(), LineTooLong> {
         self.buffer.drain(..self.start);
         self.scanned -= self.start;
         self.start = 0;
@@ -32,7 +32,7 @@ impl Lines {
     }
 
     /// The next whole line.
-    pub(super) fn next(&mut self) -> Option<&[u8]> {
+    pub(crate) fn next(&mut self) -> Option<&[u8]> {
         let Some(len) = self.buffer[self.scanned..].iter().position(|byte| *byte == b'\n') else {
             self.scanned = self.buffer.len();
             return None;
@@ -44,7 +44,7 @@ impl Lines {
     }
 
     /// The last line, which has no "\n"; after the last block. A "\n" at the end of the input begins no line.
-    pub(super) fn last(&self) -> Option<&[u8]> {
+    pub(crate) fn last(&self) -> Option<&[u8]> {
         Some(&self.buffer[self.start..]).filter(|line| !line.is_empty())
     }
 }

@@ -27,8 +27,9 @@ use crate::{
     host::Host,
     interrupt::{INTERRUPTED, Interrupt, Patience},
 };
-use input::Input;
+pub(crate) use input::Input;
 use keys::{KeySeparator, Keys};
+pub(crate) use lines::{LINE_BYTES_MAX, Lines};
 use pipeline::End;
 pub(crate) use progress::bar;
 use summary::Summary;

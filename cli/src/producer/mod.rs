@@ -32,8 +32,9 @@ pub struct Args {
     target: Target,
 }
 
+/// What to do.
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(crate) enum Action {
     /// Prints who has sent to a topic, what came last from each, and how long ago
     #[command(after_help = EXAMPLES)]
     List {
@@ -61,15 +62,21 @@ struct Producer {
 /// # Errors
 /// When the server cannot be reached or refuses.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut client = args.target.connect().await?;
-    let Action::List { topic, partition } = args.action;
+    act(args.action, &args.target).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does one thing.
+pub(crate) async fn act(action: Action, target: &Target) -> anyhow::Result<()> {
+    let mut client = target.connect().await?;
+    let Action::List { topic, partition } = action;
     let listed = client.list_producers(ListProducersRequest { topic, partition }).await.map_err(refused)?;
     let producers = listed.into_inner().producers;
-    match args.target.output {
+    match target.output {
         Output::Text => text(&table(&producers).to_string())?,
         Output::Json => json(&producers.iter().map(Producer::from).collect::<Vec<_>>())?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn table(producers: &[ProducerDescription]) -> Table {

@@ -62,8 +62,9 @@ pub struct Args {
     target: Target,
 }
 
+/// What to do.
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(crate) enum Action {
     /// Prints the name of each topic
     #[command(after_help = LIST_EXAMPLES)]
     List,
@@ -75,15 +76,7 @@ enum Action {
     },
     /// Creates a topic
     #[command(after_help = CREATE_EXAMPLES)]
-    Create {
-        /// Name of the topic: 1 to 249 bytes of UTF-8 without control characters and slashes
-        topic: String,
-        /// Number of partitions
-        #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-        partitions: u32,
-        #[command(flatten)]
-        settings: Settings,
-    },
+    Create(NewTopic),
     /// Adds partitions to a topic, or changes its settings: all of it, or nothing
     #[command(after_help = ALTER_EXAMPLES, group = ArgGroup::new("change").args(CHANGES).required(true).multiple(true))]
     Alter {
@@ -104,6 +97,18 @@ enum Action {
     },
 }
 
+/// A topic that is to be.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NewTopic {
+    /// Name of the topic: 1 to 249 bytes of UTF-8 without control characters and slashes
+    topic: String,
+    /// Number of partitions
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    partitions: u32,
+    #[command(flatten)]
+    settings: Settings,
+}
+
 /// The flags of a change, of which there is at least one.
 const CHANGES: [&str; 4] = ["partitions", "retention", "retention_bytes", "message_max"];
 
@@ -112,22 +117,34 @@ const CHANGES: [&str; 4] = ["partitions", "retention", "retention_bytes", "messa
 /// # Errors
 /// When the server cannot be reached or refuses.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut admin = Admin::connect(&args.target).await?;
-    match args.action {
-        Action::List => print::list(&admin.list().await?, args.target.output)?,
-        Action::Describe { topic } => print::description(&admin.describe(&topic).await?, args.target.output)?,
-        Action::Create { topic, partitions, settings } => {
+    act(args.action, &args.target).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does one thing.
+pub(crate) async fn act(action: Action, target: &Target) -> anyhow::Result<()> {
+    let mut admin = Admin::connect(target).await?;
+    match action {
+        Action::List => print::list(&admin.list().await?, target.output)?,
+        Action::Describe { topic } => print::description(&admin.describe(&topic).await?, target.output)?,
+        Action::Create(NewTopic { topic, partitions, settings }) => {
             let (settings, _) = settings.changes()?;
             let request = CreateTopicRequest { topic, partitions, settings: Some(settings) };
-            print::changed(&admin.create(request).await?, args.target.output)?;
+            print::changed(&admin.create(request).await?, target.output)?;
         }
         Action::Alter { topic, partitions, settings } => {
             let (set, reset) = settings.changes()?;
             let reset = reset.into_iter().map(Into::into).collect();
             let request = AlterTopicRequest { topic, partitions, set: Some(set), reset };
-            print::changed(&admin.alter(request).await?, args.target.output)?;
+            print::changed(&admin.alter(request).await?, target.output)?;
         }
         Action::Delete { topic } => admin.delete(&topic).await?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// The names of all topics.
+pub(crate) async fn names(target: &Target) -> anyhow::Result<Vec<String>> {
+    let topics = Admin::connect(target).await?.list().await?;
+    Ok(topics.into_iter().map(|topic| topic.name).collect())
 }

@@ -10,7 +10,7 @@ const UNLIMITED: i64 = -1;
 
 /// The flags.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// Age at which messages are evicted, as in 24h; never; or default: as the server has it
     #[arg(long, value_name = "DURATION", value_parser = Setting::<Age>::from_str, allow_hyphen_values = true)]
     retention: Option<Setting<Age>>,

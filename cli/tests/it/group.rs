@@ -133,6 +133,7 @@ fn producers_are_listed() {
 fn shells_get_what_they_need_to_complete() {
     for (args, expected) in [
         (&["completion", "bash"][..], "_minikafka()"),
+        (&["completion", "bash"], "--stop-on-error"),
         (&["completion", "zsh", "produce"], "#compdef produce"),
         (&["completion", "fish", "consume"], "complete -c consume"),
     ] {

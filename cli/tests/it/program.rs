@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Longer than any test takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long a line may take that need not come.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

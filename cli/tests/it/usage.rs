@@ -19,6 +19,8 @@ fn nonsense_exits_with_2() {
         (MINIKAFKA, &["topic"]),
         (MINIKAFKA, &["topic", "create"]),
         (MINIKAFKA, &["topic", "rename", "a", "b"]),
+        (MINIKAFKA, &["shell", "topic", "list"]),
+        (MINIKAFKA, &["shell", "-host", "nonsense"]),
         (MINIKAFKA, &["storage"]),
         (MINIKAFKA, &["storage", "verify"]),
         (MINIKAFKA, &["storage", "repair", "."]),

@@ -171,6 +171,30 @@ impl GroupConsumer {
         }
     }
 
+    /// Looks after the membership without handing out messages, until it is dropped: takes partitions on and gives them
+    /// up, commits what is due, and counts as polling. For those who pause between two polls for longer than the other
+    /// members should wait. What earlier polls have returned counts as done.
+    ///
+    /// Cancel-safe. Returns what a poll would have said; it may be called again then.
+    pub async fn attend(&mut self) -> ConsumeError {
+        poll_fn(|context| self.poll_attend(context)).await
+    }
+
+    /// [`attend`](GroupConsumer::attend)s until the member reads partitions of every topic that it has subscribed to, and
+    /// knows where in each: nothing that is written from then on is missed, even from [`Position::Latest`] on. Returns
+    /// `false` when it has not come to that within `wait`, which may be because others read all partitions.
+    ///
+    /// # Errors
+    /// As [`poll`](GroupConsumer::poll).
+    pub async fn settle(&mut self, wait: Duration) -> Result<bool, ConsumeError> {
+        let settled = poll_fn(|context| match self.poll_attend(context) {
+            Poll::Ready(error) => Poll::Ready(Err(error)),
+            Poll::Pending if self.is_settled() => Poll::Ready(Ok(true)),
+            Poll::Pending => Poll::Pending,
+        });
+        time::timeout(wait.min(FOREVER), settled).await.unwrap_or(Ok(false))
+    }
+
     /// The messages as a stream. What it has yielded counts as done when it is asked for the next one. It waits without
     /// end, yields what goes wrong, and ends after an error that polling again will not heal.
     pub fn stream(&mut self) -> Messages<&mut GroupConsumer> {
@@ -319,6 +343,23 @@ impl GroupConsumer {
                 return Poll::Ready(Ok(messages));
             }
         }
+    }
+
+    fn poll_attend(&mut self, context: &mut Context<'_>) -> Poll<ConsumeError> {
+        match self.poll_readable(context) {
+            Poll::Ready(Err(error)) => Poll::Ready(error),
+            // Messages wait for the next poll. The membership and the commits have been looked at, and wake it.
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        let is_read = |topic: &Arc<str>| self.owned.keys().any(|of| of.topic == *topic);
+        self.topics.iter().all(is_read)
+            && self.starting.is_empty()
+            && self.revoked.is_empty()
+            // With messages at hand, no more replies are looked at.
+            && (self.reads.has_messages() || self.owned.keys().all(|of| self.reads.position(of).is_some()))
     }
 
     /// The next message of a stream.

@@ -75,6 +75,42 @@ async fn two_share_and_no_message_comes_twice_when_partitions_move() {
 }
 
 #[tokio::test]
+async fn who_attends_gives_up_partitions_and_hands_out_nothing() {
+    let rig = rig().await;
+    let mut one = rig.member("g").subscribe("t").join_consumer_group().await.unwrap();
+    assert!(one.settle(LONG).await.unwrap());
+    assert_eq!(one.partitions().count(), 4);
+    let mut two = rig.member("g").subscribe("t").join_consumer_group().await.unwrap();
+    tokio::select! {
+        error = one.attend() => panic!("{error}"),
+        settled = two.settle(LONG) => assert!(settled.unwrap()),
+    }
+    let mut seen = settle(&mut [&mut one, &mut two], |members| shares(members) == [2, 2]).await;
+    let reading = async {
+        while seen.count() < 40 {
+            for member in [&mut one, &mut two] {
+                seen.add(&member.poll(A_MOMENT).await.unwrap());
+            }
+        }
+    };
+    tokio::time::timeout(LONG, reading).await.expect("messages come");
+    assert_eq!(seen.count(), 40, "nothing is lost, nothing comes twice: {seen:?}");
+}
+
+#[tokio::test]
+async fn who_has_settled_misses_nothing_even_from_the_end_on() {
+    let rig = rig().await;
+    let builder = rig.member("g").subscribe("t").start(Position::Latest);
+    let mut member = builder.join_consumer_group().await.unwrap();
+    assert!(member.settle(LONG).await.unwrap());
+    rig.produce("t", 3, 11..=11).await;
+    let seen = read(&mut member, 1).await;
+    assert_eq!(seen.numbers("t", 3), [11]);
+    member.subscribe("not there");
+    assert!(!member.settle(A_MOMENT).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_member_that_dies_is_replaced_after_its_session_and_loses_nothing() {
     let rig = rig().await;
     let builder = rig.member("g").subscribe("t").session_timeout(Duration::from_secs(1)).commit_by_hand();

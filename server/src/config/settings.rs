@@ -10,6 +10,9 @@ use super::ConfigError;
 /// What the name of every variable begins with.
 pub const VARIABLE_PREFIX: &str = "MINIKAFKA_";
 
+/// Variables that only the commands read: no reason for a warning.
+const OF_THE_COMMANDS: [&str; 1] = ["MINIKAFKA_SHELL_HISTORY"];
+
 const EXAMPLES: &str = "Examples:
   server                               on 127.0.0.1:9999, a week in ./minikafka-data
   server -host :9999 -retentiontime 1h30m      on all interfaces, for an hour and a half
@@ -118,6 +121,9 @@ impl Settings {
         let mut warnings = Vec::new();
         for (name, value) in variables {
             let Some(name) = name.to_str().filter(|name| name.starts_with(VARIABLE_PREFIX)) else { continue };
+            if OF_THE_COMMANDS.contains(&name) {
+                continue;
+            }
             if !known.contains(name) {
                 warnings.push(format!("unknown variable {name} is ignored: see --help for those there are"));
                 continue;

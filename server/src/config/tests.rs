@@ -165,6 +165,8 @@ fn unknown_variables_are_a_warning() {
         load(&[("MINIKAFKA_RETENTION", "3s"), ("MINIKAFKA_HELP", "1"), ("MINIKAFKAHOST", "x")], &[]).unwrap();
     assert_eq!(config.warnings.len(), 2);
     assert!(config.warnings[1].contains("MINIKAFKA_RETENTION"), "{:?}", config.warnings);
+    // Known to the commands, which share an environment with the server.
+    assert!(load(&[("MINIKAFKA_SHELL_HISTORY", "off")], &[]).unwrap().warnings.is_empty());
 }
 
 #[test]
