@@ -188,7 +188,7 @@ impl Member {
         let (Some(start), Some(mut page)) = (self.shared.start.get(), self.shared.page(partition)) else {
             return;
         };
-        let (now, owner) = (Instant::now(), Owner { member: self.number, epoch });
+        let (now, owner) = (Instant::now(), Owner { member: self.number, life: self.done.lost, epoch });
         for message in messages {
             let value = message.value.as_deref().unwrap_or_default();
             let Some(due) = page.take(owner, message.number, value) else { continue };

@@ -16,6 +16,8 @@ use crate::bench::chain::{Link, Verdict};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) member: u32,
+    /// How often the server took the member for dead: its epochs begin anew then.
+    pub(super) life: u64,
     /// The member's epoch when it got the partition.
     pub(super) epoch: u64,
 }
@@ -168,8 +170,8 @@ mod tests {
     use super::*;
     use crate::bench::chain::Writer;
 
-    const ANN: Owner = Owner { member: 1, epoch: 1 };
-    const BOB: Owner = Owner { member: 2, epoch: 1 };
+    const ANN: Owner = Owner { member: 1, life: 0, epoch: 1 };
+    const BOB: Owner = Owner { member: 2, life: 0, epoch: 1 };
 
     fn messages() -> Vec<Vec<u8>> {
         let mut writer = Writer::new(7, 3, 50);
