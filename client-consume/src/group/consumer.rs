@@ -65,7 +65,8 @@ pub struct GroupConsumer {
     /// What it has given up since it joined. When such a partition comes back, the assignment may have been made before
     /// the commit of its position, so the server is asked for that.
     pub(super) given_up: BTreeSet<TopicPartition>,
-    pub(super) asking: Option<BoxFuture<Positions>>,
+    /// A question that is under way, and for which assignment.
+    pub(super) asking: Option<(u64, BoxFuture<Positions>)>,
     /// The answer, and for which assignment.
     pub(super) asked: Option<(u64, Positions)>,
     pub(super) committing: Option<BoxFuture<Outcome>>,

@@ -114,11 +114,12 @@ impl GroupConsumer {
         if self.asked.as_ref().is_some_and(|(asked, _)| *asked == serial) {
             return Poll::Ready(());
         }
-        if self.asking.is_none() {
+        // An answer to a question of an earlier assignment may be older than what others have committed since.
+        if self.asking.as_ref().is_none_or(|(asked_for, _)| *asked_for != serial) {
             let Some((client, who)) = self.committer() else { return Poll::Pending };
-            self.asking = Some(Box::pin(positions(client, who.group)));
+            self.asking = Some((serial, Box::pin(positions(client, who.group))));
         }
-        let Some(asking) = &mut self.asking else { return Poll::Pending };
+        let Some((_, asking)) = &mut self.asking else { return Poll::Pending };
         let positions = ready!(asking.as_mut().poll(context));
         self.asking = None;
         self.asked = Some((serial, positions));

@@ -14,7 +14,11 @@ use minikafka_proto::v1::{
     position::At,
     *,
 };
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
@@ -29,6 +33,8 @@ pub(crate) enum Event {
     /// On a stream of its own, the first of which is 0.
     Said(usize, Said),
     Committed(CommitPositionsRequest),
+    /// For positions.
+    Asked,
 }
 
 /// See the module. Each partition of each topic has ten messages.
@@ -49,6 +55,8 @@ struct Inner {
     /// Commits of these partitions are refused always.
     unwanted: HashMap<u32, Status>,
     stored: HashMap<u32, u64>,
+    /// Whether answers about positions are held back.
+    holds_answers: watch::Sender<bool>,
     is_silent: bool,
 }
 
@@ -112,6 +120,16 @@ impl FakeGroup {
         self.lock().stored.get(&partition).copied()
     }
 
+    /// Another member has committed this.
+    pub(crate) fn store(&self, partition: u32, number: u64) {
+        self.lock().stored.insert(partition, number);
+    }
+
+    /// Holds answers about positions back, which are as old as the questions, or lets them go.
+    pub(crate) fn hold_answers(&self, holds: bool) {
+        self.lock().holds_answers.send_replace(holds);
+    }
+
     pub(crate) fn events(&self) -> Vec<Event> {
         self.lock().events.clone()
     }
@@ -167,7 +185,7 @@ pub(crate) fn commits(events: &[Event]) -> Vec<Vec<(u32, u64)>> {
         Event::Committed(commit) => {
             Some(commit.positions.iter().map(|position| (position.partition, position.number)).collect())
         }
-        Event::Said(..) => None,
+        Event::Said(..) | Event::Asked => None,
     };
     events.iter().filter_map(committed).collect()
 }
@@ -246,14 +264,19 @@ impl GroupService for Service {
     }
 
     async fn fetch_positions(&self, _: Request<FetchPositionsRequest>) -> Answer<FetchPositionsResponse> {
-        let inner = self.0.lock().unwrap();
         let position = |(partition, number): (&u32, &u64)| PartitionPosition {
             topic: "t".into(),
             partition: *partition,
             number: *number,
             ..PartitionPosition::default()
         };
-        Ok(Response::new(FetchPositionsResponse { positions: inner.stored.iter().map(position).collect() }))
+        let (positions, mut held) = {
+            let mut inner = self.0.lock().unwrap();
+            inner.events.push(Event::Asked);
+            (inner.stored.iter().map(position).collect(), inner.holds_answers.subscribe())
+        };
+        held.wait_for(|holds| !holds).await.map_err(|_| Status::unavailable("the test is over"))?;
+        Ok(Response::new(FetchPositionsResponse { positions }))
     }
 }
 

@@ -186,6 +186,29 @@ async fn a_partition_that_comes_back_is_read_from_what_is_stored_now() {
 }
 
 #[tokio::test]
+async fn a_partition_that_comes_back_twice_is_not_read_from_what_was_stored_the_first_time() {
+    let fake = FakeGroup::start().await;
+    let mut member = fake.member().commit_by_hand().join_consumer_group().await.unwrap();
+    fake.assign(1, &[(0, Some(3)), (1, Some(11))]);
+    fake.until(&mut member, owns(1, &[0, 1])).await;
+    fake.store(0, 4);
+    fake.assign(2, &[(1, Some(11))]);
+    fake.until(&mut member, owns(2, &[1])).await;
+    fake.hold_answers(true);
+    fake.assign(3, &[(0, Some(4)), (1, Some(11))]);
+    fake.until(&mut member, |events| events.contains(&Event::Asked)).await;
+    // It goes to somebody else before there is an answer, and comes back.
+    fake.assign(4, &[(1, Some(11))]);
+    fake.until(&mut member, owns(4, &[1])).await;
+    fake.store(0, 9);
+    fake.assign(5, &[(0, Some(9)), (1, Some(11))]);
+    fake.hold_answers(false);
+    let came = fake.until(&mut member, owns(5, &[0, 1])).await;
+    assert!(came.iter().all(|(_, number)| *number >= 9), "{came:?}");
+    assert!(member.position("t", 0).is_some_and(|next| next >= 9));
+}
+
+#[tokio::test]
 async fn a_start_at_the_end_is_committed_before_anything_is_read() {
     let fake = FakeGroup::start().await;
     let mut member =
