@@ -6,12 +6,14 @@
 //!                                   |   to the next owner    |
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tokio::sync::watch;
 
 /// Faults that are told in full; of the rest, the count.
 const TOLD: usize = 5;
+/// Events of a partition that are remembered.
+const HISTORY: usize = 12;
 
 /// A member's hold on a partition, from when it gets it until it loses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,11 +58,20 @@ struct Page {
     committed: u64,
     /// All that have read it, the last one last, with what it is to read next.
     tenures: Vec<(Tenure, Option<u64>)>,
+    /// What has happened to it last, told with its faults.
+    history: VecDeque<String>,
+}
+
+impl Page {
+    fn note(&mut self, what: String) {
+        self.history.truncate(HISTORY - 1);
+        self.history.push_front(what);
+    }
 }
 
 impl Default for Page {
     fn default() -> Page {
-        Page { acknowledged: 1, delivered: 1, committed: 1, tenures: Vec::new() }
+        Page { acknowledged: 1, delivered: 1, committed: 1, tenures: Vec::new(), history: VecDeque::new() }
     }
 }
 
@@ -90,11 +101,12 @@ impl Ledger {
 
     /// A member has a partition that it did not have before.
     pub(super) fn begin(&mut self, partition: u32, tenure: Tenure) {
-        let tenures = &mut self.page(partition).tenures;
-        if tenures.iter().any(|(known, _)| *known == tenure) {
+        let page = self.page(partition);
+        if page.tenures.iter().any(|(known, _)| *known == tenure) {
             return;
         }
-        tenures.push((tenure, None));
+        page.tenures.push((tenure, None));
+        page.note(format!("{tenure:?} begins"));
         self.count(|events| events.tenures += 1);
     }
 
@@ -112,7 +124,10 @@ impl Ledger {
             other => faults.push(format!("{partition}/{number} comes to {tenure:?}, it is with {other:?}")),
         }
         if number < page.committed {
-            faults.push(format!("{partition}/{number} comes again after the commit of {}", page.committed));
+            let Page { committed, history, .. } = &page;
+            faults.push(format!(
+                "{partition}/{number} comes again after the commit of {committed}: {history:#?}"
+            ));
         }
         if number > page.delivered {
             faults.push(format!("{partition}/{} is skipped, {number} comes", page.delivered));
@@ -127,10 +142,13 @@ impl Ledger {
     }
 
     /// What this tenure was given is committed for certain. Tells nothing of one that was given nothing.
-    pub(super) fn commit(&mut self, partition: u32, tenure: Tenure) {
+    pub(super) fn commit(&mut self, partition: u32, tenure: Tenure, how: &str) {
         let page = self.page(partition);
         let next = page.tenures.iter().find(|(known, _)| *known == tenure).and_then(|(_, next)| *next);
-        page.committed = page.committed.max(next.unwrap_or_default());
+        if let Some(next) = next.filter(|next| *next > page.committed) {
+            page.committed = next;
+            page.note(format!("{tenure:?} has committed {next}, {how}"));
+        }
     }
 
     /// A commit was acknowledged.
@@ -214,7 +232,7 @@ mod tests {
         (1..=10).for_each(|number| ledger.acknowledge(0, number));
         ledger.begin(0, ANN);
         (1..=4).for_each(|number| ledger.deliver(0, number, ANN));
-        ledger.commit(0, ANN);
+        ledger.commit(0, ANN, "as told");
         (5..=6).for_each(|number| ledger.deliver(0, number, ANN));
         ledger
     }

@@ -87,7 +87,7 @@ impl Member {
         let left = consumer.leave_consumer_group().await;
         if left.is_ok() && matches!(commits, Commits::Every(_)) {
             let mut ledger = ledger.lock().unwrap();
-            tenures.iter().for_each(|(partition, tenure)| ledger.commit(*partition, *tenure));
+            tenures.iter().for_each(|(partition, tenure)| ledger.commit(*partition, *tenure, "leaving"));
         }
     }
 
@@ -123,7 +123,7 @@ impl Member {
         let mut ledger = self.ledger.lock().unwrap();
         for (partition, tenure) in &self.tenures {
             if now.get(partition) != Some(tenure) && matches!(self.commits, Commits::Every(_)) {
-                ledger.commit(*partition, *tenure);
+                ledger.commit(*partition, *tenure, "giving it up");
             }
         }
         now.iter().for_each(|(partition, tenure)| ledger.begin(*partition, *tenure));
@@ -144,7 +144,7 @@ impl Member {
     async fn commit(&mut self) {
         if self.consumer.commit().await.is_ok() {
             let mut ledger = self.ledger.lock().unwrap();
-            self.tenures.iter().for_each(|(partition, tenure)| ledger.commit(*partition, *tenure));
+            self.tenures.iter().for_each(|(partition, tenure)| ledger.commit(*partition, *tenure, "by hand"));
             ledger.count_commit();
         }
     }

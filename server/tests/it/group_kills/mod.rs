@@ -158,7 +158,7 @@ impl Task {
     async fn end(&mut self) {
         self.stop.send_replace(true);
         let ended = tokio::time::timeout(ROUND_MAX, &mut self.running).await;
-        ended.expect("it comes to its end").unwrap()
+        ended.expect("it comes to its end").unwrap();
     }
 }
 
