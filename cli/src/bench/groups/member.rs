@@ -182,8 +182,8 @@ impl Member {
         let partition = first.partition;
         let epoch = self.consumer.epoch(&first.topic, partition).expect("it reads what it has");
         self.read.insert(partition, (epoch, last.number + 1));
-        if !mem::replace(&mut self.has_news, true) && self.commit_interval.is_zero() {
-            self.commit_due = Instant::now();
+        if !mem::replace(&mut self.has_news, true) {
+            self.pass_over_dues(Instant::now());
         }
         let (Some(start), Some(mut page)) = (self.shared.start.get(), self.shared.page(partition)) else {
             return;
@@ -220,11 +220,19 @@ impl Member {
                 page.commit(*next);
             }
         }
-        // Due at the next of the times that are not over: a commit holds all that came before it.
-        while !self.commit_interval.is_zero() && self.commit_due <= now {
+        // A commit holds all that came before it.
+        self.pass_over_dues(now);
+        Ok(())
+    }
+
+    /// The next commit is due at the next of the times that are not over: nothing was to be committed at the others.
+    fn pass_over_dues(&mut self, now: Instant) {
+        if self.commit_interval.is_zero() {
+            self.commit_due = now;
+        }
+        while self.commit_due < now {
             self.commit_due += self.commit_interval;
         }
-        Ok(())
     }
 
     /// Goes on after what passes by itself.
