@@ -25,10 +25,12 @@ use crate::{
     pacer::{self, Schedule},
 };
 
-/// The same request again and again, to one topic or to several in turn.
+/// The same request again and again, to one topic or to several in turn, or to the partitions of one.
 #[derive(Clone, Debug)]
 pub(crate) struct Requests {
     topics: Arc<[String]>,
+    /// `None`: the server chooses.
+    partitions: Option<u32>,
     payload: produce_request::Payload,
     /// Messages of each.
     pub(crate) messages: u64,
@@ -73,7 +75,12 @@ impl Requests {
     }
 
     fn new(topic: &str, payload: produce_request::Payload, messages: u64) -> Requests {
-        Requests { topics: [topic.to_owned()].into(), payload, messages }
+        Requests { topics: [topic.to_owned()].into(), partitions: None, payload, messages }
+    }
+
+    /// The same to so many partitions in turn.
+    pub(crate) fn over_partitions(self, count: u32) -> Requests {
+        Requests { partitions: Some(count), ..self }
     }
 
     /// The same to so many topics in turn, named after the one.
@@ -94,6 +101,7 @@ impl Requests {
     pub(crate) fn request(&self, number: u64) -> ProduceRequest {
         ProduceRequest {
             topic: self.topics[number as usize % self.topics.len()].clone(),
+            partition: self.partitions.map(|count| (number % u64::from(count)) as u32),
             payload: Some(self.payload.clone()),
             ..ProduceRequest::default()
         }

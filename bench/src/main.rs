@@ -27,8 +27,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     scenario::{
-        Settings, catchup, fanout, footprint, large, latency, matrix, produce, publishers, readers, recovery,
-        storage, unary,
+        Settings, catchup, fanout, footprint, idle, large, latency, matrix, produce, publishers, readers,
+        recovery, spread, storage, unary,
     },
     serve::Kind,
 };
@@ -81,6 +81,10 @@ enum What {
     Recovery,
     /// Memory, and what idle partitions cost.
     Footprint,
+    /// One produce stream over 100 partitions, against one partition.
+    Spread,
+    /// What 1000 idle partitions and 1000 idle groups cost.
+    Idle,
     /// A server as a child process.
     #[command(hide = true)]
     Serve {
@@ -169,6 +173,12 @@ async fn over_grpc(settings: &Settings, wanted: impl Fn(What) -> bool) -> anyhow
     }
     if wanted(What::Footprint) {
         footprint::run(settings).await?;
+    }
+    if wanted(What::Spread) {
+        spread::run(settings).await?;
+    }
+    if wanted(What::Idle) {
+        idle::run(settings).await?;
     }
     Ok(())
 }

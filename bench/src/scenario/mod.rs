@@ -3,6 +3,7 @@
 pub(crate) mod catchup;
 pub(crate) mod fanout;
 pub(crate) mod footprint;
+pub(crate) mod idle;
 pub(crate) mod large;
 pub(crate) mod latency;
 pub(crate) mod matrix;
@@ -10,6 +11,7 @@ pub(crate) mod produce;
 pub(crate) mod publishers;
 pub(crate) mod readers;
 pub(crate) mod recovery;
+pub(crate) mod spread;
 pub(crate) mod storage;
 pub(crate) mod unary;
 

@@ -72,6 +72,29 @@ fn link(before: u64, message: &[u8]) -> u64 {
     XxHash3_64::oneshot_with_seed(head, &message[LEN_MIN..])
 }
 
+/// What a message says of itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub(super) sequence: u64,
+    /// Nanoseconds from the start of the run.
+    pub(super) due: u64,
+    pub(super) chain: u64,
+}
+
+impl Link {
+    /// `None` for a message of another run or stream.
+    pub(super) fn parse(run: u64, stream: u32, message: &[u8]) -> Option<Link> {
+        let of = (u64_at(message, 0)?, u32::from_be_bytes(field(message, 8)?));
+        let (sequence, due, chain) = (u64_at(message, 12)?, u64_at(message, 20)?, u64_at(message, CHAIN)?);
+        (of == (run, stream)).then_some(Link { sequence, due, chain })
+    }
+
+    /// Whether the message has the bytes that it was sent with, when the chain before it was this.
+    pub(super) fn follows(&self, before: u64, message: &[u8]) -> bool {
+        self.chain == link(before, message)
+    }
+}
+
 /// What reading back has shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(super) struct Verdict {
@@ -115,11 +138,8 @@ impl Reader {
 
     /// Takes a message, which may be of another run or stream. Says when it was due, if it was one of these.
     pub(super) fn take(&mut self, message: &[u8]) -> Option<u64> {
-        let (run, stream) = (u64_at(message, 0)?, u32::from_be_bytes(field(message, 8)?));
-        if (run, stream) != (self.run, self.stream) {
-            return None;
-        }
-        let (sequence, due, chain) = (u64_at(message, 12)?, u64_at(message, 20)?, u64_at(message, CHAIN)?);
+        let link = Link::parse(self.run, self.stream, message)?;
+        let Link { sequence, due, chain } = link;
         if sequence < self.next {
             self.verdict.repeated += 1;
             return Some(due);
@@ -127,7 +147,7 @@ impl Reader {
         let lost = sequence - self.next;
         self.verdict.lost += lost;
         // Behind a gap the chain cannot be told, and is believed.
-        let is_sound = lost > 0 || chain == link(self.chain, message);
+        let is_sound = lost > 0 || link.follows(self.chain, message);
         *(if is_sound { &mut self.verdict.sound } else { &mut self.verdict.changed }) += 1;
         (self.next, self.chain) = (sequence + 1, chain);
         Some(due)

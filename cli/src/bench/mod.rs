@@ -12,6 +12,7 @@
 
 mod chain;
 mod clock;
+mod groups;
 mod latency;
 mod reading;
 mod report;
@@ -41,6 +42,8 @@ Examples:
   minikafka bench produce -size 1024 -producers 8 -partitions 8 -duration 30s
   minikafka bench latency -rate 1000 -duration 60s
   minikafka bench consume -messages 5000000
+  minikafka bench groups -members 10 -partitions 64 -rate 5000
+  minikafka bench groups -commit-interval 0s -output json | jq .group.rebalance
   minikafka bench latency -output json | jq .acknowledged_ms.p99
 
 Everything that is sent is read back and checked. Exit codes: 0 done and sound, 1 failed or not sound, 2 wrong usage.";
@@ -63,6 +66,8 @@ enum What {
     Consume(Common),
     /// Sends at a rate, and measures until messages are acknowledged and delivered
     Latency(Common),
+    /// Sends at a rate to a topic that a group reads, one of whose members leaves while another one joins
+    Groups(groups::Args),
 }
 
 /// What all runs can be told.
@@ -71,13 +76,13 @@ struct Common {
     /// Topic, which has to be there [default: a new one, deleted afterwards]
     #[arg(long)]
     topic: Option<String>,
-    /// Partitions of the new topic
-    #[arg(long, default_value_t = 1, conflicts_with = "topic")]
-    partitions: u32,
+    /// Partitions of the new topic [default: 1; groups: 64]
+    #[arg(long, conflicts_with = "topic")]
+    partitions: Option<u32>,
     /// Bytes of each message, at least 36
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(chain::LEN_MIN as i64..))]
     size: u32,
-    /// Producers, each with a connection and a partition of its own, in turn
+    /// Producers, each with a connection and a partition of its own, in turn; groups: they share the partitions
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     producers: u32,
     /// Messages of all producers together, instead of a duration
@@ -86,10 +91,10 @@ struct Common {
     /// How long to send: 10s, 1m [default: 10s]
     #[arg(long, value_parser = parse_duration)]
     duration: Option<Duration>,
-    /// Messages per second of all producers together [default: as many as the server takes; latency: 1000]
+    /// Messages per second of all producers together [default: as many as the server takes; latency, groups: 1000]
     #[arg(long, value_parser = rate)]
     rate: Option<f64>,
-    /// Messages that are due before this time are sent and not measured [default: 0s; latency: 1s]
+    /// Messages that are due before this time are sent and not measured [default: 0s; latency, groups: 1s]
     #[arg(long, value_parser = parse_duration)]
     warmup: Option<Duration>,
     /// gzip, snappy, lz4, zstd or none. The messages do not become smaller: it shows what trying costs
@@ -118,13 +123,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         What::Produce(common) => ("produce", common),
         What::Consume(common) => ("consume", common),
         What::Latency(common) => ("latency", common),
+        What::Groups(groups) => return groups::run(groups, &args.server).await,
     };
     if name == "latency" {
-        common.rate.get_or_insert(LATENCY_RATE);
-        common.warmup.get_or_insert(LATENCY_WARMUP);
+        common.pace();
     }
     let run = random();
-    let target = Target::open(&args.server, common.topic.as_deref(), common.partitions, run).await?;
+    let partitions = common.partitions.unwrap_or(1);
+    let target = Target::open(&args.server, common.topic.as_deref(), partitions, run).await?;
     let measured = measure(name, &target, &common, run).await;
     let report = match measured {
         Ok(report) => report,
@@ -155,13 +161,13 @@ async fn measure(name: &'static str, target: &Target, common: &Common, run: u64)
             let consumers = reading::connect(target, &target.ends).await?;
             let start = Instant::now();
             let reading = Reading::start(consumers, target, &load, start);
-            let sent = Sending::start(producers, &load, start).end().await?;
+            let sent = Sending::start(&producers, target, &load, start).end().await?;
             let read = reading.end(&sent.counts).await?;
             (sent, read)
         }
         _ => {
             let start = Instant::now();
-            let sent = Sending::start(producers, &load, start).end().await?;
+            let sent = Sending::start(&producers, target, &load, start).end().await?;
             let consumers = reading::connect(target, &target.ends).await?;
             let read = Reading::start(consumers, target, &load, start).end(&sent.counts).await?;
             (sent, read)
@@ -171,6 +177,12 @@ async fn measure(name: &'static str, target: &Target, common: &Common, run: u64)
 }
 
 impl Common {
+    /// Latencies are those of a load that the server can take.
+    fn pace(&mut self) {
+        self.rate.get_or_insert(LATENCY_RATE);
+        self.warmup.get_or_insert(LATENCY_WARMUP);
+    }
+
     fn load(&self, run: u64) -> Load {
         let end = match self.messages {
             Some(messages) => End::Messages(messages),
@@ -178,6 +190,7 @@ impl Common {
         };
         Load {
             run,
+            streams: self.producers,
             producers: self.producers,
             message_len: self.size as usize,
             per_second: self.rate,
@@ -203,9 +216,10 @@ impl Common {
             message_bytes: size,
             rate: self.rate,
             produced: Some(Throughput::new(sent.messages(), size, sent.elapsed)),
-            consumed: (name == "consume").then_some(consumed),
+            consumed: matches!(name, "consume" | "groups").then_some(consumed),
             acknowledged_ms: sent.latencies.percentiles(),
-            delivered_ms: delivered.filter(|_| name == "latency"),
+            delivered_ms: delivered.filter(|_| matches!(name, "latency" | "groups")),
+            group: None,
             verified: read.verdict,
         }
     }

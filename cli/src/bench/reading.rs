@@ -14,9 +14,9 @@ use super::{
 };
 
 /// Without a message for so long, those that are missing are given up.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a reader looks whether it is to end.
-const LOOK: Duration = Duration::from_millis(200);
+pub(super) const LOOK: Duration = Duration::from_millis(200);
 
 /// What was read.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Reading {
     /// Starts to read; times count from `start`.
     pub(super) fn start(consumers: Vec<Consumer>, target: &Target, load: &Load, start: Instant) -> Reading {
         let readers_of = |partition| {
-            let streams = (0..load.producers).filter(move |stream| target.partition_of(*stream) == partition);
+            let streams = (0..load.streams).filter(move |stream| target.partition_of(*stream) == partition);
             streams.map(|stream| (stream, Reader::new(load.run, stream))).collect()
         };
         let (counts, known) = watch::channel(None);

@@ -37,6 +37,8 @@ pub(super) struct Report {
     /// From when a message was due to when a consumer had it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) delivered_ms: Option<Percentiles>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) group: Option<GroupFigures>,
     pub(super) verified: Verdict,
 }
 
@@ -47,6 +49,49 @@ pub(super) struct Throughput {
     pub(super) seconds: f64,
     pub(super) messages_per_second: f64,
     pub(super) bytes_per_second: f64,
+}
+
+/// What a group has shown.
+#[derive(Debug, Serialize)]
+pub(super) struct GroupFigures {
+    pub(super) name: String,
+    pub(super) members: u32,
+    /// From when the members began to join until each partition had one owner, and each member its share.
+    pub(super) settled_ms: f64,
+    /// Until they knew where all partitions start, too.
+    pub(super) ready_ms: f64,
+    /// One member has left while another one joined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rebalance: Option<Rebalance>,
+    pub(super) commits: Commits,
+    /// From when a commit was due to its reply.
+    pub(super) committed_ms: Option<Percentiles>,
+    /// Messages that came again to another member, as they may: they were not committed.
+    pub(super) redelivered: u64,
+    /// Messages that came to a member after a later owner of their partition had begun.
+    pub(super) by_former_owners: u64,
+    /// How often the server took a member for dead.
+    pub(super) memberships_lost: u64,
+}
+
+/// What a rebalance has shown.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Rebalance {
+    /// Until each partition had one owner again, and each member its share.
+    pub(super) settled_ms: f64,
+    pub(super) partitions_moved: u64,
+    /// Of each that has moved, from when the old owner read it no more to when the new one had it.
+    pub(super) without_owner_ms: Option<Percentiles>,
+}
+
+/// Commits in some time.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Commits {
+    /// How often each member committed; 0: after each poll.
+    pub(super) interval_ms: f64,
+    pub(super) commits: u64,
+    pub(super) seconds: f64,
+    pub(super) commits_per_second: f64,
 }
 
 impl Throughput {
@@ -83,6 +128,7 @@ impl Report {
         for (name, times) in [("acknowledged", self.acknowledged_ms), ("delivered", self.delivered_ms)] {
             lines.extend(times.map(|times| format!("{name:<13} {}", times.text())));
         }
+        lines.extend(self.group.iter().flat_map(GroupFigures::lines));
         let Verdict { sound, lost, repeated, changed } = self.verified;
         lines.push(format!(
             "verified      {sound} sound, {lost} lost, {repeated} repeated, {changed} changed"
@@ -96,6 +142,33 @@ impl Throughput {
         let Throughput { messages, seconds, messages_per_second, bytes_per_second } = self;
         let size = Size(*bytes_per_second as u64);
         format!("{messages} messages in {seconds:.3} s: {messages_per_second:.0} a second, {size} a second")
+    }
+}
+
+impl GroupFigures {
+    fn lines(&self) -> Vec<String> {
+        let GroupFigures { name, members, settled_ms, ready_ms, redelivered, .. } = self;
+        let Commits { interval_ms, commits, seconds, commits_per_second } = self.commits;
+        let each =
+            if interval_ms > 0.0 { format!("every {interval_ms} ms") } else { "after each poll".to_owned() };
+        let mut lines = vec![format!(
+            "group         \"{name}\", {members} members: settled in {settled_ms:.3} ms, ready to read in {ready_ms:.3} ms"
+        )];
+        if let Some(Rebalance { settled_ms, partitions_moved, without_owner_ms }) = &self.rebalance {
+            lines.push(format!(
+                "rebalance     one left and one joined: settled in {settled_ms:.3} ms, {partitions_moved} partitions moved"
+            ));
+            lines.extend(without_owner_ms.map(|times| format!("no owner      {}", times.text())));
+        }
+        lines.push(format!(
+            "commits       {commits} in {seconds:.3} s, {each}: {commits_per_second:.0} a second"
+        ));
+        lines.extend(self.committed_ms.map(|times| format!("committed     {}", times.text())));
+        lines.push(format!(
+            "came again    {redelivered} that were not committed, {} to former owners; {} memberships lost",
+            self.by_former_owners, self.memberships_lost
+        ));
+        lines
     }
 }
 

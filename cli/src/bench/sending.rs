@@ -1,9 +1,9 @@
-//! The producers of a run: each has a connection, a stream of messages and a partition.
+//! The producers of a run: each has a connection and one or more streams of messages, and each stream a partition.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
-use minikafka_client_produce::{Compression, Producer, Receipt};
+use minikafka_client_produce::{Compression, Message, Producer, Receipt};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use super::{
@@ -17,6 +17,9 @@ use super::{
 #[derive(Clone, Debug)]
 pub(super) struct Load {
     pub(super) run: u64,
+    /// Streams of messages, each to a partition of its own, in turn.
+    pub(super) streams: u32,
+    /// They share the streams.
     pub(super) producers: u32,
     pub(super) message_len: usize,
     /// Messages per second of all together; `None`: as fast as the server takes them.
@@ -51,27 +54,24 @@ pub(super) struct Sending {
     start: Instant,
 }
 
-/// A connected producer for each stream.
+/// The producers, connected.
 pub(super) async fn connect(target: &Target, load: &Load) -> anyhow::Result<Vec<Producer>> {
     let mut producers = Vec::new();
-    for stream in 0..load.producers {
-        let builder = Producer::builder(&target.host, &target.topic)
-            .partition(target.partition_of(stream))
-            .compression(load.compression);
+    for _ in 0..load.producers {
+        let builder = Producer::builder(&target.host, &target.topic).compression(load.compression);
         producers.push(builder.connect().await?);
     }
     Ok(producers)
 }
 
 impl Sending {
-    /// Starts all producers at once.
-    pub(super) fn start(producers: Vec<Producer>, load: &Load, start: Instant) -> Sending {
-        let streams = producers
-            .into_iter()
-            .zip(0..)
-            .map(|(producer, stream)| tokio::spawn(send(producer, load.clone(), stream, start)))
-            .collect();
-        Sending { streams, start }
+    /// Starts all streams at once.
+    pub(super) fn start(producers: &[Producer], target: &Target, load: &Load, start: Instant) -> Sending {
+        let streams = (0..load.streams).zip(producers.iter().cycle()).map(|(stream, producer)| {
+            let partition = target.partition_of(stream);
+            tokio::spawn(send(producer.clone(), load.clone(), stream, partition, start))
+        });
+        Sending { streams: streams.collect(), start }
     }
 
     /// Waits for the last acknowledgement.
@@ -89,14 +89,15 @@ impl Sending {
     }
 }
 
-/// Sends one stream. Returns how many messages it had.
+/// Sends one stream to a partition. Returns how many messages it had.
 async fn send(
     producer: Producer,
     load: Load,
     stream: u32,
+    partition: u32,
     start: Instant,
 ) -> anyhow::Result<(u64, Latencies)> {
-    let schedule = Schedule::new(start, load.per_second, stream, load.producers, load.end);
+    let schedule = Schedule::new(start, load.per_second, stream, load.streams, load.end);
     let mut writer = Writer::new(load.run, stream, load.message_len);
     // Bounded by what the producer holds back: a receipt is there once its message is in the buffer.
     let (sent, receipts) = mpsc::unbounded_channel();
@@ -104,15 +105,16 @@ async fn send(
     let mut count = 0;
     while let Some(due) = schedule.wait(count).await {
         let nanos = due.saturating_duration_since(start).as_nanos() as u64;
-        let receipt = producer.enqueue(writer.next(nanos)).await?;
+        let message = Message::new(writer.next(nanos)).partition(partition);
+        let receipt = producer.enqueue(message).await?;
         count += 1;
         if sent.send((due, receipt)).is_err() {
             break; // an earlier message has failed, which is told below
         }
     }
     drop(sent);
+    // Once all have their receipts, nothing is left to send.
     let latencies = acknowledged.await.context("a task panicked")??;
-    producer.close().await?;
     Ok((count, latencies))
 }
 

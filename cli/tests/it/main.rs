@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod bench_groups;
 mod consume;
 mod damage;
 mod dying_server;

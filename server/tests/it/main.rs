@@ -10,6 +10,7 @@ mod damage;
 mod disk;
 mod disk_trouble;
 mod fire;
+mod group_kills;
 mod groups;
 mod kills;
 mod moody_disk;

@@ -21,6 +21,10 @@ use rustix::process::{Pid, Signal, kill_process};
 const ROOT: &str = "MINIKAFKA_TEST_KILLS_ROOT";
 /// The retention of [`serve`] in milliseconds.
 const RETENTION_MS: &str = "MINIKAFKA_TEST_KILLS_RETENTION_MS";
+/// Where [`serve`] serves.
+const HOST: &str = "MINIKAFKA_TEST_KILLS_HOST";
+/// Where it does unless told otherwise.
+const ANY_PORT: &str = "127.0.0.1:0";
 /// What comes before the address, in the program's lines and in those of [`serve`].
 const SERVES: &str = "serves gRPC and HTTP on ";
 /// Longer than any start takes on a busy machine.
@@ -46,18 +50,26 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(kind: Kind, root: &Path, retention: Option<Duration>) -> Process {
+        Process::start_at(ANY_PORT, kind, root, retention)
+    }
+
+    /// Starts it at this address.
+    pub(crate) fn start_at(host: &str, kind: Kind, root: &Path, retention: Option<Duration>) -> Process {
         let retention = retention.map(|age| age.as_millis());
         let mut command = match kind {
             Kind::Program => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
-                command.env_clear().args(["-host", "127.0.0.1:0", "-sync", "always", "-root-dir"]).arg(root);
+                command.env_clear().args(["-host", host, "-sync", "always", "-root-dir"]).arg(root);
                 command
                     .args(retention.iter().flat_map(|ms| ["-retentiontime".to_owned(), format!("{ms}ms")]));
                 command
             }
             Kind::SmallFiles => {
                 let mut command = Command::new(env::current_exe().unwrap());
-                command.args(["--exact", "kills::process::serve", "--nocapture"]).env(ROOT, root);
+                command
+                    .args(["--exact", "kills::process::serve", "--nocapture"])
+                    .env(ROOT, root)
+                    .env(HOST, host);
                 command.envs(retention.iter().map(|ms| (RETENTION_MS, ms.to_string())));
                 command
             }
@@ -130,7 +142,8 @@ fn serve() {
     if let Some(retention) = retention {
         builder = builder.retention(retention);
     }
-    let server = runtime.block_on(builder.start("127.0.0.1:0")).unwrap();
+    let host = env::var(HOST).unwrap_or_else(|_| ANY_PORT.to_owned());
+    let server = runtime.block_on(builder.start(&host)).unwrap();
     eprintln!("{SERVES}{}", server.local_addr());
     // Whoever started it holds the other end: nothing comes, and it ends with its starter.
     let _ = io::stdin().read(&mut [0]);
