@@ -20,7 +20,10 @@ use super::{
     consumer::{GroupConsumer, Held, Revoked},
     membership::Owned,
 };
-use crate::{ConsumeError, Position, TopicPartition, error::{has_reason, is_lost}};
+use crate::{
+    ConsumeError, Position, TopicPartition,
+    error::{has_reason, is_lost},
+};
 
 impl GroupConsumer {
     /// Does what is to be done before messages are handed out, and waits until there may be some.
@@ -76,11 +79,7 @@ impl GroupConsumer {
 
     /// Reads what is assigned, and nothing else. What is taken away is committed first: until then nothing is answered,
     /// and nobody else gets it.
-    fn reassign(
-        &mut self,
-        assignment: &Assignment,
-        context: &mut Context<'_>,
-    ) -> Result<(), ConsumeError> {
+    fn reassign(&mut self, assignment: &Assignment, context: &mut Context<'_>) -> Result<(), ConsumeError> {
         let wanted: BTreeMap<_, _> =
             assignment.partitions.iter().filter(|(of, _)| self.topics.contains(&of.topic)).cloned().collect();
         let gone: Vec<_> = self.owned.keys().filter(|of| !wanted.contains_key(of)).cloned().collect();

@@ -369,7 +369,9 @@ async fn what_a_member_says_may_be_large_time_after_time() {
     // Each of these is beyond what needs no permit.
     let mut member = join(&fixture, &topics).await;
     let all = member.settle(200).await;
-    member.say(Message::Subscribe(SubscribeTopics { topics: topics[1..].iter().map(|topic| topic.to_string()).collect() }));
+    member.say(Message::Subscribe(SubscribeTopics {
+        topics: topics[1..].iter().map(|topic| topic.to_string()).collect(),
+    }));
     let less = member.settle(199).await;
     member.say(Message::Heartbeat(Heartbeat {}));
     assert!(matches!(member.next().await, Ok(Some(Reply::Heartbeat(_)))));
