@@ -17,6 +17,10 @@ pub struct BrokerStats {
     pub traffic: Vec<TopicTraffic>,
     /// From the call of produce, the wait for room counted in, until the messages are committed: in microseconds.
     pub produce_durations: HistogramSnapshot,
+    /// Sizes of what was produced and committed, one for each request: a batch, or messages that become one.
+    pub produced_batch_bytes: HistogramSnapshot,
+    /// Messages in each of them.
+    pub produced_batch_messages: HistogramSnapshot,
     /// From the moment when there is something to read until it is read: in microseconds.
     pub fetch_durations: HistogramSnapshot,
     /// Messages that were evicted.
@@ -63,6 +67,8 @@ impl Broker {
             partitions,
             traffic: traffic.by_topic(),
             produce_durations: traffic.produce_durations.snapshot(),
+            produced_batch_bytes: traffic.produced_batch_bytes.snapshot(),
+            produced_batch_messages: traffic.produced_batch_messages.snapshot(),
             fetch_durations: traffic.fetch_durations.snapshot(),
             evicted_messages: traffic.evicted_messages.load(Ordering::Relaxed),
             evicted_bytes: traffic.evicted_bytes.load(Ordering::Relaxed),

@@ -47,6 +47,8 @@ pub(crate) struct Traffic {
     topics: Mutex<BTreeMap<String, Weak<Counters>>>,
     others: Arc<Counters>,
     pub(crate) produce_durations: Histogram,
+    pub(crate) produced_batch_bytes: Histogram,
+    pub(crate) produced_batch_messages: Histogram,
     pub(crate) fetch_durations: Histogram,
     pub(crate) evicted_messages: AtomicU64,
     pub(crate) evicted_bytes: AtomicU64,
@@ -58,6 +60,8 @@ impl Default for Traffic {
             topics: Mutex::default(),
             others: Arc::default(),
             produce_durations: Histogram::of_durations(),
+            produced_batch_bytes: Histogram::of_bytes(),
+            produced_batch_messages: Histogram::of_counts(),
             fetch_durations: Histogram::of_durations(),
             evicted_messages: AtomicU64::new(0),
             evicted_bytes: AtomicU64::new(0),
@@ -130,6 +134,8 @@ impl Meter {
     pub(crate) fn produced(&self, messages: u64, bytes: u64, begin: Instant) {
         self.topic.produced_messages.fetch_add(messages, Ordering::Relaxed);
         self.topic.produced_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.all.produced_batch_bytes.record(bytes);
+        self.all.produced_batch_messages.record(messages);
         self.all.produce_durations.record_since(begin);
     }
 

@@ -143,7 +143,13 @@ pub(crate) fn judge_partition(error: RequestError, of: &TopicPartition) -> Verdi
 
 /// Whether the server no longer knows who asks as a member of the group.
 pub(crate) fn is_lost(error: &ConsumeError) -> bool {
-    has_reason(error, &["UNKNOWN_MEMBER", "MEMBER_FENCED"])
+    has_reason(error, &["UNKNOWN_MEMBER", "MEMBER_FENCED", "GROUP_NOT_FOUND"])
+}
+
+/// Whether saying the same to a group again may help, and does no harm: the server has failed, a sync of its disk for
+/// example, and does not know what has become of the request. It opens what has failed again by itself.
+pub(crate) fn may_heal(error: &ConsumeError) -> bool {
+    matches!(error, ConsumeError::Refused { code: Code::Internal, .. })
 }
 
 /// Whether the server has refused a request, for one of these reasons.

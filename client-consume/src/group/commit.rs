@@ -3,18 +3,22 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use minikafka_client_connection::{Backoff, GroupClient};
-use minikafka_proto::v1::{CommitPositionsRequest, FetchPositionsRequest, PartitionPosition};
+use minikafka_proto::v1::{self, CommitPositionsRequest, FetchPositionsRequest, PartitionPosition};
 use tokio::time;
 
 use crate::{
     ConsumeError, TopicPartition,
-    error::{Verdict, has_reason, is_lost, judge},
+    error::{Verdict, has_reason, is_lost, judge, may_heal},
 };
 
-/// Servers take requests of names and numbers up to 32 KiB.
-const REQUEST_BYTES_MAX: usize = 24 << 10;
+/// A server takes requests of positions as large as its largest batch, megabytes by default. This is far below that, so
+/// that thousands of positions are one request, and one that takes less says so: what it refuses is halved.
+const REQUEST_BYTES_MAX: usize = 256 << 10;
 /// What a position takes up beside the name of its topic and its metadata, at most.
 const POSITION_BYTES: usize = 48;
+/// How many positions are asked for at once: with the most metadata that they can have, the reply is half of what a
+/// client takes that was told nothing else.
+const ASKED_MAX: usize = 500;
 /// How long the server has for an answer. It is asked again after that.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -84,6 +88,10 @@ pub(crate) async fn commit(
             Verdict::Fail(error) if is_lost(&error) => {
                 outcome.cut_short = Some(CutShort::Lost(error.to_string().into()));
             }
+            // Whether it is stored, the server does not know; to store it twice does no harm.
+            Verdict::Fail(error) if may_heal(&error) => {
+                outcome.cut_short = Some(CutShort::TryAgain(error.to_string().into()));
+            }
             // The next assignment is on its way.
             Verdict::Fail(error) if has_reason(&error, &["STALE_MEMBER_EPOCH"]) => {
                 outcome.cut_short = Some(CutShort::TryAgain(error.to_string().into()));
@@ -104,19 +112,45 @@ pub(crate) async fn commit(
 /// Positions that are stored.
 pub(crate) type Positions = HashMap<TopicPartition, u64>;
 
-/// All positions that a group has stored. Asks until there is an answer.
-pub(crate) async fn positions(mut client: GroupClient, group: String) -> Positions {
-    let mut backoff = Backoff::new();
-    loop {
-        let request = FetchPositionsRequest { group: group.clone(), partitions: Vec::new() };
-        match time::timeout(TIMEOUT, client.fetch_positions(request)).await {
+/// The positions that a group has stored of these partitions. Asks until there is an answer. What the server refuses is
+/// halved, as in [`commit`]: a partition that is not there any more has no position.
+///
+/// # Errors
+/// What the server says, when asking again does not help.
+pub(crate) async fn positions(
+    mut client: GroupClient,
+    group: String,
+    of: Vec<TopicPartition>,
+) -> Result<Positions, ConsumeError> {
+    let (mut stored, mut backoff) = (Positions::new(), Backoff::new());
+    let mut requests: Vec<Vec<TopicPartition>> = of.chunks(ASKED_MAX).map(<[_]>::to_vec).collect();
+    while let Some(mut of) = requests.pop() {
+        let partitions = of.iter().map(v1::TopicPartition::from).collect();
+        let request = FetchPositionsRequest { group: group.clone(), partitions };
+        let verdict = match time::timeout(TIMEOUT, client.fetch_positions(request)).await {
             Ok(Ok(reply)) => {
-                let stored = reply.into_inner().positions.into_iter();
-                return stored.map(|at| (TopicPartition::new(at.topic, at.partition), at.number)).collect();
+                let positions = reply.into_inner().positions.into_iter();
+                stored.extend(positions.map(|at| (TopicPartition::new(at.topic, at.partition), at.number)));
+                continue;
             }
-            Ok(Err(_)) | Err(_) => time::sleep(backoff.next_wait()).await,
+            Ok(Err(status)) => judge(&status),
+            Err(_elapsed) => Verdict::TryAgain("the server does not answer".into()),
+        };
+        match verdict {
+            Verdict::TryAgain(_) => {
+                time::sleep(backoff.next_wait()).await;
+                requests.push(of);
+            }
+            Verdict::Fail(error) if is_lost(&error) => return Err(error),
+            Verdict::Fail(_) if of.len() > 1 => {
+                let half = of.split_off(of.len() / 2);
+                requests.extend([half, of]);
+            }
+            Verdict::Fail(ConsumeError::NotFound { .. }) => {}
+            Verdict::Fail(error) => return Err(error),
         }
     }
+    Ok(stored)
 }
 
 /// By requests that the server takes, the last one first.

@@ -66,7 +66,7 @@ pub struct GroupConsumer {
     /// the commit of its position, so the server is asked for that.
     pub(super) given_up: BTreeSet<TopicPartition>,
     /// For which assignment it is asked.
-    pub(super) asking: Option<(u64, BoxFuture<Positions>)>,
+    pub(super) asking: Option<(u64, BoxFuture<Result<Positions, ConsumeError>>)>,
     /// The answer, and for which assignment.
     pub(super) asked: Option<(u64, Positions)>,
     pub(super) committing: Option<BoxFuture<Outcome>>,
@@ -151,7 +151,10 @@ impl GroupConsumer {
         });
         match time::timeout(timeout, joined).await {
             Ok(joined) => joined.map(|()| consumer),
-            Err(_elapsed) => Err(consumer.unreachable("the server does not answer")),
+            Err(_elapsed) => {
+                let trouble = consumer.trouble();
+                Err(trouble.unwrap_or_else(|| consumer.unreachable("the server does not answer")))
+            }
         }
     }
 
@@ -209,6 +212,10 @@ impl GroupConsumer {
     /// Reads this topic, too.
     pub fn subscribe(&mut self, topic: &str) {
         self.topics.insert(topic.into());
+        // What stands assigned may hold some of it, and the server has no reason to say so again: when it hears the last
+        // word only, nothing has changed for it. What was asked did not count this topic in.
+        self.serial = 0;
+        self.forget_answers();
         self.say_topics();
     }
 

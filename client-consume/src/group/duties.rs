@@ -20,7 +20,10 @@ use super::{
     consumer::{GroupConsumer, Held, Revoked},
     membership::Owned,
 };
-use crate::{ConsumeError, Position, TopicPartition, error::has_reason};
+use crate::{
+    ConsumeError, Position, TopicPartition,
+    error::{has_reason, is_lost},
+};
 
 impl GroupConsumer {
     /// Does what is to be done before messages are handed out, and waits until there may be some.
@@ -59,6 +62,8 @@ impl GroupConsumer {
             return Err(ConsumeError::MembershipLost { group: self.options.group.clone(), cause });
         }
         if let Some(refused) = self.standing.refused.take() {
+            // It waits for somebody to poll, who may have mended what was refused.
+            self.membership.wish(|_| {});
             return Err(refused);
         }
         if self.standing.member_id.is_empty() {
@@ -67,25 +72,26 @@ impl GroupConsumer {
         if let Some(assignment) = self.standing.assignment.clone()
             && assignment.serial != self.serial
         {
-            self.reassign(&assignment, context);
+            self.reassign(&assignment, context)?;
         }
         Ok(())
     }
 
     /// Reads what is assigned, and nothing else. What is taken away is committed first: until then nothing is answered,
     /// and nobody else gets it.
-    fn reassign(&mut self, assignment: &Assignment, context: &mut Context<'_>) {
+    fn reassign(&mut self, assignment: &Assignment, context: &mut Context<'_>) -> Result<(), ConsumeError> {
         let wanted: BTreeMap<_, _> =
             assignment.partitions.iter().filter(|(of, _)| self.topics.contains(&of.topic)).cloned().collect();
         let gone: Vec<_> = self.owned.keys().filter(|of| !wanted.contains_key(of)).cloned().collect();
         gone.iter().for_each(|of| self.give_up(of));
         if !self.revoked.is_empty() {
-            return;
+            return Ok(());
         }
         let new: Vec<_> = wanted.into_iter().filter(|(of, _)| !self.owned.contains_key(of)).collect();
-        let is_in_doubt = new.iter().any(|(of, _)| self.given_up.contains(of));
-        if is_in_doubt && self.poll_positions(assignment.serial, context).is_pending() {
-            return;
+        let in_doubt = new.iter().map(|(of, _)| of).filter(|of| self.given_up.contains(*of));
+        let in_doubt: Vec<_> = in_doubt.cloned().collect();
+        if !in_doubt.is_empty() && self.poll_positions(assignment.serial, in_doubt, context)?.is_pending() {
+            return Ok(());
         }
         for (of, position) in new {
             let position = match &self.asked {
@@ -107,29 +113,54 @@ impl GroupConsumer {
             partitions: self.owned.keys().cloned().collect(),
         };
         self.membership.wish(|wish| wish.owned = owned);
+        Ok(())
     }
 
-    /// Asks which positions are stored now, for an assignment. What was asked for an earlier one may be answered with
-    /// positions of before others had the partition.
-    fn poll_positions(&mut self, serial: u64, context: &mut Context<'_>) -> Poll<()> {
+    /// Asks which positions of these partitions are stored now, for an assignment. What was asked for an earlier one may
+    /// be answered with positions of before others had the partition.
+    fn poll_positions(
+        &mut self,
+        serial: u64,
+        in_doubt: Vec<TopicPartition>,
+        context: &mut Context<'_>,
+    ) -> Result<Poll<()>, ConsumeError> {
         if self.asked.as_ref().is_some_and(|(asked, _)| *asked == serial) {
-            return Poll::Ready(());
+            return Ok(Poll::Ready(()));
         }
         if self.asking.as_ref().is_none_or(|(asking, _)| *asking != serial) {
-            let Some((client, who)) = self.committer() else { return Poll::Pending };
-            self.asking = Some((serial, Box::pin(positions(client, who.group))));
+            let Some((client, who)) = self.committer() else { return Ok(Poll::Pending) };
+            self.asking = Some((serial, Box::pin(positions(client, who.group, in_doubt))));
         }
-        let Some((_, asking)) = &mut self.asking else { return Poll::Pending };
-        let positions = ready!(asking.as_mut().poll(context));
+        let Some((_, asking)) = &mut self.asking else { return Ok(Poll::Pending) };
+        let Poll::Ready(answer) = asking.as_mut().poll(context) else { return Ok(Poll::Pending) };
         self.asking = None;
-        self.asked = Some((serial, positions));
-        Poll::Ready(())
+        match answer {
+            Ok(positions) => {
+                self.asked = Some((serial, positions));
+                Ok(Poll::Ready(()))
+            }
+            Err(error) if is_lost(&error) => {
+                let incarnation = self.incarnation;
+                self.membership.wish(|wish| wish.lost = incarnation);
+                Ok(Poll::Pending)
+            }
+            // Asked again with the next poll.
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What was asked about positions is not to the point any more.
+    pub(super) fn forget_answers(&mut self) {
+        self.asking = None;
+        self.asked = None;
     }
 
     pub(super) fn give_up(&mut self, of: &TopicPartition) {
         let Some(held) = self.owned.remove(of) else { return };
         self.starting.remove(of);
         self.given_up.insert(of.clone());
+        // Of before its position is committed.
+        self.forget_answers();
         if let Some(Position::Number(number)) = self.reads.remove(of)
             && self.options.commit_interval.is_some()
             && held.stored != Some(number)
@@ -146,8 +177,7 @@ impl GroupConsumer {
         self.starting.clear();
         self.revoked.clear();
         self.given_up.clear();
-        self.asking = None;
-        self.asked = None;
+        self.forget_answers();
         self.committing = None;
         self.serial = 0;
     }

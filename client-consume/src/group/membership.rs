@@ -25,7 +25,7 @@ use tonic::{Status, Streaming};
 use super::board::{Assignment, Board};
 use crate::{
     ConsumeError, TopicPartition,
-    error::{Verdict, has_reason, is_lost, judge},
+    error::{Verdict, has_reason, is_lost, judge, may_heal},
 };
 
 /// What waits to be sent: the last word on each thing that can be said, several times over.
@@ -134,6 +134,8 @@ impl From<Status> for End {
             Verdict::Fail(error) if is_lost(&error) || has_reason(&error, &["STALE_MEMBER_EPOCH"]) => {
                 End::Lost(error.to_string().into())
             }
+            // The member is one all the same, and the same word may be taken the next time.
+            Verdict::Fail(error) if may_heal(&error) => End::Broken(error.to_string().into()),
             Verdict::Fail(error) => End::Refused(error),
         }
     }
@@ -178,13 +180,15 @@ impl Task {
                 }
                 End::Lost(cause) => self.lose(cause),
                 End::Idle => {
-                    let idle = self.member.poll_interval_max;
+                    let (idle, polled) = (self.member.poll_interval_max, self.board.polled());
                     self.lose(format!("nobody has polled for {idle:?}, so it left").into());
-                    self.until_polled().await;
+                    self.until_polled_after(polled).await;
                 }
                 End::Refused(error) => {
+                    // Taken before it is noted: who hears of it may be faster than this task.
+                    let polled = self.board.polled();
                     self.board.note(|standing| standing.refused = Some(error));
-                    self.until_polled().await;
+                    self.until_polled_after(polled).await;
                 }
             }
             if self.leaves_within(backoff.next_wait()).await {
@@ -348,9 +352,8 @@ impl Task {
         }
     }
 
-    /// Waits until somebody polls again, or wants something.
-    async fn until_polled(&mut self) {
-        let polled = self.board.polled();
+    /// Waits until somebody polls again, or wants to leave.
+    async fn until_polled_after(&mut self, polled: Instant) {
         while self.board.polled() == polled && !self.wishes.borrow().leaves {
             // Who polls says so.
             if self.wishes.changed().await.is_err() {

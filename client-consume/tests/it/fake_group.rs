@@ -20,10 +20,10 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
-use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
+use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream};
 
 use crate::{
-    fake::{batch, reply},
+    fake::{batch, refusal, reply},
     reading::LONG,
 };
 
@@ -33,8 +33,8 @@ pub(crate) enum Event {
     /// On a stream of its own, the first of which is 0.
     Said(usize, Said),
     Committed(CommitPositionsRequest),
-    /// Asked which positions are stored.
-    Asked,
+    /// Asked which positions are stored of these partitions.
+    Asked(Vec<u32>),
 }
 
 /// See the module. Each partition of each topic has ten messages.
@@ -50,10 +50,16 @@ type State = Arc<Mutex<Inner>>;
 struct Inner {
     events: Vec<Event>,
     streams: Vec<mpsc::UnboundedSender<Result<JoinResponse, Status>>>,
+    /// What the next requests to join are refused with.
+    refused_joins: VecDeque<Status>,
     /// What the next commits are refused with.
     refusals: VecDeque<Status>,
     /// Commits of these partitions are refused always.
     unwanted: HashMap<u32, Status>,
+    /// What the next questions for positions are refused with.
+    refused_questions: VecDeque<Status>,
+    /// Questions for these partitions are refused always.
+    gone: Vec<u32>,
     stored: HashMap<u32, u64>,
     /// When the next question for positions is answered, with what was stored when it was asked.
     answers_when: Option<oneshot::Receiver<()>>,
@@ -107,12 +113,25 @@ impl FakeGroup {
         self.lock().is_silent = true;
     }
 
+    pub(crate) fn refuse_next_join(&self, status: Status) {
+        self.lock().refused_joins.push_back(status);
+    }
+
     pub(crate) fn refuse_next_commit(&self, status: Status) {
         self.lock().refusals.push_back(status);
     }
 
     pub(crate) fn refuse_commits_of(&self, partition: u32, status: Status) {
         self.lock().unwanted.insert(partition, status);
+    }
+
+    pub(crate) fn refuse_next_question(&self, status: Status) {
+        self.lock().refused_questions.push_back(status);
+    }
+
+    /// Knows nothing of this partition any more, when it is asked for its position.
+    pub(crate) fn lose(&self, partition: u32) {
+        self.lock().gone.push(partition);
     }
 
     /// Holds back the answer to the next question for positions until told to send it.
@@ -187,9 +206,18 @@ pub(crate) fn commits(events: &[Event]) -> Vec<Vec<(u32, u64)>> {
         Event::Committed(commit) => {
             Some(commit.positions.iter().map(|position| (position.partition, position.number)).collect())
         }
-        Event::Said(..) | Event::Asked => None,
+        Event::Said(..) | Event::Asked(_) => None,
     };
     events.iter().filter_map(committed).collect()
+}
+
+/// Of which partitions the positions were asked for, by request.
+pub(crate) fn questions(events: &[Event]) -> Vec<Vec<u32>> {
+    let asked = |event: &Event| match event {
+        Event::Asked(partitions) => Some(partitions.clone()),
+        Event::Said(..) | Event::Committed(_) => None,
+    };
+    events.iter().filter_map(asked).collect()
 }
 
 /// The requests to join.
@@ -237,6 +265,10 @@ impl GroupService for Service {
                 if !matches!(said, Said::Heartbeat(_)) {
                     inner.events.push(Event::Said(stream, said));
                 }
+                if let Some(refusal) = inner.refused_joins.pop_front().filter(|_| answer.is_some()) {
+                    let _ = replies.send(Err(refusal));
+                    return;
+                }
                 if let Some(answer) = answer.filter(|_| !inner.is_silent) {
                     let _ = replies.send(Ok(JoinResponse { message: Some(answer) }));
                 }
@@ -265,17 +297,28 @@ impl GroupService for Service {
         Ok(Response::new(CommitPositionsResponse {}))
     }
 
-    async fn fetch_positions(&self, _: Request<FetchPositionsRequest>) -> Answer<FetchPositionsResponse> {
+    async fn fetch_positions(
+        &self,
+        request: Request<FetchPositionsRequest>,
+    ) -> Answer<FetchPositionsResponse> {
         let position = |(partition, number): (&u32, &u64)| PartitionPosition {
             topic: "t".into(),
             partition: *partition,
             number: *number,
             ..PartitionPosition::default()
         };
+        let asked: Vec<u32> = request.into_inner().partitions.iter().map(|of| of.partition).collect();
         let (positions, answers_when) = {
             let mut inner = self.0.lock().unwrap();
-            inner.events.push(Event::Asked);
-            (inner.stored.iter().map(position).collect(), inner.answers_when.take())
+            inner.events.push(Event::Asked(asked.clone()));
+            if let Some(refusal) = inner.refused_questions.pop_front() {
+                return Err(refusal);
+            }
+            if asked.iter().any(|partition| inner.gone.contains(partition)) {
+                return Err(refusal(Code::NotFound, "PARTITION_NOT_FOUND", &[]));
+            }
+            let stored = inner.stored.iter().filter(|(partition, _)| asked.contains(partition));
+            (stored.map(position).collect(), inner.answers_when.take())
         };
         if let Some(answers_when) = answers_when {
             let _ = answers_when.await;

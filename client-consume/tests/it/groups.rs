@@ -228,6 +228,30 @@ async fn topics_are_added_and_dropped_on_the_way() {
 }
 
 #[tokio::test]
+async fn a_topic_that_is_dropped_and_wanted_again_in_one_breath_is_read_on() {
+    let rig = Rig::start().await;
+    rig.create("t", 1).await;
+    rig.create("u", 1).await;
+    rig.produce("t", 0, 1..=10).await;
+    let builder = rig.member("g").subscribe("t").subscribe("u");
+    let mut member = builder.join_consumer_group().await.unwrap();
+    let mut seen = read(&mut member, 10).await;
+    // Twice: the second time, the server has been asked before.
+    for last in [15, 20] {
+        // The old list goes, the new one comes.
+        member.unsubscribe("t");
+        member.unsubscribe("u");
+        member.subscribe("t");
+        rig.produce("t", 0, last - 4..=last).await;
+        while seen.count() < last as usize {
+            seen.add(&member.poll(LONG).await.unwrap());
+        }
+        assert_eq!(seen.numbers("t", 0), (1..=last).collect::<Vec<_>>(), "none twice, none skipped");
+    }
+    assert!(member.partitions().all(|of| &*of.topic == "t"));
+}
+
+#[tokio::test]
 async fn a_stream_is_a_member_too() {
     let rig = rig().await;
     let builder = rig.member("g").subscribe("t").commit_interval(Duration::ZERO);

@@ -12,5 +12,6 @@ mod groups;
 mod many;
 mod members;
 mod reading;
+mod refused_members;
 mod setup;
 mod under_fire;

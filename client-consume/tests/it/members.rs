@@ -196,7 +196,7 @@ async fn what_was_asked_for_an_earlier_assignment_is_not_taken_for_a_later_one()
     fake.store(0, 4);
     let answer = fake.hold_next_answer();
     fake.assign(3, &[(0, None), (1, None)]);
-    fake.until(&mut member, |events| events.contains(&Event::Asked)).await;
+    fake.until(&mut member, |events| events.contains(&Event::Asked(vec![0]))).await;
     // Before the answer is here, partition 0 goes away again, somebody reads it, and it comes back.
     fake.assign(4, &[(1, None)]);
     fake.until(&mut member, owns(4, &[1])).await;

@@ -18,6 +18,7 @@ use minikafka_proto::v1::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
+use tracing::{Instrument as _, Span, debug_span, field::Empty};
 
 use super::{
     groups::partition,
@@ -37,17 +38,25 @@ pub(super) fn run(
     stopping: CancellationToken,
 ) -> impl Stream<Item = Result<JoinResponse, Status>> {
     let (replies, pending) = mpsc::channel(REPLIES_MAX);
-    tokio::spawn(async move {
+    let span = debug_span!("member", address, group = Empty, member_id = Empty);
+    let speaking = async move {
         let conversation = Conversation { broker: broker.clone(), held, replies: replies.clone() };
         let outcome = tokio::select! {
             outcome = conversation.hold(requests, address) => outcome,
             () = stopping.cancelled() => Err(refuse(&broker)(Error::Stopping).into()),
-            () = replies.closed() => return,
+            () = replies.closed() => Err(End::Broken),
         };
-        if let Err(End::Refused(status)) = outcome {
-            let _ = replies.send(Err(status)).await;
+        match outcome {
+            Ok(()) => tracing::debug!("left"),
+            // It may come back within its session timeout.
+            Err(End::Broken) => tracing::debug!("the stream broke"),
+            Err(End::Refused(status)) => {
+                tracing::debug!(why = status.message(), "not heard any more");
+                let _ = replies.send(Err(status)).await;
+            }
         }
-    });
+    };
+    tokio::spawn(speaking.instrument(span));
     unfold(pending, |mut pending| async move { Some((pending.recv().await?, pending)) })
 }
 
@@ -78,7 +87,13 @@ impl Conversation {
         let Some(Message::Join(join)) = said(requests.message()).await? else {
             return Err(Refusal::invalid_request("the first message of a stream joins a group").into());
         };
+        // It is decoded, as what comes later: what is left of it is counted by nobody, and is little.
+        self.held.release();
+        Span::current().record("group", &join.group);
+        let topics = join.topics.len();
         let mut member = self.join(join, address).await?;
+        Span::current().record("member_id", member.member_id());
+        tracing::debug!(epoch = member.epoch(), topics, "joined");
         self.reply(Reply::Joined(Joined {
             member_id: member.member_id().to_owned(),
             member_epoch: member.epoch(),
@@ -89,13 +104,14 @@ impl Conversation {
             let request = tokio::select! {
                 assignment = member.next_assignment() => {
                     let assignment = assignment.map_err(refuse(&self.broker))?;
+                    let (epoch, partitions) = (assignment.epoch, assignment.partitions.len());
+                    tracing::debug!(epoch, partitions, "assigned");
                     self.reply(Reply::Assignment(wire(assignment))).await?;
                     continue;
                 }
                 said = said(requests.message()) => said?,
             };
             member.heard();
-            // It is decoded: what is left of it is counted by nobody, and is little.
             self.held.release();
             match request {
                 Some(Message::Heartbeat(_)) => self.reply(Reply::Heartbeat(HeartbeatReply {})).await?,
@@ -103,8 +119,10 @@ impl Conversation {
                     let partitions: Vec<_> = owned.partitions.into_iter().map(partition).collect();
                     let confirmed = member.confirm(owned.member_epoch, &partitions).await;
                     confirmed.map_err(refuse(&self.broker))?;
+                    tracing::debug!(epoch = owned.member_epoch, partitions = partitions.len(), "confirmed");
                 }
                 Some(Message::Subscribe(subscribe)) => {
+                    tracing::debug!(topics = subscribe.topics.len(), "subscribes anew");
                     member.subscribe(subscribe.topics).await.map_err(refuse(&self.broker))?;
                 }
                 Some(Message::Leave(_)) => {

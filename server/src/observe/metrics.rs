@@ -137,6 +137,16 @@ impl Scrape {
             "From the call of produce, waiting for room included, until the messages are committed",
             [(NO_LABELS, &self.broker.produce_durations)],
         )?;
+        page.sizes(
+            "minikafka_produced_batch_bytes",
+            "Bytes of each batch that was produced and committed",
+            &self.broker.produced_batch_bytes,
+        )?;
+        page.sizes(
+            "minikafka_produced_batch_messages",
+            "Messages in each of them",
+            &self.broker.produced_batch_messages,
+        )?;
         page.durations(
             "minikafka_fetch_duration_seconds",
             "From the moment when there is something to read until it is read, without waiting for messages to come",

@@ -9,8 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use minikafka_proto::v1::mini_kafka_service_client::MiniKafkaServiceClient;
+use minikafka_proto::v1::{
+    JoinGroup, JoinRequest, JoinResponse, LeaveGroup, group_service_client::GroupServiceClient,
+    join_request::Message as Said, join_response::Message as Reply,
+    mini_kafka_service_client::MiniKafkaServiceClient,
+};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::support::{connect, half_sent, list, message, number, poll, soon, values};
 
@@ -294,6 +299,45 @@ async fn at_debug_level_a_message_can_be_followed() {
         ] {
             let is_there = |line: &str| line.contains(call) && parts.iter().all(|part| line.contains(part));
             assert_eq!(rest.lines().any(is_there), is_followed, "{parts:?} in {rest}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_debug_level_a_member_can_be_followed() {
+    for (log, is_followed) in [("debug", true), ("info", false)] {
+        let args = ["-host", "127.0.0.1:0", "-storage", "memory", "-log", log];
+        let running = Running::spawn(program().args(args));
+        let channel = connect(&running.address).await;
+        let mut v1 = MiniKafkaServiceClient::new(channel.clone());
+        soon(v1.produce(list("t", vec![message("a")]))).await.unwrap();
+        let mut groups = GroupServiceClient::new(channel);
+        let join = JoinGroup { group: "g".into(), topics: vec!["t".into()], ..JoinGroup::default() };
+        let (says, requests) = tokio::sync::mpsc::unbounded_channel();
+        let say = |said| says.send(JoinRequest { message: Some(said) }).unwrap();
+        say(Said::Join(join));
+        let mut replies =
+            soon(groups.join(UnboundedReceiverStream::new(requests))).await.unwrap().into_inner();
+        let is_assignment = |reply: JoinResponse| matches!(reply.message, Some(Reply::Assignment(_)));
+        while !is_assignment(soon(replies.message()).await.unwrap().unwrap()) {}
+        say(Said::Leave(LeaveGroup {}));
+        while soon(replies.message()).await.unwrap().is_some() {}
+        let refused = JoinGroup { group: "h".into(), member_id: "gone".into(), ..JoinGroup::default() };
+        let requests = tokio_stream::iter([JoinRequest { message: Some(Said::Join(refused)) }]);
+        let mut replies = soon(groups.join(requests)).await.unwrap().into_inner();
+        soon(replies.message()).await.unwrap_err();
+        running.signal(Signal::TERM);
+        let (_, rest) = running.wait();
+        for (of, what) in [
+            (r#"group="g" member_id="#, "joined epoch=1 topics=1"),
+            (r#"group="g" member_id="#, "assigned epoch=1 partitions=1"),
+            (r#"group="g" member_id="#, "left"),
+            (r#"group="h""#, "not heard any more why="),
+        ] {
+            let is_there = |line: &str| {
+                line.contains("member{address=") && line.contains(of) && line.contains(what)
+            };
+            assert_eq!(rest.lines().any(is_there), is_followed, "{what} in {rest}");
         }
     }
 }

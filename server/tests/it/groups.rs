@@ -10,6 +10,7 @@ use minikafka_proto::v1::{
     group_service_client::GroupServiceClient, join_request::Message, join_response::Message as Reply,
 };
 use minikafka_server::Server;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Status, Streaming, transport::Channel};
@@ -357,4 +358,22 @@ async fn ten_members_settle_on_900_partitions() {
     assert_eq!(seen.len(), 900);
     // Far more than it takes, so that a busy machine fails nothing.
     assert!(begin.elapsed() < Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn what_a_member_says_may_be_large_time_after_time() {
+    let fixture = Fixture::memory().await;
+    let topics: Vec<String> = (0..200).map(|topic| format!("{topic:03}{}", "x".repeat(200))).collect();
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    create(&fixture, &topics).await;
+    // Each of these is beyond what needs no permit.
+    let mut member = join(&fixture, &topics).await;
+    let all = member.settle(200).await;
+    member.say(Message::Subscribe(SubscribeTopics {
+        topics: topics[1..].iter().map(|topic| topic.to_string()).collect(),
+    }));
+    let less = member.settle(199).await;
+    member.say(Message::Heartbeat(Heartbeat {}));
+    assert!(matches!(member.next().await, Ok(Some(Reply::Heartbeat(_)))));
+    assert!(all.encoded_len() > 40_000 && less.encoded_len() > 40_000);
 }

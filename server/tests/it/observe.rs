@@ -86,6 +86,12 @@ async fn what_goes_in_and_out_is_counted() {
     assert_eq!((after["minikafka_topics"], after["minikafka_partitions"]), (2.0, 2.0));
     assert_eq!(after["minikafka_produce_duration_seconds_count"], 2.0);
     assert!(after["minikafka_produce_duration_seconds_sum"] > 0.0);
+    for batches in ["minikafka_produced_batch_bytes", "minikafka_produced_batch_messages"] {
+        assert_eq!(after[&format!("{batches}_count")], 2.0, "one for each request");
+    }
+    assert_eq!(after[r#"minikafka_produced_batch_bytes_bucket{le="256"}"#], 2.0);
+    assert_eq!(after[r#"minikafka_produced_batch_messages_bucket{le="1"}"#], 1.0);
+    assert_eq!(after["minikafka_produced_batch_messages_sum"], 3.0);
     assert_eq!(after["minikafka_fetch_duration_seconds_count"], 2.0);
     assert!(after[r#"minikafka_fsync_duration_seconds_count{file="journal"}"#] >= 1.0, "{after:?}");
     assert!(after["minikafka_group_commit_entries_sum"] >= 2.0, "{after:?}");
