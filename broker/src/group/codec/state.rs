@@ -58,7 +58,7 @@ struct MemberRecord {
     revoking_since: Option<i64>,
 }
 
-/// What a member holds of a topic: three columns of the same length.
+/// What a member holds of a topic: three columns of the same length, and what of it is void.
 #[derive(Clone, PartialEq, prost::Message)]
 struct HeldRecord {
     #[prost(string, tag = "1")]
@@ -69,6 +69,8 @@ struct HeldRecord {
     since: Vec<u64>,
     #[prost(bool, repeated, tag = "4")]
     is_revoked: Vec<bool>,
+    #[prost(uint32, repeated, tag = "5")]
+    void: Vec<u32>,
 }
 
 impl From<&Groups> for GroupsRecord {
@@ -94,6 +96,7 @@ fn member((id, member): (&String, &Member)) -> MemberRecord {
         numbers: member.held.of_topic(topic).map(|(number, _)| number).collect(),
         since: member.held.of_topic(topic).map(|(_, held)| held.since).collect(),
         is_revoked: member.held.of_topic(topic).map(|(_, held)| held.is_revoked).collect(),
+        void: member.held.of_topic(topic).filter(|(_, held)| held.is_void).map(|(number, _)| number).collect(),
     };
     MemberRecord {
         member_id: id.clone(),
@@ -130,12 +133,14 @@ impl TryFrom<GroupsRecord> for Groups {
 
 fn take_member(record: MemberRecord) -> Result<(String, Member), FormatError> {
     let mut held = PartitionMap::default();
-    for HeldRecord { topic, numbers, since, is_revoked } in &record.held {
+    for HeldRecord { topic, numbers, since, is_revoked, void } in &record.held {
         if numbers.len() != since.len() || numbers.len() != is_revoked.len() {
             return Err(FormatError::new("columns of partitions have different lengths"));
         }
         for ((number, since), is_revoked) in numbers.iter().zip(since).zip(is_revoked) {
-            held.insert(topic, *number, Holding { since: *since, is_revoked: *is_revoked });
+            // They are few, and seldom.
+            let is_void = void.contains(number);
+            held.insert(topic, *number, Holding { since: *since, is_revoked: *is_revoked, is_void });
         }
     }
     let member = Member {

@@ -137,6 +137,20 @@ fn busy() -> Groups {
 }
 
 #[test]
+fn what_is_held_of_an_old_topic_stays_so() {
+    let mut groups = busy();
+    groups.apply(Command::SetTopics { views: vec![view("t", 2)] }, 7).unwrap();
+    let mut restored = Groups::default();
+    restored.restore(&groups.snapshot()).unwrap();
+    assert_eq!(restored, groups);
+    let held = |groups: &Groups| {
+        let held = groups.get("g").unwrap().members["m"].held.iter();
+        held.filter(|(_, _, held)| held.is_void).count()
+    };
+    assert_eq!(held(&restored), 3);
+}
+
+#[test]
 fn a_snapshot_stays_as_it_was_stored_and_brings_everything_back() {
     let mut groups = busy();
     groups

@@ -5,11 +5,14 @@
 //! ```text
 //!               target says so, and it is free               target says otherwise
 //!   free  ------------------------------------>  held by m  ----------------------->  held by m, revoked
-//!    ^                                                ^        target says m again            |
+//!    ^                                                ^   target says m again, same topic     |
 //!    |                                                +----------------------------------------|
 //!    |      m has confirmed, left, or been taken for dead                                      |
 //!    +-----------------------------------------------------------------------------------------+
 //! ```
+//!
+//! What is held of a topic that is gone, or whose name another topic has now, is void: revoked for good, so that
+//! its reader stops before it, or somebody else, begins with the new topic.
 //!
 //! - **Invariant:** no two members hold the same partition, and who does not hold one cannot commit it.
 //! - **Invariant:** a member's epoch rises with each change of what it is to read, and with nothing else. It only
@@ -247,6 +250,11 @@ impl Group {
         moved
     }
 
+    /// A topic is gone, or is another one now.
+    pub(super) fn void(&mut self, topic: &str) {
+        self.members.values_mut().for_each(|member| member.void(topic));
+    }
+
     pub(super) fn reads(&self, topic: &str) -> bool {
         self.members.values().any(|member| member.topics.contains(topic))
     }
@@ -257,6 +265,7 @@ impl Group {
         group: &str,
         by: &Committer,
         positions: &PartitionMap<NewPosition>,
+        views: &TopicViews,
     ) -> Result<(), GroupError> {
         let (member_id, epoch) = match by {
             Committer::Outsider => return self.check_empty(group),
@@ -264,9 +273,14 @@ impl Group {
         };
         let member = self.require(group, member_id)?;
         member.check_epoch(group, member_id, epoch)?;
-        let is_other = |(topic, number, _): &(&str, u32, _)| {
-            // With an older epoch it may only commit what it has had since then.
-            member.held.get(topic, *number).is_none_or(|held: &Holding| held.since > epoch)
+        let is_other = |(topic, number, position): &(&str, u32, &NewPosition)| {
+            // Its topic may have been replaced a moment ago, and no member knows of that yet.
+            views.get(*topic).is_none_or(|view| view.id != position.topic_id)
+                // With an older epoch it may only commit what it has had since then.
+                || member
+                    .held
+                    .get(topic, *number)
+                    .is_none_or(|held: &Holding| held.is_void || held.since > epoch)
         };
         let Some((topic, partition, _)) = positions.iter().find(is_other) else { return Ok(()) };
         let (member_id, topic) = (member_id.clone(), topic.to_owned());

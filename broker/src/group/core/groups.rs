@@ -110,7 +110,7 @@ impl Groups {
     fn commit(&mut self, commit: Commit, at: Millis) -> Result<Applied, GroupError> {
         let Commit { group: name, by, positions } = commit;
         match self.groups.get(&name) {
-            Some(group) => group.check_commit(&name, &by, &positions)?,
+            Some(group) => group.check_commit(&name, &by, &positions, &self.topics)?,
             None if by != Committer::Outsider => return Err(GroupError::NotFound(name)),
             None => self.check_room()?,
         }
@@ -130,7 +130,8 @@ impl Groups {
     fn set_topics(&mut self, views: Vec<NamedView>, at: Millis) -> Applied {
         let changed = views.iter().filter(|(topic, view)| self.topics.get(topic) != Some(view));
         let changed: Vec<String> = changed.map(|(topic, _)| topic.clone()).collect();
-        // A topic of the same name and another id is another one. Its partitions are taken away and given anew.
+        // A topic of the same name and another id is another one. Its partitions are taken away, and given anew once
+        // their readers have given them up.
         let is_other =
             |(topic, view): &&NamedView| self.topics.get(topic).is_some_and(|old| old.id != view.id);
         let replaced = views
@@ -156,6 +157,9 @@ impl Groups {
             |(topic, id): &&(String, TopicId)| self.topics.get(topic).is_some_and(|view| view.id == *id);
         let known: Vec<String> = topics.iter().filter(is_known).map(|(topic, _)| topic.clone()).collect();
         self.topics.retain(|topic, _| !known.contains(topic));
+        for group in self.groups.values_mut() {
+            known.iter().for_each(|topic| group.void(topic));
+        }
         let mut applied = Applied::default();
         self.topics_changed(&mut applied, &known, at);
         applied

@@ -189,6 +189,37 @@ fn topics_that_come_grow_and_go_are_followed() {
 }
 
 #[test]
+fn a_topic_that_is_made_anew_is_given_anew() {
+    for is_noticed_between in [false, true] {
+        let mut rig = Rig::with(&[("a", 2)]);
+        rig.join("m1", &["a"]);
+        rig.join("m2", &["a"]);
+        rig.obey("m1");
+        let id = rig.groups.topics["a"].id;
+        if is_noticed_between {
+            rig.apply(Command::DropTopics { topics: vec![("a".to_owned(), id)] }).unwrap();
+        }
+        rig.apply(Command::SetTopics { views: vec![view("a", 9, 2)] }).unwrap();
+        assert_eq!((rig.reads("m1").as_str(), rig.reads("m2").as_str()), ("", ""), "they are to stop first");
+        rig.obey("m1");
+        assert_eq!((rig.reads("m1").as_str(), rig.reads("m2").as_str()), ("a-0", ""), "nobody moves");
+        rig.obey("m2");
+        assert_eq!((rig.reads("m2").as_str(), rig.group().state()), ("a-1", GroupState::Stable));
+    }
+}
+
+#[test]
+fn what_is_held_of_an_old_topic_goes_with_its_member() {
+    let mut rig = Rig::with(&[("a", 1)]);
+    rig.join("m1", &["a"]);
+    rig.join("m2", &["a"]);
+    rig.apply(Command::SetTopics { views: vec![view("a", 9, 1)] }).unwrap();
+    let revoking_since = rig.member("m1").revoking_since.unwrap();
+    rig.remove("m1", Because::HeldOn { revoking_since }).unwrap();
+    assert_eq!((rig.reads("m2").as_str(), rig.group().state()), ("a-0", GroupState::Stable));
+}
+
+#[test]
 fn what_a_member_brings_about_topics_is_believed_only_when_nothing_is_known() {
     let mut rig = Rig::with(&[("a", 3)]);
     let join = |member: &str| super::Join {

@@ -122,13 +122,23 @@ impl Rig {
         by: Committer,
         positions: &[(&'static str, u32, u64)],
     ) -> Result<Applied, GroupError> {
-        let position = |(topic, number, offset): &(&'static str, u32, u64)| {
-            let known = self.groups.topics.get(*topic);
-            let topic_id = known.map_or(TopicId::from_bytes([99; 16]), |view| view.id);
-            let offset = Offset::new(*offset);
-            (*topic, *number, NewPosition { topic_id, offset, metadata: String::new() })
+        let id = |topic: &str| self.groups.topics.get(topic).map(|view| view.id);
+        let named = |position: &(&'static str, u32, u64)| (id(position.0), *position);
+        self.commit_in(by, positions.iter().map(named).collect())
+    }
+
+    /// Commits in topics of these ids.
+    fn commit_in(
+        &mut self,
+        by: Committer,
+        positions: Vec<(Option<TopicId>, (&'static str, u32, u64))>,
+    ) -> Result<Applied, GroupError> {
+        let position = |(topic_id, (topic, number, offset)): (Option<TopicId>, (&'static str, u32, u64))| {
+            let topic_id = topic_id.unwrap_or(TopicId::from_bytes([99; 16]));
+            let offset = Offset::new(offset);
+            (topic, number, NewPosition { topic_id, offset, metadata: String::new() })
         };
-        let positions = positions.iter().map(position).collect();
+        let positions = positions.into_iter().map(position).collect();
         self.apply(Command::Commit(Commit { group: "g".to_owned(), by, positions }))
     }
 
