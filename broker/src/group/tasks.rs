@@ -1,6 +1,7 @@
-//! What goes on by itself: the timer, and looking after what groups know of topics.
+//! What goes on by itself: the timer, looking after what groups know of topics, and taking up what a log that failed
+//! has kept.
 //!
-//! Both sleep until there is something to do. A thousand groups without members are a thousand alarms in a week,
+//! All sleep until there is something to do. A thousand groups without members are a thousand alarms in a week,
 //! which cost nothing until then.
 
 use std::{
@@ -25,10 +26,11 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// After a failure to store what groups are to know of topics.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Starts both. They end with the coordinator.
+/// Starts all of it. It ends with the coordinator.
 pub(crate) fn start(broker: &Broker) {
     let coordinator = &broker.0.groups;
     tokio::spawn(keep_time(Arc::downgrade(coordinator), coordinator.watch_alarms()));
+    tokio::spawn(follow_reopenings(Arc::downgrade(coordinator), coordinator.machine.reopened()));
     let (created, suspected) = (broker.0.topics.watch(), coordinator.watch_suspicions());
     tokio::spawn(look_after_topics(Arc::downgrade(&broker.0), created, suspected));
 }
@@ -53,6 +55,19 @@ async fn keep_time(coordinator: Weak<Coordinator>, mut alarms: watch::Receiver<(
                 }
             }
         }
+    }
+}
+
+/// What a failing disk has kept was announced to nobody.
+async fn follow_reopenings(coordinator: Weak<Coordinator>, mut reopened: watch::Receiver<u64>) {
+    let mut seen = 0;
+    loop {
+        match reopened.wait_for(|times| *times != seen).await {
+            Ok(times) => seen = *times,
+            Err(_) => return,
+        }
+        let Some(coordinator) = coordinator.upgrade() else { return };
+        coordinator.take_up();
     }
 }
 

@@ -109,6 +109,8 @@ struct Shared<S> {
     state: RwLock<S>,
     /// End of what is applied.
     applied: watch::Sender<Offset>,
+    /// How often the log was opened again.
+    reopened: watch::Sender<u64>,
     has_losses: bool,
 }
 
@@ -138,6 +140,7 @@ impl<S: StateMachine> Machine<S> {
             id: replayed.id,
             state: RwLock::new(replayed.state),
             applied: watch::Sender::new(replayed.applied),
+            reopened: watch::Sender::new(0),
             has_losses: replayed.has_losses,
         });
         let (mailbox, inbox) = mpsc::channel(MAILBOX_LEN);
@@ -176,6 +179,12 @@ impl<S: StateMachine> Machine<S> {
     /// Changes whenever commands were applied: the offset behind the last one.
     pub fn applied(&self) -> watch::Receiver<Offset> {
         self.shared.applied.subscribe()
+    }
+
+    /// Counts how often the log was opened again after its disk had failed. Commands that were on their way then may
+    /// have been applied, and nobody was told what came of them: whoever acts upon outputs looks at the state.
+    pub fn reopened(&self) -> watch::Receiver<u64> {
+        self.shared.reopened.subscribe()
     }
 
     /// Whether the disk had lost a part of the log, or the snapshot, when the machine was opened. Whoever can

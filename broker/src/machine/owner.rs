@@ -182,6 +182,7 @@ impl<S: StateMachine> Owner<S> {
         }
         drop(state);
         self.shared.applied.send_replace(end);
+        self.shared.reopened.send_modify(|times| *times += 1);
         (self.log, self.has_failed) = (log, false);
     }
 
