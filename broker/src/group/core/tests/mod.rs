@@ -58,7 +58,10 @@ impl Rig {
 
     fn apply(&mut self, command: Command) -> Result<Applied, GroupError> {
         let before = self.groups.clone();
-        let outcome = self.groups.apply(command, self.now);
+        let outcome = self.groups.apply(command, self.now).map(|mut applied| {
+            self.groups.settle(&mut applied, self.now);
+            applied
+        });
         if outcome.is_err() {
             assert_eq!(before, self.groups, "what is refused changes nothing");
         }
