@@ -23,6 +23,8 @@ use crate::{Broker, Error, broker::Inner};
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// A timer that is so late was kept from running, and so were those who hear members: they get their time anew.
 const PAUSE: Duration = Duration::from_secs(2);
+/// With the longest names, so many are a part of what a command may have. More go in pieces.
+const TOPICS_PER_COMMAND: usize = 1_000;
 /// After a failure to store what groups are to know of topics.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -123,13 +125,34 @@ impl Broker {
         let gone = gone.map(|(topic, view)| (topic.clone(), view.id));
         let outlived = stored.into_iter().filter(|(topic, id)| now(topic).is_none_or(|view| view.id != *id));
         let topics: BTreeSet<(String, TopicId)> = gone.chain(outlived).collect();
-        if !topics.is_empty() {
-            let topics = topics.into_iter().collect();
-            self.0.groups.submit_here(Command::DropTopics { topics }).await?;
+        let topics: Vec<_> = topics.into_iter().collect();
+        for piece in topics.chunks(TOPICS_PER_COMMAND) {
+            self.0.groups.submit_here(Command::DropTopics { topics: piece.to_vec() }).await?;
         }
-        if !views.is_empty() {
-            self.0.groups.submit_here(Command::SetTopics { views }).await?;
+        for piece in views.chunks(TOPICS_PER_COMMAND) {
+            self.0.groups.submit_here(Command::SetTopics { views: piece.to_vec() }).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        group::core::Groups,
+        machine::{COMMAND_BYTES_MAX, StateMachine},
+        topic_name::TOPIC_NAME_LEN_MAX,
+    };
+
+    #[test]
+    fn the_longest_names_of_topics_fit_into_a_command() {
+        let id = TopicId::from_bytes([0xff; 16]);
+        let names = || (0..TOPICS_PER_COMMAND).map(|topic| format!("{topic:0TOPIC_NAME_LEN_MAX$}"));
+        let views = names().map(|topic| (topic, TopicView { id, partitions: u32::MAX })).collect();
+        let topics = names().map(|topic| (topic, id)).collect();
+        for command in [Command::SetTopics { views }, Command::DropTopics { topics }] {
+            assert!(Groups::encode(&command).len() <= COMMAND_BYTES_MAX);
+        }
     }
 }

@@ -46,7 +46,7 @@ pub const INTERNAL_PREFIX: &str = "__minikafka";
 /// Commands that may wait in a mailbox; so many are durable together.
 const MAILBOX_LEN: usize = 1024;
 /// Largest command. With the mailbox's length, this bounds the memory of what waits.
-const COMMAND_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const COMMAND_BYTES_MAX: usize = 1024 * 1024;
 
 /// A state and the commands that change it. Snapshots are made of a copy.
 pub trait StateMachine: Clone + Send + Sync + 'static {

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use minikafka_broker::{
-    Broker, BrokerConfig, Error, GroupError, PositionToStore, PositionsBy, TopicPartition,
+    Broker, BrokerConfig, Error, GroupError, GroupJoin, PositionToStore, PositionsBy, TopicPartition,
 };
 use minikafka_record::Offset;
 
@@ -127,6 +127,8 @@ async fn groups_that_were_empty_expire_also_after_a_loss() {
         offset: Offset::ZERO,
         metadata: "x".repeat(4096),
     };
+    let lost = GroupJoin { group: "lost".into(), ..request(&[]) };
+    drop(broker.join_group(lost).await.unwrap());
     // So much that there is a snapshot, and something behind it.
     for _ in 0..15 {
         let positions = (0..PARTITIONS).map(marked).collect();
@@ -136,9 +138,40 @@ async fn groups_that_were_empty_expire_also_after_a_loss() {
     drop(broker);
     spoil_groups(dir.path());
     let broker = on_disk(dir.path(), &clock).await;
-    assert_eq!(broker.groups("", 10).len(), 1, "the snapshot has it");
+    let names: Vec<_> = broker.groups("", 10).into_iter().map(|group| group.name).collect();
+    assert_eq!(names, ["g"], "the snapshot has it, and the other one's member has to join anew");
     clock.pass(WEEK + Duration::from_secs(1));
     broker.expire_groups().await;
     assert!(broker.groups("", 10).is_empty());
     broker.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn names_of_members_have_no_control_characters() {
+    let broker = memory(&ManualClock::at(1_000)).await;
+    for name in ["\u{1b}[2J", "a\nb", "\0"] {
+        for join in [
+            GroupJoin { client_id: name.into(), ..request(&[]) },
+            GroupJoin { instance_id: name.into(), ..request(&[]) },
+        ] {
+            let refused = broker.join_group(join).await;
+            assert!(matches!(refused, Err(Error::InvalidRequest(_))), "{refused:?}");
+        }
+    }
+    assert!(broker.groups("", 10).is_empty());
+    let named = GroupJoin { client_id: "größe 1".into(), instance_id: "日本語".into(), ..request(&[]) };
+    broker.join_group(named).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_group_of_which_nothing_is_left_uses_up_no_place() {
+    let broker = memory(&ManualClock::at(1_000)).await;
+    let topics = topics(&broker, 1).await;
+    broker.commit_positions("g", PositionsBy::Outsider, vec![]).await.unwrap();
+    assert!(broker.groups("", 10).is_empty());
+    join(&broker, &topics).await.leave().await.unwrap();
+    assert!(broker.groups("", 10).is_empty());
+    broker.commit_positions("g", PositionsBy::Outsider, vec![position("t0", 0)]).await.unwrap();
+    join(&broker, &topics).await.leave().await.unwrap();
+    assert_eq!(broker.groups("", 10).len(), 1, "its position stays");
 }

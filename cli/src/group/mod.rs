@@ -8,8 +8,8 @@ use std::{process::ExitCode, str::FromStr};
 use clap::Subcommand;
 use minikafka_client_connection::GroupClient;
 use minikafka_proto::v1::{
-    DeleteGroupRequest, DescribeGroupRequest, GroupSummary, ListGroupsRequest, SeekGroupRequest,
-    TopicPartition,
+    DeleteGroupRequest, DescribeGroupRequest, DescribeGroupResponse, GroupSummary, ListGroupsRequest,
+    SeekGroupRequest, TopicPartition,
 };
 
 use self::place::Place;
@@ -115,8 +115,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::List => print::list(&all(&mut client).await?, output)?,
         Action::Describe { group } => {
-            let described = client.describe_group(DescribeGroupRequest { group }).await.map_err(refused)?;
-            print::description(&described.into_inner(), output)?;
+            print::description(&described(&mut client, group).await?, output)?;
         }
         Action::Seek { group, to, topic, topic_partition, dry_run } => {
             let request = SeekGroupRequest {
@@ -137,6 +136,24 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// All of a group, in one.
+async fn described(client: &mut GroupClient, group: String) -> anyhow::Result<DescribeGroupResponse> {
+    let mut request = DescribeGroupRequest { group, ..DescribeGroupRequest::default() };
+    let mut all = DescribeGroupResponse::default();
+    loop {
+        let page = client.describe_group(request.clone()).await.map_err(refused)?.into_inner();
+        let (mut members, mut positions) = (all.members, all.positions);
+        members.extend_from_slice(&page.members);
+        positions.extend_from_slice(&page.positions);
+        request.page_token.clone_from(&page.next_page_token);
+        // What is said of the whole is newest on the last page.
+        all = DescribeGroupResponse { members, positions, ..page };
+        if request.page_token.is_empty() {
+            return Ok(all);
+        }
+    }
 }
 
 /// All groups, ordered by name.

@@ -108,7 +108,7 @@ pub(crate) type Positions = HashMap<TopicPartition, u64>;
 pub(crate) async fn positions(mut client: GroupClient, group: String) -> Positions {
     let mut backoff = Backoff::new();
     loop {
-        let request = FetchPositionsRequest { group: group.clone(), partitions: Vec::new() };
+        let request = FetchPositionsRequest { group: group.clone(), ..FetchPositionsRequest::default() };
         match time::timeout(TIMEOUT, client.fetch_positions(request)).await {
             Ok(Ok(reply)) => {
                 let stored = reply.into_inner().positions.into_iter();

@@ -40,7 +40,7 @@ fn what_a_member_has_that_leaves_is_free_at_once() {
     rig.leave("m1");
     assert_eq!(rig.reads("m2"), "a-0 a-1 a-2 a-3");
     rig.now = 7;
-    rig.commit(Committer::Member { id: "m2".to_owned(), epoch: 2 }, &[("a", 0, 1)]).unwrap();
+    rig.commit(Committer::Member { id: "m2".to_owned(), epoch: 3 }, &[("a", 0, 1)]).unwrap();
     let applied = rig.leave("m2");
     assert_eq!((applied.emptied.as_deref(), rig.group().empty_since), (Some("g"), 7));
     assert_eq!(rig.group().state(), GroupState::Empty);

@@ -39,6 +39,9 @@ fn text<'a>(partitions: impl Iterator<Item = (&'a str, u32)>) -> String {
     partitions.map(|(topic, number)| format!("{topic}-{number}")).collect::<Vec<_>>().join(" ")
 }
 
+/// Topic, partition and offset.
+type NumberedPosition = (&'static str, u32, u64);
+
 /// Groups with one named "g", and a clock that is moved by hand.
 #[derive(Default)]
 struct Rig {
@@ -120,13 +123,9 @@ impl Rig {
         self.remove(member, Because::Left { session }).unwrap()
     }
 
-    fn commit(
-        &mut self,
-        by: Committer,
-        positions: &[(&'static str, u32, u64)],
-    ) -> Result<Applied, GroupError> {
+    fn commit(&mut self, by: Committer, positions: &[NumberedPosition]) -> Result<Applied, GroupError> {
         let id = |topic: &str| self.groups.topics.get(topic).map(|view| view.id);
-        let named = |position: &(&'static str, u32, u64)| (id(position.0), *position);
+        let named = |position: &NumberedPosition| (id(position.0), *position);
         self.commit_in(by, positions.iter().map(named).collect())
     }
 
@@ -134,9 +133,9 @@ impl Rig {
     fn commit_in(
         &mut self,
         by: Committer,
-        positions: Vec<(Option<TopicId>, (&'static str, u32, u64))>,
+        positions: Vec<(Option<TopicId>, NumberedPosition)>,
     ) -> Result<Applied, GroupError> {
-        let position = |(topic_id, (topic, number, offset)): (Option<TopicId>, (&'static str, u32, u64))| {
+        let position = |(topic_id, (topic, number, offset)): (Option<TopicId>, NumberedPosition)| {
             let topic_id = topic_id.unwrap_or(TopicId::from_bytes([99; 16]));
             let offset = Offset::new(offset);
             (topic, number, NewPosition { topic_id, offset, metadata: String::new() })
