@@ -63,8 +63,18 @@ impl Coordinator {
         Ok(coordinator)
     }
 
-    /// Sets the alarms for what was there before.
     async fn recover(&self) -> Result<(), Error> {
+        let members = self.take_up();
+        if self.machine.has_losses() {
+            self.fence_all(members).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes up what commands have done whose outputs nobody has: those from before the start, and those that proved
+    /// durable only when the log was opened again. Members without a stream have their session timeout from now on,
+    /// alarms are set, and everybody looks at what there is. Returns the members, with the numbers of their streams.
+    pub(super) fn take_up(&self) -> Vec<(MemberKey, u64)> {
         let (members, empty) = self.machine.read(|groups| {
             let (mut members, mut empty) = (Vec::new(), Vec::new());
             for (name, group) in &groups.groups {
@@ -78,27 +88,31 @@ impl Coordinator {
             }
             (members, empty)
         });
-        if self.machine.has_losses() {
-            return self.fence_all(members.into_iter().map(|(key, session, ..)| (key, session))).await;
-        }
+        let now = self.now();
         let mut sessions = self.sessions();
-        for (key, number, timeout_ms, revoking_since) in members {
-            // Nothing is newer than what the log says.
-            let _ = sessions.open(&key, Session::new(number, timeout_ms, self.opened_at, None));
+        for (key, number, timeout_ms, revoking_since) in &members {
+            if sessions.get(key).is_none_or(|known| known.number < *number) {
+                // None is newer: it was just looked for.
+                let _ = sessions.open(key, Session::new(*number, *timeout_ms, now, None));
+            }
             if revoking_since.is_some() {
-                sessions.alarms.set(Due::Revocation(key), self.opened_at);
+                // Whoever is rung for finds out when it is due.
+                sessions.alarms.set(Due::Revocation(key.clone()), now);
             }
         }
         for (group, empty_since) in empty {
             sessions.alarms.set(Due::Group(group), empty_since.saturating_add(self.retention_ms));
         }
-        Ok(())
+        sessions.tell_all();
+        drop(sessions);
+        self.wake_timer();
+        members.into_iter().map(|(key, number, ..)| (key, number)).collect()
     }
 
     /// The disk has lost a part of what was said about members: who has what is not known for sure any more, so all
     /// of them join anew. Positions may be older than they were, which repeats messages; a group whose positions are
     /// lost altogether begins where its members say.
-    async fn fence_all(&self, members: impl Iterator<Item = (MemberKey, u64)>) -> Result<(), Error> {
+    async fn fence_all(&self, members: Vec<(MemberKey, u64)>) -> Result<(), Error> {
         for (MemberKey { group, member_id }, session) in members {
             tracing::warn!(group, member_id, "the member has to join anew: a part of what is known was lost");
             let because = Because::Silent { session };

@@ -75,6 +75,12 @@ impl Broker {
                     id.len()
                 )));
             }
+            // They are shown on terminals.
+            if id.contains(char::is_control) {
+                return Err(Error::InvalidRequest(format!(
+                    "{what} {id:?} has a control character: they are not allowed"
+                )));
+            }
         }
         let (topics, views) = self.check_topics(join.topics)?;
         let session_timeout =

@@ -29,6 +29,9 @@
 //! Not durable is when members were heard. It would cost a write for each heartbeat, and says nothing after a
 //! restart: nobody could be heard meanwhile.
 //!
+//! If the disk fails in the running server, and its log is opened again, commands may have been kept that their
+//! senders know nothing of: the state is taken up as at a start.
+//!
 //! If the disk has lost a part of this log, who holds what is not known for sure. Then all members join anew.
 //! Positions may be older than they were, which repeats messages; a group whose positions are lost altogether begins
 //! where its members say.
@@ -40,7 +43,8 @@
 //! - **Invariant:** what a member is told is durable.
 //! - **Invariant:** positions are durable when their commit returns, and go with their topic, or when their group was
 //!   empty for the retention of positions, or by deletion.
-//! - **Invariant:** a group without news costs nothing but memory.
+//! - **Invariant:** a group without news costs nothing but memory, and of that all groups together have a budget.
+//! - **Invariant:** what a member reads, it has got of the topic that has this name now, or is asked to give up.
 
 mod alarms;
 mod api;

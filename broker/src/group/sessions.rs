@@ -57,6 +57,11 @@ impl Session {
         }
     }
 
+    fn tell(&self) {
+        // What was said before and is worse stays said.
+        self.news.send_if_modified(|news| *news == News::Look);
+    }
+
     /// When the member is taken for dead, unless it is heard.
     pub(super) fn deadline(&self) -> Millis {
         self.heard_at.saturating_add(self.timeout_ms)
@@ -98,10 +103,12 @@ impl Sessions {
 
     /// A member has something to look at.
     pub(super) fn tell(&self, key: &MemberKey) {
-        if let Some(session) = self.by_member.get(key) {
-            // What was said before and is worse stays said.
-            session.news.send_if_modified(|news| *news == News::Look);
-        }
+        self.by_member.get(key).into_iter().for_each(Session::tell);
+    }
+
+    /// Everybody may have something to look at.
+    pub(super) fn tell_all(&self) {
+        self.by_member.values().for_each(Session::tell);
     }
 
     pub(super) fn remove(&mut self, key: &MemberKey) {

@@ -1,6 +1,7 @@
-//! What goes on by itself: the timer, and looking after what groups know of topics.
+//! What goes on by itself: the timer, looking after what groups know of topics, and taking up what a log that failed
+//! has kept.
 //!
-//! Both sleep until there is something to do. A thousand groups without members are a thousand alarms in a week,
+//! All sleep until there is something to do. A thousand groups without members are a thousand alarms in a week,
 //! which cost nothing until then.
 
 use std::{
@@ -22,13 +23,16 @@ use crate::{Broker, Error, broker::Inner};
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// A timer that is so late was kept from running, and so were those who hear members: they get their time anew.
 const PAUSE: Duration = Duration::from_secs(2);
+/// With the longest names, so many are a part of what a command may have. More go in pieces.
+const TOPICS_PER_COMMAND: usize = 1_000;
 /// After a failure to store what groups are to know of topics.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Starts both. They end with the coordinator.
+/// Starts all of it. It ends with the coordinator.
 pub(crate) fn start(broker: &Broker) {
     let coordinator = &broker.0.groups;
     tokio::spawn(keep_time(Arc::downgrade(coordinator), coordinator.watch_alarms()));
+    tokio::spawn(follow_reopenings(Arc::downgrade(coordinator), coordinator.machine.reopened()));
     let (created, suspected) = (broker.0.topics.watch(), coordinator.watch_suspicions());
     tokio::spawn(look_after_topics(Arc::downgrade(&broker.0), created, suspected));
 }
@@ -53,6 +57,19 @@ async fn keep_time(coordinator: Weak<Coordinator>, mut alarms: watch::Receiver<(
                 }
             }
         }
+    }
+}
+
+/// What a failing disk has kept was announced to nobody.
+async fn follow_reopenings(coordinator: Weak<Coordinator>, mut reopened: watch::Receiver<u64>) {
+    let mut seen = 0;
+    loop {
+        match reopened.wait_for(|times| *times != seen).await {
+            Ok(times) => seen = *times,
+            Err(_) => return,
+        }
+        let Some(coordinator) = coordinator.upgrade() else { return };
+        coordinator.take_up();
     }
 }
 
@@ -108,13 +125,34 @@ impl Broker {
         let gone = gone.map(|(topic, view)| (topic.clone(), view.id));
         let outlived = stored.into_iter().filter(|(topic, id)| now(topic).is_none_or(|view| view.id != *id));
         let topics: BTreeSet<(String, TopicId)> = gone.chain(outlived).collect();
-        if !topics.is_empty() {
-            let topics = topics.into_iter().collect();
-            self.0.groups.submit_here(Command::DropTopics { topics }).await?;
+        let topics: Vec<_> = topics.into_iter().collect();
+        for piece in topics.chunks(TOPICS_PER_COMMAND) {
+            self.0.groups.submit_here(Command::DropTopics { topics: piece.to_vec() }).await?;
         }
-        if !views.is_empty() {
-            self.0.groups.submit_here(Command::SetTopics { views }).await?;
+        for piece in views.chunks(TOPICS_PER_COMMAND) {
+            self.0.groups.submit_here(Command::SetTopics { views: piece.to_vec() }).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        group::core::Groups,
+        machine::{COMMAND_BYTES_MAX, StateMachine},
+        topic_name::TOPIC_NAME_LEN_MAX,
+    };
+
+    #[test]
+    fn the_longest_names_of_topics_fit_into_a_command() {
+        let id = TopicId::from_bytes([0xff; 16]);
+        let names = || (0..TOPICS_PER_COMMAND).map(|topic| format!("{topic:0TOPIC_NAME_LEN_MAX$}"));
+        let views = names().map(|topic| (topic, TopicView { id, partitions: u32::MAX })).collect();
+        let topics = names().map(|topic| (topic, id)).collect();
+        for command in [Command::SetTopics { views }, Command::DropTopics { topics }] {
+            assert!(Groups::encode(&command).len() <= COMMAND_BYTES_MAX);
+        }
     }
 }

@@ -16,8 +16,8 @@
 //! that has the log has the state, and a cluster can replicate the log as it is.
 //!
 //! - **Invariant:** nothing is applied before it is durable, and readers see only what is applied.
-//! - **Invariant:** commands are applied in the order of the log, at the append time of their entry, whether
-//!   now or at a later opening.
+//! - **Invariant:** commands are applied in the order of the log, at the append time of their entry, and settled with
+//!   the others of that entry, whether now or at a later opening.
 //! - **Invariant:** a log is trimmed only up to a snapshot that is durable.
 //!
 //! Not here: what the commands are.
@@ -33,7 +33,10 @@ use std::{
 
 use minikafka_record::Offset;
 use minikafka_storage::{LogId, Millis, Storage, StorageError};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::{mpsc, oneshot, watch},
+};
 
 use self::owner::{Owner, Request, Submission};
 use crate::{AppendClock, Error, broker::blocking};
@@ -43,10 +46,10 @@ pub const INTERNAL_PREFIX: &str = "__minikafka";
 /// Commands that may wait in a mailbox; so many are durable together.
 const MAILBOX_LEN: usize = 1024;
 /// Largest command. With the mailbox's length, this bounds the memory of what waits.
-const COMMAND_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const COMMAND_BYTES_MAX: usize = 1024 * 1024;
 
-/// A state and the commands that change it.
-pub trait StateMachine: Send + Sync + 'static {
+/// A state and the commands that change it. Snapshots are made of a copy.
+pub trait StateMachine: Clone + Send + Sync + 'static {
     /// What is appended to the log.
     type Command: Send + 'static;
     /// What a command comes to, a refusal included.
@@ -56,6 +59,16 @@ pub trait StateMachine: Send + Sync + 'static {
     /// no clocks, no randomness, no configuration. Never fails; a command that cannot be followed changes
     /// nothing, and the output says so.
     fn apply(&mut self, command: Self::Command, at: Millis) -> Self::Output;
+
+    /// Whether the end of the round has something to do for this output.
+    fn is_unsettled(_output: &Self::Output) -> bool {
+        false
+    }
+
+    /// Ends a round, which is the commands of one entry: called for the outputs that are unsettled, in order, once all
+    /// commands are applied. What each of them would do anew, is done here once. Deterministic as `apply` is; it may
+    /// take a little longer.
+    fn settle(&mut self, _output: &mut Self::Output, _at: Millis) {}
 
     /// A command as it is stored, for good: later versions have to read it.
     fn encode(command: &Self::Command) -> Vec<u8>;
@@ -105,10 +118,12 @@ pub struct Machine<S: StateMachine> {
 /// What handles and the owner share.
 struct Shared<S> {
     id: LogId,
-    /// A std lock: held while a round of commands is applied, or for a look, never across an await.
+    /// A std lock: held while a command is applied or an output settled, or for a look, never across an await.
     state: RwLock<S>,
     /// End of what is applied.
     applied: watch::Sender<Offset>,
+    /// How often the log was opened again.
+    reopened: watch::Sender<u64>,
     has_losses: bool,
 }
 
@@ -138,6 +153,7 @@ impl<S: StateMachine> Machine<S> {
             id: replayed.id,
             state: RwLock::new(replayed.state),
             applied: watch::Sender::new(replayed.applied),
+            reopened: watch::Sender::new(0),
             has_losses: replayed.has_losses,
         });
         let (mailbox, inbox) = mpsc::channel(MAILBOX_LEN);
@@ -168,7 +184,7 @@ impl<S: StateMachine> Machine<S> {
         answer.await.unwrap_or(Err(Error::Stopping))
     }
 
-    /// Looks at the state: all that is applied, and nothing half. `look` must be brief: commands wait for it.
+    /// Looks at the state: all that is applied, and no command half. `look` must be brief: commands wait for it.
     pub fn read<T>(&self, look: impl FnOnce(&S) -> T) -> T {
         look(&self.shared.state.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -176,6 +192,12 @@ impl<S: StateMachine> Machine<S> {
     /// Changes whenever commands were applied: the offset behind the last one.
     pub fn applied(&self) -> watch::Receiver<Offset> {
         self.shared.applied.subscribe()
+    }
+
+    /// Counts how often the log was opened again after its disk had failed. Commands that were on their way then may
+    /// have been applied, and nobody was told what came of them: whoever acts upon outputs looks at the state.
+    pub fn reopened(&self) -> watch::Receiver<u64> {
+        self.shared.reopened.subscribe()
     }
 
     /// Whether the disk had lost a part of the log, or the snapshot, when the machine was opened. Whoever can
@@ -202,6 +224,28 @@ impl<S: StateMachine> Machine<S> {
         let _ = self.mailbox.send(Request::Stop).await;
         // Nothing is ever sent.
         let _ = self.ended.clone().changed().await;
+    }
+}
+
+impl<S: StateMachine> Shared<S> {
+    /// Applies the commands of an entry. Others can look at the state in between.
+    fn apply(&self, commands: impl IntoIterator<Item = S::Command>, at: Millis) -> Vec<S::Output> {
+        let state = || self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut outputs: Vec<_> = commands.into_iter().map(|command| state().apply(command, at)).collect();
+        if outputs.iter().any(S::is_unsettled) {
+            let unsettled = outputs.iter_mut().filter(|output| S::is_unsettled(output));
+            in_place(|| unsettled.for_each(|output| state().settle(output, at)));
+        }
+        outputs
+    }
+}
+
+/// Does what may take long without holding up the other tasks of this thread.
+fn in_place(work: impl FnOnce()) {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        // There is no other thread that they could go on in.
+        _ => work(),
     }
 }
 

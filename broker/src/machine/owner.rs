@@ -49,7 +49,8 @@ pub(super) struct Owner<S: StateMachine> {
     bytes: u64,
     /// At so many, the next one is stored.
     snapshot_at_bytes: u64,
-    storing: Option<JoinHandle<Result<(), Error>>>,
+    /// Says how many bytes the snapshot has.
+    storing: Option<JoinHandle<Result<u64, Error>>>,
     /// The log takes no more appends until it is opened again.
     has_failed: bool,
     reopening: Reopening,
@@ -142,12 +143,11 @@ impl<S: StateMachine> Owner<S> {
             return;
         }
         self.bytes += bytes;
-        let answers: Vec<_> = {
-            let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
-            round.into_iter().map(|taken| (taken.reply, state.apply(taken.command, at))).collect()
-        };
+        let (commands, replies): (Vec<_>, Vec<_>) =
+            round.into_iter().map(|taken| (taken.command, taken.reply)).unzip();
+        let outputs = self.shared.apply(commands, at);
         self.shared.applied.send_replace(end);
-        for (reply, output) in answers {
+        for (reply, output) in replies.into_iter().zip(outputs) {
             // Who went away does not want to know.
             let _ = reply.send(Ok(output));
         }
@@ -160,15 +160,15 @@ impl<S: StateMachine> Owner<S> {
         let (id, applied) = (self.shared.id.clone(), *self.shared.applied.borrow());
         let open = move || {
             let log = storage.open_reserved(&id).map_err(Error::Storage)?;
-            let commands = replay::read_commands::<S>(&*log, applied)?;
-            Ok::<_, Error>((log, commands))
+            let rounds = replay::read_rounds::<S>(&*log, applied)?;
+            Ok::<_, Error>((log, rounds))
         };
         let opened = match tokio::task::spawn_blocking(open).await {
             Ok(opened) => opened,
             Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
             Err(_) => return,
         };
-        let (log, commands) = match opened {
+        let (log, rounds) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::warn!(log = %self.shared.id, %error, "the log could not be opened again");
@@ -176,12 +176,11 @@ impl<S: StateMachine> Owner<S> {
             }
         };
         let end = log.bounds().end;
-        let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
-        for (command, at) in commands {
-            state.apply(command, at);
+        for (commands, at) in rounds {
+            self.shared.apply(commands, at);
         }
-        drop(state);
         self.shared.applied.send_replace(end);
+        self.shared.reopened.send_modify(|times| *times += 1);
         (self.log, self.has_failed) = (log, false);
     }
 
@@ -191,9 +190,11 @@ impl<S: StateMachine> Owner<S> {
         if self.bytes < self.snapshot_at_bytes {
             return;
         }
-        // Why one failed is in the log.
+        // Why one failed is in the log. One that was stored says how large they are.
         let _ = self.finish_storing().await;
-        self.begin_snapshot();
+        if self.bytes >= self.snapshot_at_bytes {
+            self.begin_snapshot();
+        }
     }
 
     async fn snapshot_now(&mut self) -> Result<(), Error> {
@@ -202,16 +203,22 @@ impl<S: StateMachine> Owner<S> {
         self.finish_storing().await
     }
 
+    /// A copy of the state is encoded and stored on another thread.
     fn begin_snapshot(&mut self) {
-        let state = self.shared.state.read().unwrap_or_else(PoisonError::into_inner).snapshot();
-        self.bytes = 0;
-        self.snapshot_at_bytes = SNAPSHOT_AFTER_BYTES.max(state.len() as u64);
-        let snapshot = Snapshot::new(*self.shared.applied.borrow(), state);
         let Some(storage) = self.storage.upgrade() else { return };
+        let state = self.shared.state.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let offset = *self.shared.applied.borrow();
+        self.bytes = 0;
         let (shared, log) = (self.shared.clone(), self.log.clone());
         self.storing = Some(tokio::spawn(async move {
             let id = shared.id.clone();
-            let stored = blocking(move || snapshot.store(&*storage, &id, &*log)).await;
+            let store = move || {
+                let snapshot = Snapshot::new(offset, state.snapshot());
+                drop(state);
+                snapshot.store(&*storage, &id, &*log)?;
+                Ok(snapshot.state.len() as u64)
+            };
+            let stored = blocking(store).await;
             if let Err(error) = &stored {
                 tracing::error!(log = %shared.id, %error, "the snapshot is not stored, the log goes on growing");
             }
@@ -220,13 +227,14 @@ impl<S: StateMachine> Owner<S> {
     }
 
     async fn finish_storing(&mut self) -> Result<(), Error> {
-        match self.storing.take() {
-            None => Ok(()),
-            Some(storing) => match storing.await {
-                Ok(stored) => stored,
-                Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
-                Err(_) => Err(Error::Stopping),
-            },
+        let Some(storing) = self.storing.take() else { return Ok(()) };
+        match storing.await {
+            Ok(stored) => {
+                self.snapshot_at_bytes = SNAPSHOT_AFTER_BYTES.max(stored?);
+                Ok(())
+            }
+            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+            Err(_) => Err(Error::Stopping),
         }
     }
 }

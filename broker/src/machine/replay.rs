@@ -63,28 +63,36 @@ fn open_log(storage: &dyn Storage, mut id: LogId) -> Result<(LogId, Arc<dyn Log>
     }
 }
 
-/// The commands of a log that was opened again after a failure, from `from` on, each with its time:
-/// what was on its way then, and is there for good.
-pub(super) fn read_commands<S: StateMachine>(
+/// The commands of one entry, and when it was appended.
+type Round<C> = (Vec<C>, Millis);
+
+/// What a log that was opened again after a failure holds from `from` on: what was on its way then, and is there for
+/// good.
+pub(super) fn read_rounds<S: StateMachine>(
     log: &dyn Log,
     from: Offset,
-) -> Result<Vec<(S::Command, Millis)>, Error> {
+) -> Result<Vec<Round<S::Command>>, Error> {
     let end = log.bounds().end;
-    let (mut next, mut commands) = (from, Vec::new());
+    let (mut next, mut rounds) = (from, Vec::new());
     while next < end {
         let batches = log.read(next, end, READ_BYTES).map_err(Error::Storage)?;
-        for record in batches.iter().flat_map(RecordBatch::records) {
-            let record = record.map_err(Error::from)?;
-            if record.offset < next {
-                continue;
+        for batch in &batches {
+            let mut round = (Vec::new(), Millis::MIN);
+            for record in batch.records() {
+                let record = record.map_err(Error::from)?;
+                if record.offset < next {
+                    continue;
+                }
+                let command = S::decode(record.value.as_deref().unwrap_or_default());
+                let command = command.map_err(|error| Error::InvalidRequest(error.to_string()))?;
+                round.0.push(command);
+                round.1 = record.timestamp;
+                next = record.offset.plus(1);
             }
-            let command = S::decode(record.value.as_deref().unwrap_or_default());
-            let command = command.map_err(|error| Error::InvalidRequest(error.to_string()))?;
-            commands.push((command, record.timestamp));
-            next = record.offset.plus(1);
+            rounds.push(round);
         }
     }
-    Ok(commands)
+    Ok(rounds)
 }
 
 impl<S: StateMachine> Replayed<S> {
@@ -141,6 +149,7 @@ impl<S: StateMachine> Replayed<S> {
 
     fn apply(&mut self, batch: &RecordBatch) -> Result<(), Error> {
         self.bytes += batch.bytes().len() as u64;
+        let (mut outputs, mut at) = (Vec::new(), Millis::MIN);
         for record in batch.records() {
             let record = record.map_err(Error::from)?;
             if record.offset < self.applied {
@@ -149,8 +158,12 @@ impl<S: StateMachine> Replayed<S> {
             let command = S::decode(record.value.as_deref().unwrap_or_default());
             let command = command
                 .map_err(|error| self.unreadable(&format!("command {}", record.offset.number()), &error))?;
-            self.state.apply(command, record.timestamp);
+            at = record.timestamp;
+            outputs.push(self.state.apply(command, at));
             self.applied = record.offset.plus(1);
+        }
+        for output in outputs.iter_mut().filter(|output| S::is_unsettled(output)) {
+            self.state.settle(output, at);
         }
         Ok(())
     }

@@ -15,15 +15,15 @@ use minikafka_storage::{
 
 use crate::setup::{ManualClock, produce};
 
-const SESSION: Duration = Duration::from_secs(45);
-const WEEK: Duration = Duration::from_secs(168 * 3600);
+pub(crate) const SESSION: Duration = Duration::from_secs(45);
+pub(crate) const WEEK: Duration = Duration::from_secs(168 * 3600);
 
-async fn memory(clock: &Arc<ManualClock>) -> Broker {
+pub(crate) async fn memory(clock: &Arc<ManualClock>) -> Broker {
     let config = BrokerConfig { clock: clock.clone(), retention: None, ..BrokerConfig::default() };
     Broker::open(Arc::new(MemoryStorage::new(u64::MAX)), config).await.unwrap()
 }
 
-async fn on_disk(dir: &Path, clock: &Arc<ManualClock>) -> Broker {
+pub(crate) async fn on_disk(dir: &Path, clock: &Arc<ManualClock>) -> Broker {
     let storage = loop {
         match FileStorage::open(dir, Options::default()) {
             // The tasks of a broker that was dropped are about to end.
@@ -35,7 +35,7 @@ async fn on_disk(dir: &Path, clock: &Arc<ManualClock>) -> Broker {
     Broker::open(Arc::new(storage), config).await.unwrap()
 }
 
-async fn topics(broker: &Broker, count: usize) -> Vec<String> {
+pub(crate) async fn topics(broker: &Broker, count: usize) -> Vec<String> {
     let names: Vec<String> = (0..count).map(|topic| format!("t{topic}")).collect();
     for name in &names {
         broker.create_topic(name, 1).await.unwrap();
@@ -43,11 +43,11 @@ async fn topics(broker: &Broker, count: usize) -> Vec<String> {
     names
 }
 
-async fn join(broker: &Broker, topics: &[String]) -> Membership {
+pub(crate) async fn join(broker: &Broker, topics: &[String]) -> Membership {
     broker.join_group(request(topics)).await.unwrap()
 }
 
-fn request(topics: &[String]) -> GroupJoin {
+pub(crate) fn request(topics: &[String]) -> GroupJoin {
     GroupJoin {
         group: "g".into(),
         topics: topics.to_vec(),
@@ -56,16 +56,16 @@ fn request(topics: &[String]) -> GroupJoin {
     }
 }
 
-async fn next(member: &mut Membership) -> Assignment {
+pub(crate) async fn next(member: &mut Membership) -> Assignment {
     tokio::time::timeout(Duration::from_secs(20), member.next_assignment()).await.expect("soon").unwrap()
 }
 
-fn partitions(assignment: &Assignment) -> Vec<TopicPartition> {
+pub(crate) fn partitions(assignment: &Assignment) -> Vec<TopicPartition> {
     assignment.partitions.iter().map(|(of, _)| of.clone()).collect()
 }
 
 /// Takes assignments and does what they say until it has so many partitions.
-async fn settle(member: &mut Membership, count: usize) -> Assignment {
+pub(crate) async fn settle(member: &mut Membership, count: usize) -> Assignment {
     loop {
         let assignment = next(member).await;
         member.confirm(assignment.epoch, &partitions(&assignment)).await.unwrap();
@@ -75,16 +75,16 @@ async fn settle(member: &mut Membership, count: usize) -> Assignment {
     }
 }
 
-fn position(topic: &str, offset: u64) -> PositionToStore {
+pub(crate) fn position(topic: &str, offset: u64) -> PositionToStore {
     let of = TopicPartition { topic: topic.to_owned(), partition: 0 };
     PositionToStore { of, offset: Offset::new(offset), metadata: "m".to_owned() }
 }
 
-fn by(member: &Membership, epoch: u64) -> PositionsBy {
+pub(crate) fn by(member: &Membership, epoch: u64) -> PositionsBy {
     PositionsBy::Member { member_id: member.member_id().to_owned(), epoch }
 }
 
-fn returning(member_id: &str, assignment: &Assignment) -> Option<ReturningMember> {
+pub(crate) fn returning(member_id: &str, assignment: &Assignment) -> Option<ReturningMember> {
     Some(ReturningMember {
         member_id: member_id.to_owned(),
         epoch: assignment.epoch,

@@ -15,7 +15,7 @@ use minikafka_storage::{
 use crate::{rig::Rig, setup::ManualClock};
 
 /// Adds numbers up, and remembers their order and the time of the last one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Adder {
     sum: u64,
     order: u64,
@@ -257,6 +257,7 @@ async fn a_snapshot_without_its_trim_is_enough() {
 #[tokio::test]
 async fn what_a_later_version_has_written_is_not_guessed_at() {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(0));
+    #[derive(Clone)]
     struct Later;
     impl StateMachine for Later {
         type Command = ();

@@ -5,6 +5,7 @@
 mod clock;
 mod faults;
 mod fetch;
+mod group_trouble;
 mod groups;
 mod machine;
 mod metadata;

@@ -8,8 +8,8 @@ use std::{process::ExitCode, str::FromStr};
 use clap::Subcommand;
 use minikafka_client_connection::GroupClient;
 use minikafka_proto::v1::{
-    DeleteGroupRequest, DescribeGroupRequest, GroupSummary, ListGroupsRequest, SeekGroupRequest,
-    TopicPartition,
+    DeleteGroupRequest, DescribeGroupRequest, DescribeGroupResponse, GroupSummary, ListGroupsRequest,
+    SeekGroupRequest, TopicPartition,
 };
 
 use self::place::Place;
@@ -122,8 +122,7 @@ pub(crate) async fn act(action: Action, target: &Target) -> anyhow::Result<()> {
     match action {
         Action::List => print::list(&all(&mut client).await?, output)?,
         Action::Describe { group } => {
-            let described = client.describe_group(DescribeGroupRequest { group }).await.map_err(refused)?;
-            print::description(&described.into_inner(), output)?;
+            print::description(&described(&mut client, group).await?, output)?;
         }
         Action::Seek { group, to, topic, topic_partition, dry_run } => {
             let request = SeekGroupRequest {
@@ -150,6 +149,24 @@ pub(crate) async fn act(action: Action, target: &Target) -> anyhow::Result<()> {
 pub(crate) async fn names(target: &Target) -> anyhow::Result<Vec<String>> {
     let groups = all(&mut target.connect_to_groups().await?).await?;
     Ok(groups.into_iter().map(|group| group.name).collect())
+}
+
+/// All of a group, in one.
+async fn described(client: &mut GroupClient, group: String) -> anyhow::Result<DescribeGroupResponse> {
+    let mut request = DescribeGroupRequest { group, ..DescribeGroupRequest::default() };
+    let mut all = DescribeGroupResponse::default();
+    loop {
+        let page = client.describe_group(request.clone()).await.map_err(refused)?.into_inner();
+        let (mut members, mut positions) = (all.members, all.positions);
+        members.extend_from_slice(&page.members);
+        positions.extend_from_slice(&page.positions);
+        request.page_token.clone_from(&page.next_page_token);
+        // What is said of the whole is newest on the last page.
+        all = DescribeGroupResponse { members, positions, ..page };
+        if request.page_token.is_empty() {
+            return Ok(all);
+        }
+    }
 }
 
 /// All groups, ordered by name.

@@ -70,8 +70,16 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 pub(crate) async fn act(action: Action, target: &Target) -> anyhow::Result<()> {
     let mut client = target.connect().await?;
     let Action::List { topic, partition } = action;
-    let listed = client.list_producers(ListProducersRequest { topic, partition }).await.map_err(refused)?;
-    let producers = listed.into_inner().producers;
+    let mut request = ListProducersRequest { topic, partition, ..ListProducersRequest::default() };
+    let mut producers = Vec::new();
+    loop {
+        let page = client.list_producers(request.clone()).await.map_err(refused)?.into_inner();
+        producers.extend(page.producers);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
     match target.output {
         Output::Text => text(&table(&producers).to_string())?,
         Output::Json => json(&producers.iter().map(Producer::from).collect::<Vec<_>>())?,

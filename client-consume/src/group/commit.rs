@@ -3,7 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use minikafka_client_connection::{Backoff, GroupClient};
-use minikafka_proto::v1::{self, CommitPositionsRequest, FetchPositionsRequest, PartitionPosition};
+use minikafka_proto::v1::{
+    self, CommitPositionsRequest, FetchPositionsRequest, FetchPositionsResponse, PartitionPosition,
+};
 use tokio::time;
 
 use crate::{
@@ -123,14 +125,24 @@ pub(crate) async fn positions(
     of: Vec<TopicPartition>,
 ) -> Result<Positions, ConsumeError> {
     let (mut stored, mut backoff) = (Positions::new(), Backoff::new());
-    let mut requests: Vec<Vec<TopicPartition>> = of.chunks(ASKED_MAX).map(<[_]>::to_vec).collect();
-    while let Some(mut of) = requests.pop() {
+    let mut requests: Vec<_> = of.chunks(ASKED_MAX).map(|of| (of.to_vec(), String::new())).collect();
+    while let Some((mut of, page_token)) = requests.pop() {
         let partitions = of.iter().map(v1::TopicPartition::from).collect();
-        let request = FetchPositionsRequest { group: group.clone(), partitions };
+        let request = FetchPositionsRequest {
+            group: group.clone(),
+            partitions,
+            page_token: page_token.clone(),
+            ..FetchPositionsRequest::default()
+        };
         let verdict = match time::timeout(TIMEOUT, client.fetch_positions(request)).await {
             Ok(Ok(reply)) => {
-                let positions = reply.into_inner().positions.into_iter();
-                stored.extend(positions.map(|at| (TopicPartition::new(at.topic, at.partition), at.number)));
+                let FetchPositionsResponse { positions, next_page_token } = reply.into_inner();
+                let position =
+                    |at: PartitionPosition| (TopicPartition::new(at.topic, at.partition), at.number);
+                stored.extend(positions.into_iter().map(position));
+                if !next_page_token.is_empty() {
+                    requests.push((of, next_page_token));
+                }
                 continue;
             }
             Ok(Err(status)) => judge(&status),
@@ -139,12 +151,12 @@ pub(crate) async fn positions(
         match verdict {
             Verdict::TryAgain(_) => {
                 time::sleep(backoff.next_wait()).await;
-                requests.push(of);
+                requests.push((of, page_token));
             }
             Verdict::Fail(error) if is_lost(&error) => return Err(error),
             Verdict::Fail(_) if of.len() > 1 => {
                 let half = of.split_off(of.len() / 2);
-                requests.extend([half, of]);
+                requests.extend([half, of].map(|of| (of, String::new())));
             }
             Verdict::Fail(ConsumeError::NotFound { .. }) => {}
             Verdict::Fail(error) => return Err(error),

@@ -323,7 +323,7 @@ impl GroupService for Service {
         if let Some(answers_when) = answers_when {
             let _ = answers_when.await;
         }
-        Ok(Response::new(FetchPositionsResponse { positions }))
+        Ok(Response::new(FetchPositionsResponse { positions, ..FetchPositionsResponse::default() }))
     }
 }
 

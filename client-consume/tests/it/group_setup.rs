@@ -24,7 +24,7 @@ impl Rig {
     }
 
     pub(crate) async fn describe_group(&self, group: &str) -> DescribeGroupResponse {
-        let request = DescribeGroupRequest { group: group.into() };
+        let request = DescribeGroupRequest { group: group.into(), ..DescribeGroupRequest::default() };
         self.groups().await.describe_group(request).await.unwrap().into_inner()
     }
 

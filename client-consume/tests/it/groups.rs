@@ -187,7 +187,7 @@ async fn positions_are_committed_by_hand_with_what_belongs_to_them() {
         metadata: metadata.to_owned(),
     };
     member.commit_positions([position(1, 4, "checksum 17"), position(3, 11, "")]).await.unwrap();
-    let request = FetchPositionsRequest { group: "g".into(), partitions: Vec::new() };
+    let request = FetchPositionsRequest { group: "g".into(), ..FetchPositionsRequest::default() };
     let stored = rig.groups().await.fetch_positions(request).await.unwrap().into_inner().positions;
     let stored: Vec<_> = stored.into_iter().map(|at| (at.partition, at.number, at.metadata)).collect();
     assert_eq!(stored, [(1, 4, "checksum 17".to_owned()), (3, 11, String::new())]);

@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 use super::{
     group_join,
     intake::Held,
+    page::{Page, partition_place, partition_token, unknown},
     position::{known, offset},
     refusal::{Refusal, refuse},
 };
@@ -27,6 +28,11 @@ use crate::door::Peer;
 const PAGE_DEFAULT: usize = 1000;
 /// Most groups on a page: with the longest names, what a default client takes.
 const PAGE_MAX: usize = 10_000;
+
+/// What the token of a page that begins with a member begins with.
+const MEMBERS: &str = "member";
+/// The same for a position.
+const POSITIONS: &str = "position";
 
 /// The service for consumer groups.
 pub(crate) struct Groups {
@@ -131,14 +137,25 @@ fn fetch(broker: &Broker, request: FetchPositionsRequest) -> Result<FetchPositio
     let of: Vec<Of> = request.partitions.into_iter().map(partition).collect();
     let of = (!of.is_empty()).then_some(of);
     let positions = broker.group_positions(&request.group, of.as_deref()).map_err(refuse(broker))?;
-    let position = |(of, stored): (Of, minikafka_broker::StoredPosition)| PartitionPosition {
+    let begin = partition_place(&request.page_token)?;
+    let behind = positions.into_iter().filter(|(of, _)| Some(of) >= begin.as_ref());
+    let mut reply = FetchPositionsResponse::default();
+    let next = Page::new(request.page_size).fill(behind.map(stored), &mut reply.positions);
+    reply.next_page_token = next.unwrap_or_default();
+    Ok(reply)
+}
+
+/// A position, and the token of a page that begins with it.
+fn stored((of, stored): (Of, minikafka_broker::StoredPosition)) -> (String, PartitionPosition) {
+    let place = partition_token(&of);
+    let position = PartitionPosition {
         topic: of.topic,
         partition: of.partition,
         number: stored.offset.number(),
         metadata: stored.metadata,
         commit_time_ms: stored.committed_at,
     };
-    Ok(FetchPositionsResponse { positions: positions.into_iter().map(position).collect() })
+    (place, position)
 }
 
 fn list(broker: &Broker, request: &ListGroupsRequest) -> ListGroupsResponse {
@@ -164,13 +181,33 @@ fn list(broker: &Broker, request: &ListGroupsRequest) -> ListGroupsResponse {
 
 async fn describe(broker: &Broker, request: &DescribeGroupRequest) -> Result<DescribeGroupResponse, Refusal> {
     let group = broker.describe_group(&request.group).await.map_err(refuse(broker))?;
-    Ok(DescribeGroupResponse {
+    let mut reply = DescribeGroupResponse {
         name: group.summary.name,
         state: state(group.summary.state).into(),
         epoch: group.epoch,
-        members: group.members.into_iter().map(member).collect(),
-        positions: group.positions.into_iter().map(position).collect(),
-    })
+        ..DescribeGroupResponse::default()
+    };
+    // Members come first, and then positions.
+    let (first_member, first_position) = match request.page_token.split_once(' ') {
+        None if request.page_token.is_empty() => (Some(""), None),
+        Some((MEMBERS, member_id)) => (Some(member_id), None),
+        Some((POSITIONS, token)) => (None, partition_place(token)?),
+        _ => return Err(unknown(&request.page_token)),
+    };
+    let mut page = Page::new(request.page_size);
+    let members = group.members.into_iter();
+    let members = members.filter(|member| first_member.is_some_and(|first| *member.member_id >= *first));
+    let members = members.map(|of| (format!("{MEMBERS} {}", of.member_id), member(of)));
+    let mut next = page.fill(members, &mut reply.members);
+    if next.is_none() {
+        let positions = group.positions.into_iter();
+        let positions = positions.filter(|position| Some(&position.of) >= first_position.as_ref());
+        let positions =
+            positions.map(|of| (format!("{POSITIONS} {}", partition_token(&of.of)), position(of)));
+        next = page.fill(positions, &mut reply.positions);
+    }
+    reply.next_page_token = next.unwrap_or_default();
+    Ok(reply)
 }
 
 fn member(member: minikafka_broker::MemberDescription) -> GroupMember {

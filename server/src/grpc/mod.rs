@@ -11,6 +11,7 @@ mod groups;
 mod intake;
 mod message;
 mod original;
+mod page;
 mod poll;
 mod position;
 mod produce;

@@ -6,7 +6,10 @@ use minikafka_proto::v1::{
     ProducerDescription as WireDescription,
 };
 
-use super::refusal::{Refusal, refuse};
+use super::{
+    page::{Page, unknown},
+    refusal::{Refusal, refuse},
+};
 
 pub(super) async fn init(
     broker: &Broker,
@@ -42,7 +45,24 @@ pub(super) fn list(
     request: &ListProducersRequest,
 ) -> Result<ListProducersResponse, Refusal> {
     let producers = broker.producers(&request.topic, request.partition).map_err(refuse(broker))?;
-    Ok(ListProducersResponse { producers: producers.iter().map(description).collect() })
+    let begin = place(&request.page_token)?;
+    let behind = producers.iter().map(|producer| ((producer.partition, producer.identity.id), producer));
+    let behind = behind.filter(|(place, _)| Some(*place) >= begin);
+    let mut reply = ListProducersResponse::default();
+    let described = behind.map(|(place, producer)| (place, description(producer)));
+    let next = Page::new(request.page_size).fill(described, &mut reply.producers);
+    reply.next_page_token = next.map(|(partition, id)| format!("{partition}/{id}")).unwrap_or_default();
+    Ok(reply)
+}
+
+/// Partition and id of the producer with which a page begins; `None`: with the first one.
+fn place(token: &str) -> Result<Option<(u32, i64)>, Refusal> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let parts =
+        token.split_once('/').and_then(|(partition, id)| Some((partition.parse().ok()?, id.parse().ok()?)));
+    parts.map(Some).ok_or_else(|| unknown(token))
 }
 
 fn description(producer: &ProducerDescription) -> WireDescription {

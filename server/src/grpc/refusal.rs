@@ -174,6 +174,7 @@ fn of_group(error: &GroupError) -> (Code, &'static str) {
         GroupError::NotEmpty { .. } => (Code::FailedPrecondition, "GROUP_NOT_EMPTY"),
         GroupError::InstanceInUse { .. } => (Code::AlreadyExists, "INSTANCE_IN_USE"),
         GroupError::TooManyGroups { .. } => (Code::ResourceExhausted, "TOO_MANY_GROUPS"),
+        GroupError::TooMuchState { .. } => (Code::ResourceExhausted, "GROUP_STATE_FULL"),
         GroupError::TooManyMembers { .. } => (Code::ResourceExhausted, "TOO_MANY_MEMBERS"),
         GroupError::PositionOutOfRange { .. } => (Code::InvalidArgument, "POSITION_OUT_OF_RANGE"),
         GroupError::MetadataTooLarge { .. } => (Code::InvalidArgument, "METADATA_TOO_LARGE"),

@@ -128,7 +128,7 @@ async fn create(fixture: &Fixture, topics: &[&str]) {
 }
 
 fn describe() -> DescribeGroupRequest {
-    DescribeGroupRequest { group: "g".into() }
+    DescribeGroupRequest { group: "g".into(), ..DescribeGroupRequest::default() }
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn members_share_partitions_and_go_on_where_others_committed() {
     assert_eq!((lag.metadata.as_str(), &lag.member_id), ("mark", &two.joined.member_id));
     let other = described.positions.iter().find(|position| position.topic != gives.topic).unwrap();
     assert_eq!((other.number, other.lag_messages, &other.member_id), (None, None, &id));
-    let fetch = FetchPositionsRequest { group: "g".into(), partitions: vec![] };
+    let fetch = FetchPositionsRequest { group: "g".into(), ..FetchPositionsRequest::default() };
     let fetched = groups.fetch_positions(fetch).await.unwrap().into_inner().positions;
     assert_eq!((fetched.len(), fetched[0].number), (1, 3));
     assert!(fetched[0].commit_time_ms > 0);
@@ -269,7 +269,7 @@ async fn bad_input_is_refused_with_the_reason() {
         groups.describe_group(describe()).await.map(drop).expect_err("no group"),
         groups.delete_group(DeleteGroupRequest { group: "g".into() }).await.map(drop).expect_err("no group"),
         groups
-            .fetch_positions(FetchPositionsRequest { group: "g".into(), partitions: vec![] })
+            .fetch_positions(FetchPositionsRequest { group: "g".into(), ..FetchPositionsRequest::default() })
             .await
             .map(drop)
             .expect_err("no group"),
@@ -376,4 +376,49 @@ async fn what_a_member_says_may_be_large_time_after_time() {
     member.say(Message::Heartbeat(Heartbeat {}));
     assert!(matches!(member.next().await, Ok(Some(Reply::Heartbeat(_)))));
     assert!(all.encoded_len() > 40_000 && less.encoded_len() > 40_000);
+}
+
+#[tokio::test]
+async fn long_replies_come_in_pages_that_a_default_client_takes() {
+    const PARTITIONS: u32 = 1_000;
+    let fixture = Fixture::memory().await;
+    let mut groups = client(&fixture);
+    let topic =
+        CreateTopicRequest { topic: "t".into(), partitions: PARTITIONS, ..CreateTopicRequest::default() };
+    fixture.v1.clone().create_topic(topic).await.unwrap();
+    // 4 MiB of metadata.
+    for begin in (0..PARTITIONS).step_by(100) {
+        let marked =
+            |partition| PartitionPosition { metadata: "x".repeat(4096), ..position("t", partition, 1) };
+        groups.commit_positions(commit(None, (begin..begin + 100).map(marked).collect())).await.unwrap();
+    }
+    let _one = join(&fixture, &["t"]).await;
+    let _two = join(&fixture, &["t"]).await;
+    for page_size in [0, 300] {
+        let mut fetch =
+            FetchPositionsRequest { group: "g".into(), page_size, ..FetchPositionsRequest::default() };
+        let (mut fetched, mut pages) = (Vec::new(), 0);
+        while pages == 0 || !fetch.page_token.is_empty() {
+            let page = groups.fetch_positions(fetch.clone()).await.unwrap().into_inner();
+            fetched.extend(page.positions.iter().map(|position| position.partition));
+            (fetch.page_token, pages) = (page.next_page_token, pages + 1);
+        }
+        assert_eq!(fetched, (0..PARTITIONS).collect::<Vec<_>>());
+        assert!(pages > 1, "{pages}");
+        let mut describe = DescribeGroupRequest { page_size, ..describe() };
+        let (mut members, mut described, mut pages) = (0, Vec::new(), 0);
+        while pages == 0 || !describe.page_token.is_empty() {
+            let page = groups.describe_group(describe.clone()).await.unwrap().into_inner();
+            members += page.members.len();
+            described.extend(page.positions.iter().map(|position| position.partition));
+            (describe.page_token, pages) = (page.next_page_token, pages + 1);
+        }
+        assert_eq!((members, described), (2, (0..PARTITIONS).collect::<Vec<_>>()));
+        assert!(pages > 1, "{pages}");
+    }
+    for token in ["x", "member", "position 1", "position x/t"] {
+        let describe = DescribeGroupRequest { page_token: token.into(), ..describe() };
+        let status = groups.describe_group(describe).await.expect_err("no such page");
+        assert_eq!(why(&status), (Code::InvalidArgument, "INVALID_REQUEST".to_owned()), "{token}");
+    }
 }

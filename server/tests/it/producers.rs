@@ -48,7 +48,7 @@ async fn a_batch_that_is_sent_again_says_where_it_is() {
         assert_eq!((produced.first_number, produced.count, produced.duplicate), (1, 2, duplicate));
         assert!(produced.append_time_ms > 0);
     }
-    let listed = ListProducersRequest { topic: "t".to_owned(), partition: None };
+    let listed = ListProducersRequest { topic: "t".to_owned(), ..ListProducersRequest::default() };
     let listed = client.list_producers(listed).await.unwrap().into_inner().producers;
     assert_eq!(listed.len(), 1);
     assert_eq!((listed[0].producer_id, listed[0].producer_epoch), (identity.producer_id, 0));

@@ -24,6 +24,16 @@ impl StateMachine for Groups {
         Groups::apply(self, command, at)
     }
 
+    fn is_unsettled(output: &Self::Output) -> bool {
+        output.as_ref().is_ok_and(|applied| !applied.unsettled.is_empty())
+    }
+
+    fn settle(&mut self, output: &mut Self::Output, at: Millis) {
+        if let Ok(applied) = output {
+            Groups::settle(self, applied, at);
+        }
+    }
+
     fn encode(command: &Command) -> Vec<u8> {
         CommandRecord::from(command).encode_to_vec()
     }
@@ -33,7 +43,7 @@ impl StateMachine for Groups {
     }
 
     fn snapshot(&self) -> Vec<u8> {
-        GroupsRecord::from(self).encode_to_vec()
+        state::encode(self)
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), FormatError> {

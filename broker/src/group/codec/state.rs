@@ -1,5 +1,7 @@
 //! All groups, for snapshots.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use super::parts::{
     PartitionsRecord, PositionsRecord, TopicRecord, put_partitions, put_positions, take_partitions,
     take_positions,
@@ -16,6 +18,18 @@ pub(super) struct GroupsRecord {
     groups: Vec<GroupRecord>,
     #[prost(message, repeated, tag = "2")]
     topics: Vec<TopicRecord>,
+}
+
+/// As a [`GroupsRecord`] would be, one group at a time: all of them would take the memory twice over.
+pub(super) fn encode(groups: &Groups) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, group) in &groups.groups {
+        prost::encoding::message::encode(1, &GroupRecord::new(name, group), &mut bytes);
+    }
+    for (topic, view) in &groups.topics {
+        prost::encoding::message::encode(2, &TopicRecord::from(&(topic.clone(), *view)), &mut bytes);
+    }
+    bytes
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -58,7 +72,7 @@ struct MemberRecord {
     revoking_since: Option<i64>,
 }
 
-/// What a member holds of a topic: three columns of the same length.
+/// What a member holds of a topic: three columns of the same length, and what of it is void.
 #[derive(Clone, PartialEq, prost::Message)]
 struct HeldRecord {
     #[prost(string, tag = "1")]
@@ -69,21 +83,18 @@ struct HeldRecord {
     since: Vec<u64>,
     #[prost(bool, repeated, tag = "4")]
     is_revoked: Vec<bool>,
+    #[prost(uint32, repeated, tag = "5")]
+    void: Vec<u32>,
 }
 
-impl From<&Groups> for GroupsRecord {
-    fn from(groups: &Groups) -> GroupsRecord {
-        let group = |(name, group): (&String, &Group)| GroupRecord {
-            name: name.clone(),
+impl GroupRecord {
+    fn new(name: &str, group: &Group) -> GroupRecord {
+        GroupRecord {
+            name: name.to_owned(),
             epoch: group.epoch,
             members: group.members.iter().map(member).collect(),
             positions: put_positions(&group.positions),
             empty_since: group.empty_since,
-        };
-        let topic = |(topic, view): (&String, &_)| TopicRecord::from(&(topic.clone(), *view));
-        GroupsRecord {
-            groups: groups.groups.iter().map(group).collect(),
-            topics: groups.topics.iter().map(topic).collect(),
         }
     }
 }
@@ -94,6 +105,12 @@ fn member((id, member): (&String, &Member)) -> MemberRecord {
         numbers: member.held.of_topic(topic).map(|(number, _)| number).collect(),
         since: member.held.of_topic(topic).map(|(_, held)| held.since).collect(),
         is_revoked: member.held.of_topic(topic).map(|(_, held)| held.is_revoked).collect(),
+        void: member
+            .held
+            .of_topic(topic)
+            .filter(|(_, held)| held.is_void)
+            .map(|(number, _)| number)
+            .collect(),
     };
     MemberRecord {
         member_id: id.clone(),
@@ -114,28 +131,30 @@ impl TryFrom<GroupsRecord> for Groups {
     type Error = FormatError;
 
     fn try_from(record: GroupsRecord) -> Result<Groups, FormatError> {
-        let mut groups = Groups::default();
+        let (mut groups, mut topics) = (BTreeMap::new(), BTreeMap::new());
         for GroupRecord { name, epoch, members, positions, empty_since } in record.groups {
             let members = members.into_iter().map(take_member).collect::<Result<_, FormatError>>()?;
             let positions = take_positions(positions)?;
-            groups.groups.insert(name, Group { epoch, members, positions, empty_since });
+            groups.insert(name, Arc::new(Group::restore(epoch, members, positions, empty_since)));
         }
         for topic in record.topics {
             let (topic, view) = NamedView::try_from(topic)?;
-            groups.topics.insert(topic, view);
+            topics.insert(topic, view);
         }
-        Ok(groups)
+        Ok(Groups::restore(groups, topics))
     }
 }
 
 fn take_member(record: MemberRecord) -> Result<(String, Member), FormatError> {
     let mut held = PartitionMap::default();
-    for HeldRecord { topic, numbers, since, is_revoked } in &record.held {
+    for HeldRecord { topic, numbers, since, is_revoked, void } in &record.held {
         if numbers.len() != since.len() || numbers.len() != is_revoked.len() {
             return Err(FormatError::new("columns of partitions have different lengths"));
         }
         for ((number, since), is_revoked) in numbers.iter().zip(since).zip(is_revoked) {
-            held.insert(topic, *number, Holding { since: *since, is_revoked: *is_revoked });
+            // They are few, and seldom.
+            let is_void = void.contains(number);
+            held.insert(topic, *number, Holding { since: *since, is_revoked: *is_revoked, is_void });
         }
     }
     let member = Member {

@@ -130,10 +130,29 @@ fn what_is_not_known_is_refused() {
 /// A group in the middle of a rebalance, with positions.
 fn busy() -> Groups {
     let mut groups = Groups::default();
-    groups.apply(join(None), 5).unwrap();
+    apply(&mut groups, join(None), 5);
     let other = Join { member_id: "n".into(), topics: ["t".to_owned()].into(), ..Join::default() };
-    groups.apply(Command::Join(Join { group: "g".into(), ..other }), 6).unwrap();
+    apply(&mut groups, Command::Join(Join { group: "g".into(), ..other }), 6);
     groups
+}
+
+fn apply(groups: &mut Groups, command: Command, at: Millis) {
+    let mut applied = groups.apply(command, at).unwrap();
+    groups.settle(&mut applied, at);
+}
+
+#[test]
+fn what_is_held_of_an_old_topic_stays_so() {
+    let mut groups = busy();
+    apply(&mut groups, Command::SetTopics { views: vec![view("t", 2)] }, 7);
+    let mut restored = Groups::default();
+    restored.restore(&groups.snapshot()).unwrap();
+    assert_eq!(restored, groups);
+    let held = |groups: &Groups| {
+        let held = groups.get("g").unwrap().members["m"].held.iter();
+        held.filter(|(_, _, held)| held.is_void).count()
+    };
+    assert_eq!(held(&restored), 3);
 }
 
 #[test]

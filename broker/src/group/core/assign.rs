@@ -78,16 +78,23 @@ impl<'a> Deal<'a> {
         topics: &'a BTreeMap<String, TopicView>,
     ) -> Deal<'a> {
         let members: Vec<&str> = subscriptions.keys().copied().collect();
-        let mut readers: BTreeMap<&str, Vec<MemberIndex>> = BTreeMap::new();
-        for (member, topics) in subscriptions.values().enumerate() {
-            topics.iter().for_each(|topic| readers.entry(topic).or_default().push(member));
+        let names: Vec<&'a str> = topics.keys().map(String::as_str).collect();
+        let mut readers: Vec<Vec<MemberIndex>> = vec![Vec::new(); names.len()];
+        for (member, wanted) in subscriptions.values().enumerate() {
+            let mut at = 0;
+            for topic in wanted.iter() {
+                at = seek(&names, at, topic);
+                if names.get(at).is_some_and(|name| name == topic) {
+                    readers[at].push(member);
+                }
+            }
         }
-        let topic = |(name, view): (&'a String, &TopicView)| {
-            let readers = readers.remove(name.as_str())?;
+        let topic = |((name, view), readers): ((&'a String, &TopicView), Vec<MemberIndex>)| {
             let seats = vec![Seat::default(); view.partitions as usize];
-            Some(Topic { name, readers, seats, count: vec![0; members.len()] })
+            let is_read = !readers.is_empty();
+            is_read.then(|| Topic { name, readers, seats, count: vec![0; members.len()] })
         };
-        let topics = topics.iter().filter_map(topic).collect();
+        let topics = topics.iter().zip(readers).filter_map(topic).collect();
         let load = vec![0; members.len()];
         Deal { members, topics, load }
     }
@@ -127,6 +134,13 @@ impl<'a> Deal<'a> {
         // Those from whom no way leads anywhere.
         let mut settled = vec![false; self.members.len()];
         while let Some(from) = self.fullest(&settled) {
+            // Mostly somebody who has least reads something of it. Who does not has to be looked for.
+            if let Some(taker) = self.neediest_reader(from) {
+                let (topic, partition) = self.choose(from, taker);
+                self.seat(topic, partition, taker);
+                settled.fill(false);
+                continue;
+            }
             let ways = self.ways_from(from);
             let taker = ways
                 .reached
@@ -157,6 +171,14 @@ impl<'a> Deal<'a> {
             .rev()
             .max_by_key(|member| self.load[*member])
             .filter(|member| self.load[*member] >= least + 2)
+    }
+
+    /// A member with least partitions that the giver can give one to.
+    fn neediest_reader(&self, giver: MemberIndex) -> Option<MemberIndex> {
+        let least = *self.load.iter().min()?;
+        let given: Vec<_> = self.topics.iter().filter(|topic| topic.count[giver] > 0).collect();
+        let mut needy = (0..self.members.len()).filter(|member| self.load[*member] == least);
+        needy.find(|member| given.iter().any(|topic| topic.is_read_by(*member)))
     }
 
     /// Who can be given something, over however many others.
@@ -230,6 +252,17 @@ impl<'a> Deal<'a> {
         }
         self.members.into_iter().zip(targets).collect()
     }
+}
+
+/// The first name from `from` on that is not before this one. Near ones are found soon.
+fn seek(names: &[&str], from: usize, name: &str) -> usize {
+    let (mut end, mut step) = (from, 1);
+    while names.get(end).is_some_and(|before| *before < name) {
+        end += step;
+        step *= 2;
+    }
+    let end = end.min(names.len());
+    from + names[from..end].partition_point(|before| *before < name)
 }
 
 impl Topic<'_> {

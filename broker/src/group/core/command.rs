@@ -115,12 +115,14 @@ pub(crate) struct MemberKey {
 pub(crate) struct Applied {
     /// The number of the stream that a join has opened.
     pub(crate) session: Option<u64>,
-    /// Members whose assignment has changed.
+    /// Members whose assignment has changed. Known at the end of the round.
     pub(crate) changed: Vec<MemberKey>,
     /// Members that are so no more.
     pub(crate) gone: Vec<MemberKey>,
     /// A group without members: its positions are kept for a while from now on.
     pub(crate) emptied: Option<String>,
+    /// Groups whose members are to be told something else at the end of the round.
+    pub(crate) unsettled: Vec<String>,
 }
 
 /// Why something about a group is refused.
@@ -198,6 +200,12 @@ pub enum GroupError {
     /// Delete groups, or use those there are.
     #[error("there are {max} groups, as many as allowed")]
     TooManyGroups {
+        /// The limit.
+        max: usize,
+    },
+    /// Delete groups, or store less with positions.
+    #[error("groups take {max} bytes of memory, as many as allowed: delete some, or store less metadata")]
+    TooMuchState {
         /// The limit.
         max: usize,
     },

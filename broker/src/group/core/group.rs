@@ -5,11 +5,17 @@
 //! ```text
 //!               target says so, and it is free               target says otherwise
 //!   free  ------------------------------------>  held by m  ----------------------->  held by m, revoked
-//!    ^                                                ^        target says m again            |
+//!    ^                                                ^   target says m again, same topic     |
 //!    |                                                +----------------------------------------|
 //!    |      m has confirmed, left, or been taken for dead                                      |
 //!    +-----------------------------------------------------------------------------------------+
 //! ```
+//!
+//! What is held of a topic that is gone, or whose name another topic has now, is void: revoked for good, so that
+//! its reader stops before it, or somebody else, begins with the new topic.
+//!
+//! Who is to read what is worked out at the end of a round of commands, once for all of them: when a hundred members
+//! come at the same time, all but the last target would be thrown away.
 //!
 //! - **Invariant:** no two members hold the same partition, and who does not hold one cannot commit it.
 //! - **Invariant:** a member's epoch rises with each change of what it is to read, and with nothing else. It only
@@ -26,6 +32,7 @@ use super::{
     TopicView,
     assign::{Before, assign},
     limits::MEMBERS_MAX,
+    weight::{self, GROUP_BYTES, Weight},
 };
 
 /// A group.
@@ -37,6 +44,20 @@ pub(crate) struct Group {
     pub(crate) positions: PartitionMap<Position>,
     /// Since when it has been without members and commits; of no meaning while it has members.
     pub(crate) empty_since: Millis,
+    /// What is to be done at the end of the round. Between rounds there is nothing.
+    pending: Pending,
+    weight: Weight,
+}
+
+/// What the commands of a round have left to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Pending {
+    #[default]
+    Nothing,
+    /// Partitions are free: they go to those who are to have them.
+    Reconcile,
+    /// Who is to have what may be something else.
+    Reassign,
 }
 
 /// How far a group has come in a partition.
@@ -66,16 +87,35 @@ pub enum GroupState {
 /// What the groups know of topics.
 pub(crate) type TopicViews = BTreeMap<String, TopicView>;
 
-/// What has become of the members of a group.
-#[derive(Debug, Default)]
-pub(super) struct Moved {
-    /// Those whose assignment has changed.
-    pub(super) changed: Vec<String>,
-    /// Those that are gone.
-    pub(super) gone: Vec<String>,
-}
-
 impl Group {
+    /// As it was stored.
+    pub(crate) fn restore(
+        epoch: u64,
+        members: BTreeMap<String, Member>,
+        positions: PartitionMap<Position>,
+        empty_since: Millis,
+    ) -> Group {
+        let weight = Weight {
+            members: members.values().map(weight::of_member).sum(),
+            positions: weight::of_positions(&positions),
+        };
+        Group { epoch, members, positions, empty_since, pending: Pending::Nothing, weight }
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        GROUP_BYTES + self.weight.members + self.weight.positions
+    }
+
+    /// Whether nothing would be lost with it.
+    pub(super) fn is_void(&self) -> bool {
+        self.members.is_empty() && self.positions.len() == 0
+    }
+
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.pending != Pending::Nothing
+    }
+
     pub(crate) fn state(&self) -> GroupState {
         if self.members.is_empty() {
             GroupState::Empty
@@ -117,15 +157,16 @@ impl Group {
         Ok(())
     }
 
-    /// Lets a member in, or back in, that was checked. Returns the number of its stream.
-    pub(super) fn join(&mut self, join: Join, views: &TopicViews, at: Millis) -> (u64, Moved) {
-        let mut moved = Moved::default();
+    /// Lets a member in, or back in, that was checked. Returns the number of its stream, and the member whose place it
+    /// takes.
+    pub(super) fn join(&mut self, join: Join) -> (u64, Option<String>) {
+        let mut gone = None;
         let id = join.member_id;
         let before = match &join.returning {
             Some(_) => self.members.remove(&id),
             None => self.of_instance(&join.instance_id).and_then(|old_id| {
                 let old = self.members.remove(&old_id)?;
-                moved.gone.push(old_id);
+                gone = Some(old_id);
                 Some(Member { epoch: old.epoch + 1, ..old })
             }),
         };
@@ -148,15 +189,9 @@ impl Group {
             session,
             ..member
         };
-        self.members.insert(id.clone(), member);
-        if has_new_topics {
-            self.reassign(views);
-        }
-        self.reconcile(&mut moved, at);
-        let member = self.members.get_mut(&id).expect("it was just let in");
-        // Also a member that there is nothing for has an epoch to answer to.
-        member.epoch = member.epoch.max(1);
-        (session, moved)
+        self.members.insert(id, member);
+        self.leave_for_later(if has_new_topics { Pending::Reassign } else { Pending::Reconcile });
+        (session, gone)
     }
 
     fn of_instance(&self, instance_id: &str) -> Option<String> {
@@ -181,17 +216,13 @@ impl Group {
         group: &str,
         member_id: &str,
         topics: BTreeSet<String>,
-        views: &TopicViews,
-        at: Millis,
-    ) -> Result<Moved, GroupError> {
+    ) -> Result<(), GroupError> {
         let member = self.require_mut(group, member_id)?;
-        let mut moved = Moved::default();
         if member.topics != topics {
             member.topics = topics;
-            self.reassign(views);
-            self.reconcile(&mut moved, at);
+            self.leave_for_later(Pending::Reassign);
         }
-        Ok(moved)
+        Ok(())
     }
 
     pub(super) fn confirm(
@@ -200,51 +231,51 @@ impl Group {
         member_id: &str,
         epoch: u64,
         owned: &PartitionSet,
-        at: Millis,
-    ) -> Result<Moved, GroupError> {
+    ) -> Result<(), GroupError> {
         let member = self.require_mut(group, member_id)?;
         member.check_epoch(group, member_id, epoch)?;
-        let mut moved = Moved::default();
         if epoch == member.epoch && member.gives_up(owned) {
             member.release(owned);
-            self.reconcile(&mut moved, at);
+            self.leave_for_later(Pending::Reconcile);
         }
-        Ok(moved)
+        Ok(())
     }
 
-    /// Removes a member, if the reason still holds.
+    /// Removes a member, if the reason still holds. Says whether it does.
     pub(super) fn remove(
         &mut self,
         group: &str,
         member_id: &str,
         because: Because,
-        views: &TopicViews,
         at: Millis,
-    ) -> Result<Moved, GroupError> {
+    ) -> Result<bool, GroupError> {
         let member = self.require(group, member_id)?;
         let is_so = match because {
             Because::Left { session } | Because::Silent { session } => member.session == session,
             Because::HeldOn { revoking_since } => member.revoking_since == Some(revoking_since),
         };
-        let mut moved = Moved::default();
         if is_so {
             self.members.remove(member_id);
-            moved.gone.push(member_id.to_owned());
-            self.reassign(views);
-            self.reconcile(&mut moved, at);
+            self.leave_for_later(Pending::Reassign);
             if self.members.is_empty() {
                 self.empty_since = at;
             }
         }
-        Ok(moved)
+        Ok(is_so)
     }
 
     /// Topics are others now.
-    pub(super) fn topics_changed(&mut self, views: &TopicViews, at: Millis) -> Moved {
-        let mut moved = Moved::default();
-        self.reassign(views);
-        self.reconcile(&mut moved, at);
-        moved
+    pub(super) fn topics_changed(&mut self) {
+        self.leave_for_later(Pending::Reassign);
+    }
+
+    /// A topic is gone, or is another one now.
+    pub(super) fn void(&mut self, topic: &str) {
+        self.members.values_mut().for_each(|member| member.void(topic));
+    }
+
+    pub(super) fn holds(&self, topic: &str) -> bool {
+        self.members.values().any(|member| member.held.of_topic(topic).next().is_some())
     }
 
     pub(super) fn reads(&self, topic: &str) -> bool {
@@ -257,6 +288,7 @@ impl Group {
         group: &str,
         by: &Committer,
         positions: &PartitionMap<NewPosition>,
+        views: &TopicViews,
     ) -> Result<(), GroupError> {
         let (member_id, epoch) = match by {
             Committer::Outsider => return self.check_empty(group),
@@ -264,9 +296,14 @@ impl Group {
         };
         let member = self.require(group, member_id)?;
         member.check_epoch(group, member_id, epoch)?;
-        let is_other = |(topic, number, _): &(&str, u32, _)| {
-            // With an older epoch it may only commit what it has had since then.
-            member.held.get(topic, *number).is_none_or(|held: &Holding| held.since > epoch)
+        let is_other = |(topic, number, position): &(&str, u32, &NewPosition)| {
+            // Its topic may have been replaced a moment ago, and no member knows of that yet.
+            views.get(*topic).is_none_or(|view| view.id != position.topic_id)
+                // With an older epoch it may only commit what it has had since then.
+                || member
+                    .held
+                    .get(topic, *number)
+                    .is_none_or(|held: &Holding| held.is_void || held.since > epoch)
         };
         let Some((topic, partition, _)) = positions.iter().find(is_other) else { return Ok(()) };
         let (member_id, topic) = (member_id.clone(), topic.to_owned());
@@ -284,13 +321,41 @@ impl Group {
         }
     }
 
+    /// What it takes once these are stored.
+    pub(super) fn bytes_after(&self, positions: &PartitionMap<NewPosition>) -> usize {
+        let after = weight::after_commit(self.weight.positions, &self.positions, positions);
+        GROUP_BYTES + self.weight.members + after
+    }
+
     pub(super) fn store(&mut self, mut positions: PartitionMap<NewPosition>, at: Millis) {
+        self.weight.positions = weight::after_commit(self.weight.positions, &self.positions, &positions);
         for (topic, number, position) in positions.values_mut() {
             let (topic_id, offset, metadata) =
                 (position.topic_id, position.offset, std::mem::take(&mut position.metadata));
             self.positions.insert(topic, number, Position { topic_id, offset, metadata, committed_at: at });
         }
         self.empty_since = at;
+    }
+
+    /// Lets go of the positions of topics that are gone.
+    pub(super) fn forget_positions(&mut self, topics: &BTreeSet<(&str, TopicId)>) {
+        self.positions.retain(|topic, _, position| !topics.contains(&(topic, position.topic_id)));
+        self.weight.positions = weight::of_positions(&self.positions);
+    }
+
+    fn leave_for_later(&mut self, pending: Pending) {
+        self.pending = self.pending.max(pending);
+    }
+
+    /// Does what the commands of a round have left to do. Returns the members whose assignment has changed.
+    pub(super) fn settle(&mut self, views: &TopicViews, at: Millis) -> Vec<String> {
+        let pending = std::mem::take(&mut self.pending);
+        if pending == Pending::Reassign {
+            self.reassign(views);
+        }
+        let changed = if pending == Pending::Nothing { Vec::new() } else { self.reconcile(at) };
+        self.weight.members = self.members.values().map(weight::of_member).sum();
+        changed
     }
 
     /// Finds out anew who is to read what.
@@ -321,13 +386,17 @@ impl Group {
     }
 
     /// Brings every member closer to its target.
-    fn reconcile(&mut self, moved: &mut Moved, at: Millis) {
+    fn reconcile(&mut self, at: Millis) -> Vec<String> {
         let holders: PartitionSet = self.holders().iter().map(|(topic, number, _)| (topic, number)).collect();
+        let mut changed = Vec::new();
         for (id, member) in &mut self.members {
             // Targets do not overlap, so what one takes here no other one would.
             if member.approach(|topic, number| !holders.contains(topic, number), at) {
-                moved.changed.push(id.clone());
+                changed.push(id.clone());
             }
+            // Also a member that there is nothing for has an epoch to answer to.
+            member.epoch = member.epoch.max(1);
         }
+        changed
     }
 }

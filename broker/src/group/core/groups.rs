@@ -1,29 +1,45 @@
 //! [`Groups`], all of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use minikafka_storage::{Millis, TopicId};
 
 use super::{
     Applied, Because, Command, Commit, Committer, Group, GroupError, Join, MemberKey, NamedView, TopicViews,
-    group::Moved, limits::GROUPS_MAX,
+    limits::{GROUPS_MAX, STATE_BYTES_MAX},
+    weight::{of_newcomer, of_topics},
 };
 
 /// All groups, and what they know of topics.
+///
+/// A copy is cheap, so that a snapshot can be made of one while commands go on: a group is copied when it changes, and
+/// only then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Groups {
-    pub(crate) groups: BTreeMap<String, Group>,
+    /// None of them is without members and positions.
+    pub(crate) groups: BTreeMap<String, Arc<Group>>,
     /// The topics that members subscribe to, as far as they are there: what the targets are made of.
     pub(crate) topics: TopicViews,
+    /// About how many bytes the groups take.
+    bytes: usize,
 }
 
 impl Groups {
+    /// As they were stored.
+    pub(crate) fn restore(groups: BTreeMap<String, Arc<Group>>, topics: TopicViews) -> Groups {
+        let bytes = groups.values().map(|group| group.bytes()).sum();
+        Groups { groups, topics, bytes }
+    }
+
     pub(crate) fn get(&self, group: &str) -> Option<&Group> {
-        self.groups.get(group)
+        self.groups.get(group).map(Arc::as_ref)
     }
 
     pub(crate) fn require(&self, group: &str) -> Result<&Group, GroupError> {
-        self.groups.get(group).ok_or_else(|| GroupError::NotFound(group.to_owned()))
+        self.get(group).ok_or_else(|| GroupError::NotFound(group.to_owned()))
     }
 
     /// The topics that a group subscribes to or has positions of, with the ids of those of which it has.
@@ -39,98 +55,132 @@ impl Groups {
         (subscribed, stored)
     }
 
-    /// Does what a command says, or answers why not; then nothing has changed.
+    /// Does what a command says, or answers why not; then nothing has changed. What members are to read is left for
+    /// the end of the round.
     pub(crate) fn apply(&mut self, command: Command, at: Millis) -> Result<Applied, GroupError> {
         match command {
-            Command::Join(join) => self.join(join, at),
+            Command::Join(join) => self.join(join),
             Command::Subscribe { group, member_id, topics, views } => {
                 self.require_member(&group, &member_id)?;
-                let applied = self.learn(views, at);
-                self.in_group(group, applied, |name, group, views| {
-                    group.subscribe(name, &member_id, topics, views, at)
-                })
+                let before = of_topics(&self.groups[&group].members[&member_id].topics);
+                self.check_bytes(of_topics(&topics).saturating_sub(before))?;
+                let mut applied = self.learn(views);
+                self.change(&group, &mut applied, |of| of.subscribe(&group, &member_id, topics))?;
+                Ok(applied)
             }
             Command::Confirm { group, member_id, epoch, owned } => {
-                self.in_group(group, Applied::default(), |name, group, _| {
-                    group.confirm(name, &member_id, epoch, &owned, at)
-                })
+                self.require(&group)?;
+                let mut applied = Applied::default();
+                self.change(&group, &mut applied, |of| of.confirm(&group, &member_id, epoch, &owned))?;
+                Ok(applied)
             }
-            Command::Remove { group, member_id, because } => self.remove(group, &member_id, because, at),
+            Command::Remove { group, member_id, because } => self.remove(&group, &member_id, because, at),
             Command::Commit(commit) => self.commit(commit, at),
             Command::Delete { group } => {
                 self.require(&group)?.check_empty(&group)?;
-                self.groups.remove(&group);
+                self.let_go(&group);
                 Ok(Applied::default())
             }
             Command::Forget { group, empty_since } => {
                 let is_so = |group: &Group| group.members.is_empty() && group.empty_since == empty_since;
-                if self.groups.get(&group).is_some_and(is_so) {
-                    self.groups.remove(&group);
+                if self.get(&group).is_some_and(is_so) {
+                    self.let_go(&group);
                 }
                 Ok(Applied::default())
             }
-            Command::SetTopics { views } => Ok(self.set_topics(views, at)),
-            Command::DropTopics { topics } => Ok(self.drop_topics(&topics, at)),
+            Command::SetTopics { views } => Ok(self.set_topics(views)),
+            Command::DropTopics { topics } => Ok(self.drop_topics(&topics)),
         }
     }
 
-    fn join(&mut self, mut join: Join, at: Millis) -> Result<Applied, GroupError> {
-        match self.groups.get(&join.group) {
-            Some(group) => group.check_join(&join)?,
+    /// Ends a round: works out what the members of groups that a command has left unsettled are to read.
+    pub(crate) fn settle(&mut self, applied: &mut Applied, at: Millis) {
+        for name in std::mem::take(&mut applied.unsettled) {
+            // Another command of the round may have had the same in mind.
+            if self.get(&name).is_some_and(Group::is_unsettled) {
+                let changed = self.with(&name, |group, views| group.settle(views, at));
+                let key = |member_id| MemberKey { group: name.clone(), member_id };
+                applied.changed.extend(changed.into_iter().map(key));
+            }
+        }
+    }
+
+    fn join(&mut self, mut join: Join) -> Result<Applied, GroupError> {
+        let known = match self.get(&join.group) {
+            Some(group) => {
+                group.check_join(&join)?;
+                group.members.get(&join.member_id)
+            }
             None if join.returning.is_some() => {
                 let Join { group, member_id, .. } = join;
                 return Err(GroupError::UnknownMember { group, member_id });
             }
-            None => self.check_room()?,
-        }
-        let mut applied = self.learn(std::mem::take(&mut join.views), at);
+            None => {
+                self.check_room()?;
+                None
+            }
+        };
+        // Who comes back as it was takes nothing more.
+        let before = known.map_or(0, |member| of_newcomer(&member.topics));
+        self.check_bytes(of_newcomer(&join.topics).saturating_sub(before))?;
+        let mut applied = self.learn(std::mem::take(&mut join.views));
         let name = join.group.clone();
-        let (session, moved) = self.groups.entry(name.clone()).or_default().join(join, &self.topics, at);
+        let (session, gone) = self.change(&name, &mut applied, |group| group.join(join));
         applied.session = Some(session);
-        applied.add(&name, moved);
+        applied.gone.extend(gone.map(|member_id| MemberKey { group: name, member_id }));
         Ok(applied)
     }
 
     fn remove(
         &mut self,
-        group: String,
+        name: &str,
         member_id: &str,
         because: Because,
         at: Millis,
     ) -> Result<Applied, GroupError> {
-        let name = group.clone();
-        let mut applied = self.in_group(group, Applied::default(), |name, group, views| {
-            group.remove(name, member_id, because, views, at)
-        })?;
-        let is_empty = self.groups.get(&name).is_some_and(|group| group.members.is_empty());
-        applied.emptied = is_empty.then_some(name);
+        self.require(name)?;
+        let mut applied = Applied::default();
+        let is_gone = self.change(name, &mut applied, |group| group.remove(name, member_id, because, at))?;
+        if is_gone {
+            let (group, member_id) = (name.to_owned(), member_id.to_owned());
+            applied.gone.push(MemberKey { group, member_id });
+        }
+        let is_empty = self.get(name).is_some_and(|group| group.members.is_empty());
+        applied.emptied = is_empty.then(|| name.to_owned());
         Ok(applied)
     }
 
     fn commit(&mut self, commit: Commit, at: Millis) -> Result<Applied, GroupError> {
         let Commit { group: name, by, positions } = commit;
-        match self.groups.get(&name) {
-            Some(group) => group.check_commit(&name, &by, &positions)?,
+        let (before, after) = match self.get(&name) {
+            Some(group) => {
+                group.check_commit(&name, &by, &positions, &self.topics)?;
+                (group.bytes(), group.bytes_after(&positions))
+            }
             None if by != Committer::Outsider => return Err(GroupError::NotFound(name)),
-            None => self.check_room()?,
-        }
-        let group = self.groups.entry(name.clone()).or_default();
-        group.store(positions, at);
-        let emptied = group.members.is_empty().then_some(name);
-        Ok(Applied { emptied, ..Applied::default() })
+            None => {
+                self.check_room()?;
+                (0, Group::default().bytes_after(&positions))
+            }
+        };
+        self.check_bytes(after.saturating_sub(before))?;
+        self.with(&name, |group, _| group.store(positions, at));
+        let is_empty = self.get(&name).is_some_and(|group| group.members.is_empty());
+        Ok(Applied { emptied: is_empty.then_some(name), ..Applied::default() })
     }
 
     /// Takes what a member brings about topics, as far as nothing is known of them: whoever looks after topics
     /// knows better.
-    fn learn(&mut self, mut views: Vec<NamedView>, at: Millis) -> Applied {
+    fn learn(&mut self, mut views: Vec<NamedView>) -> Applied {
         views.retain(|(topic, _)| !self.topics.contains_key(topic));
-        self.set_topics(views, at)
+        self.set_topics(views)
     }
 
-    fn set_topics(&mut self, views: Vec<NamedView>, at: Millis) -> Applied {
+    fn set_topics(&mut self, views: Vec<NamedView>) -> Applied {
         let changed = views.iter().filter(|(topic, view)| self.topics.get(topic) != Some(view));
-        let changed: Vec<String> = changed.map(|(topic, _)| topic.clone()).collect();
-        // A topic of the same name and another id is another one. Its partitions are taken away and given anew.
+        let changed: BTreeSet<String> = changed.map(|(topic, _)| topic.clone()).collect();
+        // A topic of the same name and another id is another one. Its partitions are taken away, and given anew once
+        // their readers have given them up.
         let is_other =
             |(topic, view): &&NamedView| self.topics.get(topic).is_some_and(|old| old.id != view.id);
         let replaced = views
@@ -138,36 +188,48 @@ impl Groups {
             .filter(is_other)
             .filter_map(|(topic, _)| Some((topic.clone(), self.topics.get(topic)?.id)));
         let replaced: Vec<_> = replaced.collect();
-        let mut applied = self.drop_topics(&replaced, at);
+        let mut applied = self.drop_topics(&replaced);
         self.topics.extend(views);
-        self.topics_changed(&mut applied, &changed, at);
+        self.topics_changed(&mut applied, &changed);
         applied
     }
 
-    fn drop_topics(&mut self, topics: &[(String, TopicId)], at: Millis) -> Applied {
-        for group in self.groups.values_mut() {
-            for (topic, id) in topics {
-                if group.positions.of_topic(topic).any(|(_, position)| position.topic_id == *id) {
-                    group.positions.retain(|name, _, position| name != topic || position.topic_id != *id);
-                }
-            }
+    fn drop_topics(&mut self, topics: &[(String, TopicId)]) -> Applied {
+        let mut applied = Applied::default();
+        if topics.is_empty() {
+            return applied;
+        }
+        let dropped: BTreeSet<(&str, TopicId)> =
+            topics.iter().map(|(topic, id)| (topic.as_str(), *id)).collect();
+        let has_positions = |group: &Group| {
+            dropped.iter().any(|(topic, id)| {
+                group.positions.of_topic(topic).any(|(_, position)| position.topic_id == *id)
+            })
+        };
+        for name in self.names(has_positions) {
+            self.with(&name, |group, _| group.forget_positions(&dropped));
         }
         let is_known =
             |(topic, id): &&(String, TopicId)| self.topics.get(topic).is_some_and(|view| view.id == *id);
-        let known: Vec<String> = topics.iter().filter(is_known).map(|(topic, _)| topic.clone()).collect();
+        let known: BTreeSet<String> =
+            topics.iter().filter(is_known).map(|(topic, _)| topic.clone()).collect();
         self.topics.retain(|topic, _| !known.contains(topic));
-        let mut applied = Applied::default();
-        self.topics_changed(&mut applied, &known, at);
+        for name in self.names(|group| known.iter().any(|topic| group.holds(topic))) {
+            self.with(&name, |group, _| known.iter().for_each(|topic| group.void(topic)));
+        }
+        self.topics_changed(&mut applied, &known);
         applied
     }
 
-    fn topics_changed(&mut self, applied: &mut Applied, topics: &[String], at: Millis) {
-        for (name, group) in &mut self.groups {
-            if topics.iter().any(|topic| group.reads(topic)) {
-                let moved = group.topics_changed(&self.topics, at);
-                applied.add(name, moved);
-            }
+    fn topics_changed(&mut self, applied: &mut Applied, topics: &BTreeSet<String>) {
+        for name in self.names(|group| topics.iter().any(|topic| group.reads(topic))) {
+            self.change(&name, applied, Group::topics_changed);
         }
+    }
+
+    /// The groups of which something is so.
+    fn names(&self, is_so: impl Fn(&Group) -> bool) -> Vec<String> {
+        self.groups.iter().filter(|(_, group)| is_so(group)).map(|(name, _)| name.clone()).collect()
     }
 
     fn check_room(&self) -> Result<(), GroupError> {
@@ -177,8 +239,16 @@ impl Groups {
         Err(GroupError::TooManyGroups { max: GROUPS_MAX })
     }
 
+    /// Checks that groups may grow by so many bytes. What makes nothing larger is let in always.
+    fn check_bytes(&self, more: usize) -> Result<(), GroupError> {
+        if more == 0 || self.bytes + more <= STATE_BYTES_MAX {
+            return Ok(());
+        }
+        Err(GroupError::TooMuchState { max: STATE_BYTES_MAX })
+    }
+
     fn require_member(&self, group: &str, member_id: &str) -> Result<(), GroupError> {
-        match self.groups.get(group).is_some_and(|group| group.members.contains_key(member_id)) {
+        match self.get(group).is_some_and(|group| group.members.contains_key(member_id)) {
             true => Ok(()),
             false => {
                 Err(GroupError::UnknownMember { group: group.to_owned(), member_id: member_id.to_owned() })
@@ -186,23 +256,31 @@ impl Groups {
         }
     }
 
-    fn in_group(
-        &mut self,
-        name: String,
-        mut applied: Applied,
-        change: impl FnOnce(&str, &mut Group, &TopicViews) -> Result<Moved, GroupError>,
-    ) -> Result<Applied, GroupError> {
-        let Some(group) = self.groups.get_mut(&name) else { return Err(GroupError::NotFound(name)) };
-        let moved = change(&name, group, &self.topics)?;
-        applied.add(&name, moved);
-        Ok(applied)
+    /// Changes a group, and notes that its members are to be looked at when the round ends.
+    fn change<T>(&mut self, name: &str, applied: &mut Applied, change: impl FnOnce(&mut Group) -> T) -> T {
+        let outcome = self.with(name, |group, _| change(group));
+        if self.get(name).is_some_and(Group::is_unsettled) {
+            applied.unsettled.push(name.to_owned());
+        }
+        outcome
     }
-}
 
-impl Applied {
-    fn add(&mut self, group: &str, moved: Moved) {
-        let key = |member_id| MemberKey { group: group.to_owned(), member_id };
-        self.changed.extend(moved.changed.into_iter().map(key));
-        self.gone.extend(moved.gone.into_iter().map(key));
+    /// Changes a group, which is made when it is not there, and let go of when nothing is left of it.
+    fn with<T>(&mut self, name: &str, change: impl FnOnce(&mut Group, &TopicViews) -> T) -> T {
+        let before = self.get(name).map_or(0, Group::bytes);
+        let group = Arc::make_mut(self.groups.entry(name.to_owned()).or_default());
+        let outcome = change(group, &self.topics);
+        let (after, is_void) = (group.bytes(), group.is_void());
+        self.bytes = self.bytes - before + after;
+        if is_void {
+            self.let_go(name);
+        }
+        outcome
+    }
+
+    fn let_go(&mut self, name: &str) {
+        if let Some(group) = self.groups.remove(name) {
+            self.bytes -= group.bytes();
+        }
     }
 }

@@ -4,6 +4,9 @@
 pub(crate) const GROUPS_MAX: usize = 10_000;
 /// Members of a group. Each change of one looks at all of them.
 pub(crate) const MEMBERS_MAX: usize = 1_000;
+/// Bytes that all groups take together, about: names, members, positions and their metadata. A million positions have
+/// room in it, and a server with little memory has room for it and for its snapshot.
+pub(crate) const STATE_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Topics that a member subscribes to: all of them are in the command with which it joins.
 pub(crate) const TOPICS_MAX: usize = 1_000;
 /// Positions in one commit: one for each partition that a server has by default.

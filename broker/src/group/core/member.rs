@@ -38,6 +38,10 @@ pub(crate) struct Holding {
     pub(crate) since: u64,
     /// It is to give it up, and has not said yet that it has.
     pub(crate) is_revoked: bool,
+    /// Its topic is gone, or another one has its name. So what the member reads is not what the group speaks of: it
+    /// stays revoked until the member has said that it has given it up, and is not committed meanwhile. Were the
+    /// partition only called back, the member would go on in the new topic at its number in the old one.
+    pub(crate) is_void: bool,
 }
 
 impl Member {
@@ -65,6 +69,11 @@ impl Member {
         self.held.iter().any(|(topic, number, held)| held.is_revoked && !owned.contains(topic, number))
     }
 
+    /// A topic is gone, or is another one now.
+    pub(super) fn void(&mut self, topic: &str) {
+        self.held.of_topic_mut(topic).for_each(|held| held.is_void = true);
+    }
+
     /// Takes from it what it no longer reads of what it was asked for.
     pub(super) fn release(&mut self, owned: &PartitionSet) {
         self.held.retain(|topic, number, held| !held.is_revoked || owned.contains(topic, number));
@@ -79,13 +88,13 @@ impl Member {
         let next = self.epoch + 1;
         let mut has_changed = false;
         for (topic, number, held) in self.held.values_mut() {
-            let is_revoked = !self.target.contains(topic, number);
+            let is_revoked = held.is_void || !self.target.contains(topic, number);
             has_changed |= held.is_revoked != is_revoked;
             held.is_revoked = is_revoked;
         }
         for (topic, number, ()) in self.target.iter() {
             if !self.held.contains(topic, number) && is_free(topic, number) {
-                self.held.insert(topic, number, Holding { since: next, is_revoked: false });
+                self.held.insert(topic, number, Holding { since: next, is_revoked: false, is_void: false });
                 has_changed = true;
             }
         }

@@ -10,6 +10,7 @@ mod groups;
 pub(crate) mod limits;
 mod member;
 mod partitions;
+mod weight;
 
 pub use command::GroupError;
 pub(crate) use command::{

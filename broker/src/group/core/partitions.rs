@@ -64,6 +64,10 @@ impl<V> PartitionMap<V> {
         partitions.into_iter().flatten().map(|(partition, value)| (*partition, value))
     }
 
+    pub(crate) fn of_topic_mut(&mut self, topic: &str) -> impl Iterator<Item = &mut V> {
+        self.by_topic.get_mut(topic).into_iter().flat_map(BTreeMap::values_mut)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_topic.values().map(BTreeMap::len).sum()
     }

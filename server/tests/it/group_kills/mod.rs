@@ -209,7 +209,7 @@ impl Group {
 
     /// No commit that was acknowledged before the kill is lost.
     async fn check_positions(&self, committed: &BTreeMap<u32, u64>) {
-        let request = FetchPositionsRequest { group: GROUP.to_owned(), partitions: Vec::new() };
+        let request = FetchPositionsRequest { group: GROUP.to_owned(), ..FetchPositionsRequest::default() };
         let mut groups = GroupServiceClient::new(connect(&self.host).await);
         let stored = groups.fetch_positions(request).await.unwrap().into_inner().positions;
         let stored: BTreeMap<u32, u64> = stored.into_iter().map(|at| (at.partition, at.number)).collect();

@@ -2,7 +2,7 @@
 
 use super::{
     super::{GroupState, limits::MEMBERS_MAX},
-    Because, Command, GroupError, Rig, names, set, view,
+    Because, Command, Committer, GroupError, Rig, names, set, view,
 };
 
 #[test]
@@ -40,6 +40,7 @@ fn what_a_member_has_that_leaves_is_free_at_once() {
     rig.leave("m1");
     assert_eq!(rig.reads("m2"), "a-0 a-1 a-2 a-3");
     rig.now = 7;
+    rig.commit(Committer::Member { id: "m2".to_owned(), epoch: 3 }, &[("a", 0, 1)]).unwrap();
     let applied = rig.leave("m2");
     assert_eq!((applied.emptied.as_deref(), rig.group().empty_since), (Some("g"), 7));
     assert_eq!(rig.group().state(), GroupState::Empty);
@@ -186,6 +187,67 @@ fn topics_that_come_grow_and_go_are_followed() {
     rig.obey("m1");
     rig.obey("m2");
     assert_eq!(rig.group().state(), GroupState::Stable);
+}
+
+#[test]
+fn of_a_group_without_members_and_positions_nothing_is_left() {
+    let mut rig = Rig::with(&[("a", 1)]);
+    rig.join("m1", &["a"]);
+    assert_eq!(rig.leave("m1").emptied, None);
+    assert!(rig.groups.get("g").is_none(), "nobody has committed anything");
+    rig.commit(Committer::Outsider, &[]).unwrap();
+    assert!(rig.groups.get("g").is_none(), "there is nothing to keep");
+    rig.commit(Committer::Outsider, &[("a", 0, 1)]).unwrap();
+    let id = rig.groups.topics["a"].id;
+    rig.apply(Command::DropTopics { topics: vec![("a".to_owned(), id)] }).unwrap();
+    assert!(rig.groups.get("g").is_none(), "its last position has gone with its topic");
+    assert_eq!(rig.groups, Rig::default().groups, "and so has the memory that was counted for it");
+}
+
+#[test]
+fn who_reads_what_is_worked_out_once_for_a_round() {
+    let mut rig = Rig::with(&[("a", 6)]);
+    let join = |member: &str| {
+        let (group, member_id) = ("g".to_owned(), member.to_owned());
+        Command::Join(super::Join { group, member_id, topics: names(&["a"]), ..super::Join::default() })
+    };
+    let mut round: Vec<_> =
+        ["m1", "m2", "m3"].map(|member| rig.groups.apply(join(member), 0).unwrap()).into();
+    round.iter_mut().for_each(|applied| rig.groups.settle(applied, 0));
+    let told: Vec<usize> = round.iter().map(|applied| applied.changed.len()).collect();
+    assert_eq!((told, rig.group().epoch), (vec![3, 0, 0], 1));
+    assert_eq!([rig.reads("m1"), rig.reads("m2"), rig.reads("m3")], ["a-0 a-3", "a-1 a-4", "a-2 a-5"]);
+}
+
+#[test]
+fn a_topic_that_is_made_anew_is_given_anew() {
+    for is_noticed_between in [false, true] {
+        let mut rig = Rig::with(&[("a", 2)]);
+        rig.join("m1", &["a"]);
+        rig.join("m2", &["a"]);
+        rig.obey("m1");
+        let id = rig.groups.topics["a"].id;
+        if is_noticed_between {
+            rig.apply(Command::DropTopics { topics: vec![("a".to_owned(), id)] }).unwrap();
+        }
+        rig.apply(Command::SetTopics { views: vec![view("a", 9, 2)] }).unwrap();
+        assert_eq!((rig.reads("m1").as_str(), rig.reads("m2").as_str()), ("", ""), "they are to stop first");
+        rig.obey("m1");
+        assert_eq!((rig.reads("m1").as_str(), rig.reads("m2").as_str()), ("a-0", ""), "nobody moves");
+        rig.obey("m2");
+        assert_eq!((rig.reads("m2").as_str(), rig.group().state()), ("a-1", GroupState::Stable));
+    }
+}
+
+#[test]
+fn what_is_held_of_an_old_topic_goes_with_its_member() {
+    let mut rig = Rig::with(&[("a", 1)]);
+    rig.join("m1", &["a"]);
+    rig.join("m2", &["a"]);
+    rig.apply(Command::SetTopics { views: vec![view("a", 9, 1)] }).unwrap();
+    let revoking_since = rig.member("m1").revoking_since.unwrap();
+    rig.remove("m1", Because::HeldOn { revoking_since }).unwrap();
+    assert_eq!((rig.reads("m2").as_str(), rig.group().state()), ("a-0", GroupState::Stable));
 }
 
 #[test]

@@ -39,6 +39,9 @@ fn text<'a>(partitions: impl Iterator<Item = (&'a str, u32)>) -> String {
     partitions.map(|(topic, number)| format!("{topic}-{number}")).collect::<Vec<_>>().join(" ")
 }
 
+/// Topic, partition and offset.
+type NumberedPosition = (&'static str, u32, u64);
+
 /// Groups with one named "g", and a clock that is moved by hand.
 #[derive(Default)]
 struct Rig {
@@ -58,7 +61,10 @@ impl Rig {
 
     fn apply(&mut self, command: Command) -> Result<Applied, GroupError> {
         let before = self.groups.clone();
-        let outcome = self.groups.apply(command, self.now);
+        let outcome = self.groups.apply(command, self.now).map(|mut applied| {
+            self.groups.settle(&mut applied, self.now);
+            applied
+        });
         if outcome.is_err() {
             assert_eq!(before, self.groups, "what is refused changes nothing");
         }
@@ -117,18 +123,24 @@ impl Rig {
         self.remove(member, Because::Left { session }).unwrap()
     }
 
-    fn commit(
+    fn commit(&mut self, by: Committer, positions: &[NumberedPosition]) -> Result<Applied, GroupError> {
+        let id = |topic: &str| self.groups.topics.get(topic).map(|view| view.id);
+        let named = |position: &NumberedPosition| (id(position.0), *position);
+        self.commit_in(by, positions.iter().map(named).collect())
+    }
+
+    /// Commits in topics of these ids.
+    fn commit_in(
         &mut self,
         by: Committer,
-        positions: &[(&'static str, u32, u64)],
+        positions: Vec<(Option<TopicId>, NumberedPosition)>,
     ) -> Result<Applied, GroupError> {
-        let position = |(topic, number, offset): &(&'static str, u32, u64)| {
-            let known = self.groups.topics.get(*topic);
-            let topic_id = known.map_or(TopicId::from_bytes([99; 16]), |view| view.id);
-            let offset = Offset::new(*offset);
-            (*topic, *number, NewPosition { topic_id, offset, metadata: String::new() })
+        let position = |(topic_id, (topic, number, offset)): (Option<TopicId>, NumberedPosition)| {
+            let topic_id = topic_id.unwrap_or(TopicId::from_bytes([99; 16]));
+            let offset = Offset::new(offset);
+            (topic, number, NewPosition { topic_id, offset, metadata: String::new() })
         };
-        let positions = positions.iter().map(position).collect();
+        let positions = positions.into_iter().map(position).collect();
         self.apply(Command::Commit(Commit { group: "g".to_owned(), by, positions }))
     }
 

@@ -1,6 +1,11 @@
 //! Positions: who may store them, and how long they stay.
 
-use super::{super::limits::GROUPS_MAX, Command, Commit, Committer, GroupError, Rig, set, view};
+use minikafka_record::Offset;
+
+use super::{
+    super::limits::{GROUPS_MAX, STATE_BYTES_MAX},
+    Command, Commit, Committer, GroupError, Groups, Join, NewPosition, Rig, set, view,
+};
 
 fn member(id: &str, epoch: u64) -> Committer {
     Committer::Member { id: id.to_owned(), epoch }
@@ -81,11 +86,32 @@ fn those_of_a_deleted_or_recreated_topic_go() {
     rig.commit(member("m1", 1), &[("a", 0, 3), ("b", 0, 3)]).unwrap();
     rig.apply(Command::SetTopics { views: vec![view("a", 77, 1)] }).unwrap();
     assert!(rig.group().positions.get("a", 0).is_none(), "this topic is another one");
-    assert_eq!(rig.reads("m1"), "a-0 b-0");
-    assert!(rig.member("m1").epoch > 1, "it is told to begin anew");
+    assert_eq!(
+        (rig.reads("m1").as_str(), rig.member("m1").epoch),
+        ("b-0", 2),
+        "it is to stop reading the old one"
+    );
     let id = rig.groups.topics["b"].id;
     rig.apply(Command::DropTopics { topics: vec![("b".to_owned(), id)] }).unwrap();
     assert_eq!(rig.group().positions.len(), 0);
+}
+
+#[test]
+fn a_number_in_the_old_topic_is_not_committed_in_the_new_one() {
+    let mut rig = Rig::with(&[("a", 2)]);
+    rig.join("m1", &["a"]);
+    rig.apply(Command::SetTopics { views: vec![view("a", 77, 2)] }).unwrap();
+    // m1 does not know yet. Its number may well be there in the new topic, too.
+    let late = rig.commit(member("m1", 1), &[("a", 0, 100)]);
+    assert!(matches!(late, Err(GroupError::StaleEpoch { .. })), "{late:?}");
+    rig.confirm("m1", 2, set("a-0 a-1")).unwrap();
+    let late = rig.commit(member("m1", 2), &[("a", 0, 100)]);
+    assert!(matches!(late, Err(GroupError::NotOwner { .. })), "{late:?}");
+    rig.obey("m1");
+    rig.commit(member("m1", 3), &[("a", 0, 1)]).unwrap();
+    // Groups hear of a new topic a little later than those who take positions.
+    let late = rig.commit_in(member("m1", 3), vec![(Some(view("a", 78, 2).1.id), ("a", 0, 100))]);
+    assert!(matches!(late, Err(GroupError::NotOwner { .. })), "{late:?}");
 }
 
 #[test]
@@ -95,21 +121,51 @@ fn a_group_with_members_is_not_deleted() {
     assert!(matches!(rig.apply(delete()), Err(GroupError::NotFound(_))));
     rig.join("m1", &["a"]);
     assert!(matches!(rig.apply(delete()), Err(GroupError::NotEmpty { .. })));
+    rig.commit(member("m1", 1), &[("a", 0, 1)]).unwrap();
     rig.leave("m1");
     rig.apply(delete()).unwrap();
     assert!(rig.groups.get("g").is_none());
 }
 
+/// Commits of somebody from outside, with so many bytes of metadata.
+fn outsider(group: String, partitions: u32, metadata: usize) -> Command {
+    let position =
+        NewPosition { topic_id: view("a", 0, 1).1.id, offset: Offset::ZERO, metadata: "x".repeat(metadata) };
+    let positions = (0..partitions).map(|number| ("a", number, position.clone())).collect();
+    Command::Commit(Commit { group, by: Committer::Outsider, positions })
+}
+
 #[test]
 fn there_are_so_many_groups() {
     let mut rig = Rig::default();
-    let commit = |group: usize| {
-        let (group, positions) = (format!("g{group}"), set("").iter().map(|_| unreachable!()).collect());
-        Command::Commit(Commit { group, by: Committer::Outsider, positions })
-    };
+    let commit = |group: usize| outsider(format!("g{group}"), 1, 0);
     for group in 0..GROUPS_MAX {
         rig.groups.apply(commit(group), 0).unwrap();
     }
     assert!(matches!(rig.groups.apply(commit(GROUPS_MAX), 0), Err(GroupError::TooManyGroups { .. })));
     assert!(matches!(rig.join_as("m1", "", &[]), Err(GroupError::TooManyGroups { .. })));
+}
+
+#[test]
+fn groups_take_so_much_memory_together() {
+    const LARGE: usize = 4096;
+    const PARTITIONS: u32 = 500;
+    let mut groups = Groups::default();
+    let mut full = 0;
+    let refused = loop {
+        match groups.apply(outsider(format!("g{full}"), PARTITIONS, LARGE), 0) {
+            Ok(_) => full += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, GroupError::TooMuchState { .. }), "{refused}");
+    let counted = full * PARTITIONS as usize * LARGE;
+    assert!(counted <= STATE_BYTES_MAX && counted > STATE_BYTES_MAX / 10 * 9, "{counted}");
+    // What takes nothing more goes on, and what goes makes room.
+    groups.apply(outsider("g0".to_owned(), PARTITIONS, LARGE), 1).unwrap();
+    let join =
+        || Command::Join(Join { group: "g0".to_owned(), member_id: "m1".to_owned(), ..Join::default() });
+    groups.apply(Command::Delete { group: "g1".to_owned() }, 2).unwrap();
+    groups.apply(join(), 3).unwrap();
+    groups.apply(outsider(format!("g{full}"), PARTITIONS - 1, LARGE), 4).unwrap();
 }

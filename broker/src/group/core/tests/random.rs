@@ -3,14 +3,15 @@
 //! The members here are as simple as they can be: each reads what the newest assignment that it has seen says, and
 //! says so. They see assignments when they like, an older one than there is if it has reached them before, and answers
 //! may be lost with a stream. What they read at the same
-//! time must never overlap, and when they all behave at last, everything is read.
+//! time must never overlap, nobody goes on in a topic as if it were the one that had its name before, and when they
+//! all behave at last, everything is read.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::{
-    super::{GroupState, PartitionSet},
+    super::{GroupState, PartitionMap, PartitionSet},
     Because, Command, Committer, Rig, view,
 };
 
@@ -44,6 +45,7 @@ enum Step {
         partitions: u32,
     },
     DeleteTopic(usize),
+    RecreateTopic(usize),
     Commit(usize),
 }
 
@@ -62,6 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (member.clone(), 0usize..7).prop_map(|(member, topics)| Step::Subscribe { member, topics }),
         2 => (0usize..3, 1u32..9).prop_map(|(topic, partitions)| Step::Topic { topic, partitions }),
         1 => (0usize..3).prop_map(Step::DeleteTopic),
+        1 => (0usize..3).prop_map(Step::RecreateTopic),
         4 => member.prop_map(Step::Commit),
     ]
 }
@@ -70,9 +73,16 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Debug, Default)]
 struct Client {
     epoch: u64,
-    reads: PartitionSet,
-    received: Option<(u64, PartitionSet)>,
+    /// With the topic's id.
+    reads: PartitionMap<u8>,
+    received: Option<(u64, PartitionMap<u8>)>,
     is_dead: bool,
+}
+
+impl Client {
+    fn owned(&self) -> PartitionSet {
+        self.reads.iter().map(|(topic, number, _)| (topic, number)).collect()
+    }
 }
 
 #[derive(Default)]
@@ -107,7 +117,9 @@ impl World {
 
     fn receive(&mut self, id: &str) {
         let member = self.rig.member(id);
-        self.clients.get_mut(id).unwrap().received = Some((member.epoch, member.assigned().collect()));
+        let of_topic = |topic: &str| self.rig.groups.topics[topic].id.as_bytes()[0];
+        let reads = member.assigned().map(|(topic, number)| (topic, number, of_topic(topic))).collect();
+        self.clients.get_mut(id).unwrap().received = Some((member.epoch, reads));
     }
 
     fn see(&mut self, id: &str) {
@@ -115,12 +127,17 @@ impl World {
             self.receive(id);
         }
         let client = self.clients.get_mut(id).unwrap();
-        (client.epoch, client.reads) = client.received.take().expect("it was received");
+        let (epoch, reads) = client.received.take().expect("it was received");
+        for (topic, number, of_topic) in reads.iter() {
+            let before = client.reads.get(topic, number);
+            assert!(before.is_none_or(|before| before == of_topic), "{id} takes {topic} for the old one");
+        }
+        (client.epoch, client.reads) = (epoch, reads);
     }
 
     fn answer(&mut self, id: &str) {
         let client = &self.clients[id];
-        self.rig.confirm(id, client.epoch, client.reads.clone()).unwrap();
+        self.rig.confirm(id, client.epoch, client.owned()).unwrap();
     }
 
     fn time_out(&mut self, id: &str) {
@@ -177,17 +194,24 @@ impl World {
                     self.rig.apply(Command::DropTopics { topics }).unwrap();
                 }
             }
+            (Step::RecreateTopic(topic), _) => {
+                if self.rig.groups.topics.contains_key(TOPICS[*topic]) {
+                    self.topic_ids += 1;
+                    let views = vec![view(TOPICS[*topic], self.topic_ids, self.sizes[*topic])];
+                    self.rig.apply(Command::SetTopics { views }).unwrap();
+                }
+            }
             (Step::Leave(_), Some(id)) => {
                 self.rig.leave(&id);
                 self.clients.remove(&id);
             }
             (Step::Die(_), Some(id)) => {
                 let client = self.clients.get_mut(&id).unwrap();
-                (client.is_dead, client.reads) = (true, PartitionSet::default());
+                (client.is_dead, client.reads) = (true, PartitionMap::default());
             }
             (Step::ComeBack(_), Some(id)) => {
                 let client = &self.clients[&id];
-                let owned = super::text(client.reads.iter().map(|(topic, number, ())| (topic, number)));
+                let owned = super::text(client.reads.iter().map(|(topic, number, _)| (topic, number)));
                 self.rig.come_back(&id, client.epoch, &owned).unwrap();
             }
             (Step::Receive(_), Some(id)) => self.receive(&id),
@@ -196,9 +220,14 @@ impl World {
             (Step::Commit(_), Some(id)) => {
                 let client = &self.clients[&id];
                 let by = Committer::Member { id: id.clone(), epoch: client.epoch };
-                let reads: Vec<_> =
-                    client.reads.iter().map(|(topic, number, ())| (leak(topic), number, 1)).collect();
-                self.rig.commit(by, &reads).expect("who reads may commit");
+                for topic in TOPICS {
+                    let reads: Vec<_> =
+                        client.reads.of_topic(topic).map(|(number, _)| (topic, number, 1)).collect();
+                    let id = self.rig.groups.topics.get(topic).map(|view| view.id.as_bytes()[0]);
+                    let is_old = client.reads.of_topic(topic).any(|(_, of_topic)| Some(*of_topic) != id);
+                    let committed = self.rig.commit(by.clone(), &reads);
+                    assert_eq!(committed.is_err(), is_old, "who reads the topic may commit: {committed:?}");
+                }
             }
             (Step::Subscribe { topics, .. }, Some(id)) => {
                 let (group, topics) = ("g".to_owned(), super::names(&some_topics(*topics)));
@@ -212,7 +241,7 @@ impl World {
     fn check(&self) {
         let mut read = BTreeMap::new();
         for (id, client) in &self.clients {
-            for (topic, number, ()) in client.reads.iter() {
+            for (topic, number, _) in client.reads.iter() {
                 if let Some(other) = read.insert((topic, number), id) {
                     panic!("{topic}-{number} is read by {other} and {id}");
                 }
@@ -245,11 +274,6 @@ impl World {
             assert_eq!(read, if is_wanted { size as usize } else { 0 }, "{topic}");
         }
     }
-}
-
-/// Topics have static names here.
-fn leak(topic: &str) -> &'static str {
-    TOPICS.into_iter().find(|name| *name == topic).unwrap()
 }
 
 proptest! {
