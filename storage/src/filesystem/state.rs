@@ -21,6 +21,9 @@ use crate::{
     run::{Next, Run},
 };
 
+/// A place in a segment.
+pub(super) type SegmentEnd = (SegmentKey, IndexPoint);
+
 /// What a log knows of itself.
 ///
 /// ```text
@@ -50,7 +53,7 @@ pub(super) struct State {
     pub(super) evicted: Offset,
     pub(super) synced: Next,
     /// How far a segment was synced at last: it may be further than `synced`, by what was written early.
-    pub(super) synced_end: Option<(SegmentKey, IndexPoint)>,
+    pub(super) synced_end: Option<SegmentEnd>,
     pub(super) written: Next,
     pub(super) durable: Next,
     pub(super) taken: Next,
@@ -252,7 +255,7 @@ impl State {
     }
 
     /// Where the last segment ends, and which one it is: what a sync that begins now makes durable.
-    pub(super) fn written_end(&self) -> Option<(SegmentKey, IndexPoint)> {
+    pub(super) fn written_end(&self) -> Option<SegmentEnd> {
         self.segments.last().map(|last| (last.key, *last.end()))
     }
 
@@ -263,7 +266,7 @@ impl State {
     }
 
     /// A sync of a segment made it durable as far as this. Another one that began later may have ended before.
-    pub(super) fn synced_to(&mut self, (key, end): (SegmentKey, IndexPoint)) {
+    pub(super) fn synced_to(&mut self, (key, end): SegmentEnd) {
         let is_further =
             self.synced_end.is_some_and(|(last, point)| last == key && point.position > end.position);
         if !is_further {
