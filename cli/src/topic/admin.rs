@@ -35,7 +35,7 @@ impl Admin {
     }
 
     pub(super) async fn describe(&mut self, topic: &str) -> anyhow::Result<DescribeTopicResponse> {
-        let request = DescribeTopicRequest { topic: topic.to_owned() };
+        let request = DescribeTopicRequest { topic: topic.to_owned(), ..Default::default() };
         Ok(self.client.describe_topic(request).await.map_err(refused)?.into_inner())
     }
 
