@@ -15,7 +15,7 @@ use crate::{
     AutoCreate, BrokerConfig, CheckedPayload, Error, Partition, Payload, TopicDescription, TopicSummary,
     admin::Admin,
     append_clock::AppendClock,
-    group::Coordinator,
+    group::{AppendTimes, Coordinator},
     machine::Machine,
     metadata::Metadata,
     owner::Produce,
@@ -47,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) stopping: AtomicBool,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) append_times: AppendTimes,
 }
 
 impl Broker {

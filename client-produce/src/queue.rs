@@ -132,7 +132,13 @@ impl Queue {
             },
             // The sender is this queue's own.
             Ok(Err(_)) => Err(SendError::Closed),
-            Err(_) => Err(self.with(|state| state.why_no_topic())),
+            Err(_) => Err(self.with(|state| {
+                // The last one that waits ends the question. Whoever comes subscribes first, and asks anew.
+                if self.topic.receiver_count() == 1 {
+                    state.leave_topic();
+                }
+                state.why_no_topic()
+            })),
         }
     }
 

@@ -418,7 +418,7 @@ impl State {
         }
     }
 
-    /// There is no topic, and the server creates none.
+    /// Nobody waits for the topic any more, or it is not created.
     pub(crate) fn leave_topic(&mut self) {
         self.errands.leave_topic();
     }

@@ -6,6 +6,7 @@ mod clock;
 mod faults;
 mod fetch;
 mod groups;
+mod lag;
 mod machine;
 mod metadata;
 mod overtaken;

@@ -133,7 +133,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         }
         Action::Delete { group } => {
-            client.delete_group(DeleteGroupRequest { group }).await.map_err(refused)?;
+            client.delete_group(DeleteGroupRequest { group: group.clone() }).await.map_err(refused)?;
+            print::deleted(&group, output)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -127,7 +127,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let request = AlterTopicRequest { topic, partitions, set: Some(set), reset };
             print::changed(&admin.alter(request).await?, args.target.output)?;
         }
-        Action::Delete { topic } => admin.delete(&topic).await?,
+        Action::Delete { topic } => {
+            admin.delete(&topic).await?;
+            print::deleted(&topic, args.target.output)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -374,7 +374,8 @@ impl MiniKafkaService for Service {
 
     async fn describe_topic(&self, request: Request<DescribeTopicRequest>) -> Answer<DescribeTopicResponse> {
         let is_there = self.state.partitions.load(Ordering::Relaxed) > 0;
-        if !is_there && !(request.into_inner().create_missing && self.state.create_topic()) {
+        let is_created = !is_there && request.into_inner().create_missing && self.state.create_topic();
+        if !is_there && !is_created {
             return Err(Status::not_found("no topic"));
         }
         let count = self.state.partitions.load(Ordering::Relaxed) as usize;

@@ -107,17 +107,14 @@ async fn a_key_goes_to_one_partition_from_the_first_message_on() {
         let builder = Producer::builder(&fake.host(), "t").idempotent(idempotent);
         let producer = builder.connect().await.unwrap();
         let key = |i: u32| format!("key {}", i % 10);
-        let enqueue = |i: u32| {
-            let producer = producer.clone();
-            async move { producer.enqueue(Message::new("v").key(key(i))).await.unwrap() }
+        let partition = async |i: u32| {
+            let receipt = producer.enqueue(Message::new("v").key(key(i))).await.unwrap();
+            assert_eq!(receipt.partition(), partition_of_key(key(i).as_bytes(), 5));
         };
         // Several at once, while nobody knows.
-        let first = tokio::join!(enqueue(0), enqueue(1), enqueue(2), enqueue(3), enqueue(4));
-        for (receipt, i) in [first.0, first.1, first.2, first.3, first.4].into_iter().zip(0..) {
-            assert_eq!(receipt.partition(), partition_of_key(key(i).as_bytes(), 5));
-        }
+        tokio::join!(partition(0), partition(1), partition(2), partition(3), partition(4));
         for i in 5..50 {
-            assert_eq!(enqueue(i).await.partition(), partition_of_key(key(i).as_bytes(), 5));
+            partition(i).await;
         }
         producer.flush().await.unwrap();
         assert_eq!(fake.log().records.len(), 50);
@@ -131,7 +128,10 @@ async fn a_key_without_a_topic_to_go_to_fails_by_its_receipt() {
     let producer = Producer::connect(&fake.host(), "t").await.unwrap();
     let receipt = producer.enqueue(Message::new("v").key("key")).await.unwrap();
     let error = receipt.await.unwrap_err();
-    assert!(matches!(&error, SendError::Refused(refusal) if refusal.code == tonic::Code::NotFound), "{error}");
+    assert!(
+        matches!(&error, SendError::Refused(refusal) if refusal.code == tonic::Code::NotFound),
+        "{error}"
+    );
     let failure = producer.flush().await.unwrap_err();
     assert_eq!(failure.position, 0);
     // Somebody creates it.
