@@ -66,7 +66,7 @@ pub(crate) struct Queue {
 /// What those hear who wait for a topic.
 #[derive(Clone, Debug)]
 enum Topic {
-    /// Nothing yet.
+    /// Nothing yet, or it was not there, and nobody wanted it to be.
     Unknown,
     /// It is there.
     Known,
@@ -118,20 +118,30 @@ impl Queue {
     /// # Errors
     /// Why that cannot be known.
     async fn topic_for(&self, message: &Message<'_>) -> Result<(), SendError> {
+        // The way that nearly every message takes costs next to nothing.
+        if matches!(*self.topic.borrow(), Topic::Known) {
+            return Ok(());
+        }
         // Before the question, so that no answer is missed.
         let mut answers = self.topic.subscribe();
         if !self.with(|state| state.needs_topic(message)) {
             return Ok(());
         }
+        let answer = async {
+            // The sender is this queue's own, and cannot be gone.
+            while answers.changed().await.is_ok() {
+                match answers.borrow_and_update().clone() {
+                    Topic::Unknown => {}
+                    Topic::Known => return Ok(()),
+                    Topic::Refused(refusal) => return Err(SendError::Refused(refusal)),
+                    Topic::Closed => break,
+                }
+            }
+            Err(SendError::Closed)
+        };
         let timeout = self.with(|state| state.timeout());
-        match time::timeout(timeout, answers.changed()).await {
-            Ok(Ok(())) => match answers.borrow().clone() {
-                Topic::Known | Topic::Unknown => Ok(()),
-                Topic::Refused(refusal) => Err(SendError::Refused(refusal)),
-                Topic::Closed => Err(SendError::Closed),
-            },
-            // The sender is this queue's own.
-            Ok(Err(_)) => Err(SendError::Closed),
+        match time::timeout(timeout, answer).await {
+            Ok(answer) => answer,
             Err(_) => Err(self.with(|state| {
                 // The last one that waits ends the question. Whoever comes subscribes first, and asks anew.
                 if self.topic.receiver_count() == 1 {
@@ -281,9 +291,7 @@ impl Queue {
     /// See [`State::set_partitions`].
     pub(crate) fn set_partitions(&self, count: Option<u32>) {
         self.with(|state| state.set_partitions(count));
-        if count.is_some() {
-            self.topic.send_replace(Topic::Known);
-        }
+        self.topic.send_replace(if count.is_some() { Topic::Known } else { Topic::Unknown });
     }
 
     /// The topic is not there, and the server does not create it.
