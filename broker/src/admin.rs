@@ -13,7 +13,7 @@ use tokio::{sync::OwnedMutexGuard, task::JoinSet};
 use crate::{
     Broker, Error, TopicChange, TopicSettings, TopicSummary,
     broker::blocking,
-    metadata::{Command, Output, TopicRecord},
+    metadata::{Command, Metadata, Output, TopicRecord},
     partition::PartitionState,
     retention::RunningRetention,
     settings::TopicLimits,
@@ -105,6 +105,11 @@ impl Broker {
             Output::ProducerIds(first) => Ok(first..first.saturating_add(count.into())),
             _ => Err(Error::InvalidRequest("all producer ids are used up".to_owned())),
         }
+    }
+
+    /// The id that is given next: those below it may be somebody's.
+    pub(crate) fn next_producer_id(&self) -> i64 {
+        self.0.metadata.read(Metadata::next_producer_id)
     }
 
     /// Runs `work` alone, in a task of its own. Whoever goes away while waiting for the turn has asked for

@@ -15,7 +15,7 @@ use crate::{
     AutoCreate, BrokerConfig, CheckedPayload, Error, Partition, Payload, TopicDescription, TopicSummary,
     admin::Admin,
     append_clock::AppendClock,
-    group::Coordinator,
+    group::{AppendTimes, Coordinator},
     machine::Machine,
     metadata::Metadata,
     owner::Produce,
@@ -47,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) stopping: AtomicBool,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) append_times: AppendTimes,
 }
 
 impl Broker {
@@ -155,12 +156,30 @@ impl Broker {
                 }
                 // Keys that do not agree must not create it.
                 payload.partition_of_keys(partitions)?;
+                self.create_missing_topic(topic).await?;
+                self.choose_partition(topic, partition, payload)
+            }
+            found => found,
+        }
+    }
+
+    /// Creates a topic when it is not there, as a produce to it would: if the configuration says so.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTopicName`], [`Error::TopicNotFound`] when topics are created by hand only, or why it could
+    /// not be created.
+    pub async fn create_missing_topic(&self, topic: &str) -> Result<(), Error> {
+        let BrokerConfig { auto_create, partitions, .. } = self.0.config;
+        match self.partition(topic, None) {
+            Err(Error::TopicNotFound(_)) if auto_create == AutoCreate::Enabled => {
                 match self.create_topic(topic, partitions).await {
-                    Ok(_) | Err(Error::TopicExists(_)) => self.choose_partition(topic, partition, payload),
+                    Ok(_) | Err(Error::TopicExists(_)) => Ok(()),
                     Err(error) => Err(error),
                 }
             }
-            found => found,
+            Err(error @ Error::TopicNotFound(_)) => Err(error),
+            // Also a topic whose first partition is out of service is there.
+            _ => Ok(()),
         }
     }
 

@@ -50,9 +50,9 @@ pub use description::{PartitionBounds, TopicDescription, TopicSummary};
 pub use error::Error;
 pub use fetch::Fetched;
 pub use group::{
-    Assignment, GroupDescription, GroupError, GroupJoin, GroupState, GroupSummary, Lag, MemberDescription,
-    Membership, PartitionLag, PositionToStore, PositionsBy, ReturningMember, SeekMode, SeekTo,
-    SoughtPosition, StoredPosition, TopicPartition,
+    Assignment, GroupDescription, GroupError, GroupJoin, GroupLag, GroupState, GroupSummary, Lag,
+    MemberDescription, Membership, PartitionLag, PositionToStore, PositionsBy, ReturningMember, SeekMode,
+    SeekTo, SoughtPosition, StoredPosition, TopicPartition,
 };
 pub use owner::{Origin, PendingProduce, Produced};
 pub use partition::Partition;

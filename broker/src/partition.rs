@@ -10,7 +10,7 @@ use std::{
 };
 
 use minikafka_record::Offset;
-use minikafka_storage::{Epoch, Log, LogId, Millis, Seek, Storage, StorageError, TopicId};
+use minikafka_storage::{Epoch, Log, LogId, Seek, Storage, StorageError, TopicId};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::debug_span;
 
@@ -183,15 +183,6 @@ impl Partition {
         let high_watermark = self.core.high_watermark();
         let place = self.core.read_cold(move |log| log.seek(Seek::RecordTimestamp(timestamp))).await?;
         Ok(place.map(|place| place.offset).filter(|offset| *offset < high_watermark))
-    }
-
-    /// When the record at this offset was appended; when it is lost, the next one. `None` at the end.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub async fn appended_at(&self, offset: Offset) -> Result<Option<Millis>, Error> {
-        let place = self.core.read_cold(move |log| log.seek(Seek::Offset(offset))).await?;
-        Ok(place.map(|place| place.time))
     }
 
     /// Ends the owner task and wakes all readers with the same news.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `produce` | sends the lines of its input, or of a file, as messages | [`produce`] |
 //! | `consume` | prints the messages of a topic | [`consume`] |
-//! | `minikafka` | lists, describes, creates and deletes topics | [`topic`] |
+//! | `minikafka` | lists, describes, creates, alters and deletes topics | [`topic`] |
 //! | | looks into the data directory of a server that does not run | [`storage`] |
 //! | | lists, describes, moves and deletes consumer groups | [`group`] |
 //! | | lists the idempotent producers of a topic | [`producer`] |

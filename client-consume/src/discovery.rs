@@ -160,7 +160,7 @@ pub(crate) fn ranges(described: &DescribeTopicResponse) -> impl Iterator<Item = 
 
 /// What there is of a topic.
 pub(crate) async fn describe(client: &mut Client, topic: &str) -> Result<DescribeTopicResponse, Status> {
-    let request = DescribeTopicRequest { topic: topic.to_owned() };
+    let request = DescribeTopicRequest { topic: topic.to_owned(), ..Default::default() };
     Ok(client.describe_topic(request).await?.into_inner())
 }
 

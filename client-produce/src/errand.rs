@@ -14,8 +14,17 @@ const PARTITIONS_AGE_MAX: Duration = Duration::from_secs(300);
 pub(crate) enum Errand {
     /// A name; or the next epoch of the one there is.
     Identity(Option<Identity>),
-    /// How many partitions the topic has.
-    Partitions,
+    /// How many partitions the topic has, and what is to become of one that is not there.
+    Partitions(Missing),
+}
+
+/// What is to become of a topic that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// The first message creates it.
+    Leave,
+    /// It is created, if the server creates topics by itself: a message with a key waits.
+    Create,
 }
 
 /// See the module.
@@ -26,6 +35,8 @@ pub(crate) struct Errands {
     identity_is_lost: bool,
     wants_identity: bool,
     wants_partitions: bool,
+    /// Whether somebody cannot go on without a topic.
+    wants_topic: bool,
     /// When the number of partitions was learnt.
     partitions_at: Instant,
     /// Whether there was a topic then.
@@ -40,6 +51,7 @@ impl Errands {
             identity_is_lost: false,
             wants_identity: false,
             wants_partitions: false,
+            wants_topic: false,
             partitions_at: Instant::now(),
             knows_topic: false,
             are_news: false,
@@ -69,9 +81,30 @@ impl Errands {
         self.wants_partitions = true;
     }
 
-    pub(crate) fn set_partitions(&mut self, count: Option<u32>) {
+    /// The topic has to be there: it is not known how many partitions it will have, and keys go by that.
+    pub(crate) fn want_topic(&mut self) {
+        self.are_news |= !self.wants_topic;
+        self.wants_topic = true;
+    }
+
+    pub(crate) fn wants_topic(&self) -> bool {
+        self.wants_topic
+    }
+
+    pub(crate) fn knows_topic(&self) -> bool {
+        self.knows_topic
+    }
+
+    /// Nobody waits for the topic any more.
+    pub(crate) fn leave_topic(&mut self) {
+        self.wants_topic = false;
+    }
+
+    /// The topic is there, or it is not.
+    pub(crate) fn set_topic(&mut self, is_there: bool) {
         (self.wants_partitions, self.partitions_at) = (false, Instant::now());
-        self.knows_topic = count.is_some();
+        self.knows_topic = is_there;
+        self.wants_topic &= !is_there;
     }
 
     /// A request was sent: from time to time, the topic may have more partitions than it had.
@@ -94,7 +127,11 @@ impl Errands {
         if delivery == Delivery::ExactlyOnce && needs_name {
             return Some(Errand::Identity(self.identity.filter(|_| !self.identity_is_lost)));
         }
-        self.wants_partitions.then_some(Errand::Partitions)
+        match (self.wants_topic, self.wants_partitions) {
+            (true, _) => Some(Errand::Partitions(Missing::Create)),
+            (false, true) => Some(Errand::Partitions(Missing::Leave)),
+            (false, false) => None,
+        }
     }
 
     /// Whether there is a new one since the last call.

@@ -1,13 +1,19 @@
 //! What a producer asks the server beside the stream of its messages: who it is, and how many partitions there are.
 
-use std::{convert::Infallible, fmt};
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use minikafka_client_connection::{Backoff, Client, causes};
 use minikafka_proto::v1::{DescribeTopicRequest, InitProducerRequest};
 use tokio::time;
 use tonic::{Code, Status};
 
-use crate::{errand::Errand, lane::Identity, queue::Queue, settings::Delivery};
+use crate::{
+    Refusal,
+    errand::{Errand, Missing},
+    lane::Identity,
+    queue::Queue,
+    settings::Delivery,
+};
 
 /// Asks everything once, at the beginning. Where the server does not answer a question now, the producer goes on
 /// asking later.
@@ -19,7 +25,7 @@ pub(crate) async fn introduce(queue: &Queue, client: &mut Client) -> Result<(), 
         // Without a name nothing is sent, and messages fail in time.
         let _ = ask_identity(queue, client, None).await;
     }
-    ask_partitions(queue, client).await
+    ask_partitions(queue, client, Missing::Leave).await
 }
 
 /// Asks whatever the queue wants to know, until it is dropped.
@@ -28,7 +34,7 @@ pub(crate) async fn run_errands(queue: &Queue, mut client: Client) -> Infallible
     loop {
         let answered = match queue.next_errand().await {
             Errand::Identity(previous) => ask_identity(queue, &mut client, previous).await,
-            Errand::Partitions => ask_partitions(queue, &mut client).await,
+            Errand::Partitions(missing) => ask_partitions(queue, &mut client, missing).await,
         };
         match answered {
             Ok(()) => backoff.reset(),
@@ -66,7 +72,9 @@ async fn ask_identity(queue: &Queue, client: &mut Client, previous: Option<Ident
                 .filter(|epoch| *epoch >= 0 && reply.producer_id >= 0)
                 .map(|epoch| Identity { id: reply.producer_id, epoch });
             let nonsense = || Failure(Status::internal("the server gave an identity that cannot be"));
-            queue.set_identity(identity.ok_or_else(nonsense)?);
+            // A server that does not say when it forgets does not forget.
+            let expiry = (reply.expiry_ms > 0).then(|| Duration::from_millis(reply.expiry_ms));
+            queue.set_identity(identity.ok_or_else(nonsense)?, expiry);
             Ok(())
         }
         Err(status) if status.code() == Code::Unimplemented => {
@@ -89,18 +97,26 @@ async fn ask_identity(queue: &Queue, client: &mut Client, previous: Option<Ident
     }
 }
 
-async fn ask_partitions(queue: &Queue, client: &mut Client) -> Result<(), Failure> {
-    match client.describe_topic(DescribeTopicRequest { topic: queue.topic().to_owned() }).await {
+async fn ask_partitions(queue: &Queue, client: &mut Client, missing: Missing) -> Result<(), Failure> {
+    let create_missing = missing == Missing::Create;
+    let request = DescribeTopicRequest { topic: queue.topic().to_owned(), create_missing };
+    match client.describe_topic(request).await {
         Ok(reply) => {
             let count = u32::try_from(reply.into_inner().partitions.len()).unwrap_or(u32::MAX);
             queue.set_partitions(Some(count));
             Ok(())
         }
-        // There is none yet, there cannot be one, or the server does not say: the first message will tell.
-        Err(status)
-            if matches!(status.code(), Code::NotFound | Code::InvalidArgument | Code::Unimplemented) =>
-        {
-            queue.set_partitions(None);
+        // A server from before there were several.
+        Err(status) if status.code() == Code::Unimplemented => {
+            queue.set_partitions(Some(1));
+            Ok(())
+        }
+        // There is none yet, or there cannot be one: the first message will tell; unless that needs to know.
+        Err(status) if matches!(status.code(), Code::NotFound | Code::InvalidArgument) => {
+            match missing {
+                Missing::Leave => queue.set_partitions(None),
+                Missing::Create => queue.refuse_topic(Arc::new(Refusal::from(&status))),
+            }
             Ok(())
         }
         Err(status) => Err(Failure(status)),

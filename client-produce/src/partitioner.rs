@@ -41,6 +41,11 @@ impl Partitioner {
         }
     }
 
+    /// Whether the key of a message says where it goes.
+    pub(crate) fn goes_by_key(&self, message: &Message<'_>) -> bool {
+        message.wanted_partition().or(self.fixed).is_none() && message.key_bytes().is_some()
+    }
+
     /// A batch of a partition is full or on its way.
     pub(crate) fn note_sealed(&mut self, partition: u32) {
         if partition == self.sticky {

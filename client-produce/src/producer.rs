@@ -69,7 +69,8 @@ impl Producer {
         self.handle.queue.enqueue(&message.into()).await?.await
     }
 
-    /// Enqueues a message and returns the promise of its number. Waits only while the buffer is full.
+    /// Enqueues a message and returns the promise of its number. Waits only while the buffer is full; and, with a key,
+    /// while nobody knows how many partitions the topic will have: it is created then.
     ///
     /// Cancel-safe: when the call is dropped before it returns, the message is not enqueued.
     ///
@@ -116,8 +117,9 @@ impl Producer {
 }
 
 impl ProducerBuilder {
-    /// How long a message may take from entering the buffer to its acknowledgement, retries included.
-    /// Default: 30 s.
+    /// How long a message may take from entering the buffer to its acknowledgement, retries included. At most for as
+    /// long as the server remembers producers, which is a day by default: what is sent again later could be stored twice,
+    /// unless the producer is not [idempotent](ProducerBuilder::idempotent). Default: 30 s.
     pub fn timeout(mut self, timeout: Duration) -> ProducerBuilder {
         self.settings.timeout = timeout;
         self

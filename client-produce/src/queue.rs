@@ -16,6 +16,7 @@
 use std::{
     sync::{Arc, Mutex, MutexGuard},
     task::Waker,
+    time::Duration,
 };
 
 use minikafka_proto::v1::{
@@ -24,13 +25,13 @@ use minikafka_proto::v1::{
 use minikafka_record::{Compression, RecordBatch};
 use tokio::{
     sync::{Notify, Semaphore, watch},
-    time::Instant,
+    time::{self, Instant},
 };
 
 use minikafka_client_connection::GRPC_MESSAGE_BYTES_MAX;
 
 use crate::{
-    FlushError, Message, Receipt, SendError,
+    FlushError, Message, Receipt, Refusal, SendError,
     errand::Errand,
     lane::Identity,
     settings::{Delivery, Settings},
@@ -58,6 +59,21 @@ pub(crate) struct Queue {
     errands: Notify,
     /// Position below which every message is stored or has failed.
     settled: watch::Sender<u64>,
+    /// What became of the last question for the topic.
+    topic: watch::Sender<Topic>,
+}
+
+/// What those hear who wait for a topic.
+#[derive(Clone, Debug)]
+enum Topic {
+    /// Nothing yet, or it was not there, and nobody wanted it to be.
+    Unknown,
+    /// It is there.
+    Known,
+    /// It is not there, and the server creates none.
+    Refused(Arc<Refusal>),
+    /// Nobody asks any more.
+    Closed,
 }
 
 impl Queue {
@@ -68,11 +84,12 @@ impl Queue {
             worker: Notify::new(),
             errands: Notify::new(),
             settled: watch::Sender::new(0),
+            topic: watch::Sender::new(Topic::Unknown),
             settings,
         }
     }
 
-    /// Takes in a message, once there is room for it.
+    /// Takes in a message, once there is room for it, and it is known where it goes.
     ///
     /// Cancel-safe: a message is enqueued or it is not.
     ///
@@ -86,10 +103,53 @@ impl Queue {
         // A message larger than the whole buffer waits until it has the buffer to itself.
         let room = self.settings.buffer_bytes_max.min(bytes as u32);
         let permit = self.room.acquire_many(room).await.map_err(|_| SendError::Closed)?;
-        let receipt = self.with(|state| state.push(message, bytes, room as usize))?;
+        let receipt = match self.topic_for(message).await {
+            Ok(()) => self.with(|state| state.push(message, bytes, room as usize))?,
+            Err(SendError::Closed) => return Err(SendError::Closed),
+            Err(error) => self.with(|state| state.push_failed(message, room as usize, error)),
+        };
         // From here on the batch owns the room.
         permit.forget();
         Ok(receipt)
+    }
+
+    /// Waits, if the key of a message says where it goes, until it is known how many partitions there are.
+    ///
+    /// # Errors
+    /// Why that cannot be known.
+    async fn topic_for(&self, message: &Message<'_>) -> Result<(), SendError> {
+        // The way that nearly every message takes costs next to nothing.
+        if matches!(*self.topic.borrow(), Topic::Known) {
+            return Ok(());
+        }
+        // Before the question, so that no answer is missed.
+        let mut answers = self.topic.subscribe();
+        if !self.with(|state| state.needs_topic(message)) {
+            return Ok(());
+        }
+        let answer = async {
+            // The sender is this queue's own, and cannot be gone.
+            while answers.changed().await.is_ok() {
+                match answers.borrow_and_update().clone() {
+                    Topic::Unknown => {}
+                    Topic::Known => return Ok(()),
+                    Topic::Refused(refusal) => return Err(SendError::Refused(refusal)),
+                    Topic::Closed => break,
+                }
+            }
+            Err(SendError::Closed)
+        };
+        let timeout = self.with(|state| state.timeout());
+        match time::timeout(timeout, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.with(|state| {
+                // The last one that waits ends the question. Whoever comes subscribes first, and asks anew.
+                if self.topic.receiver_count() == 1 {
+                    state.leave_topic();
+                }
+                state.why_no_topic()
+            })),
+        }
     }
 
     /// Waits until what was enqueued before is settled.
@@ -117,6 +177,7 @@ impl Queue {
     pub(crate) fn close(&self) {
         self.room.close();
         self.with(State::close);
+        self.topic.send_replace(Topic::Closed);
     }
 
     /// Waits until there is something to send: `true`; or, once closed, nothing left to do: `false`.
@@ -143,8 +204,8 @@ impl Queue {
     /// When [`wake_up`](Queue::wake_up) is to be called next.
     pub(crate) fn next_wake_up(&self) -> Instant {
         // A batch that comes later cannot expire earlier than its timeout.
-        let latest = Instant::now() + self.settings.timeout;
-        self.with(|state| state.next_wake_up()).map_or(latest, |next| next.min(latest))
+        let latest = |state: &State| Instant::now() + state.timeout();
+        self.with(|state| state.next_wake_up().map_or(latest(state), |next| next.min(latest(state))))
     }
 
     /// Fails what has expired and goes on with what was paused.
@@ -209,8 +270,8 @@ impl Queue {
     }
 
     /// See [`State::set_identity`].
-    pub(crate) fn set_identity(&self, identity: Identity) {
-        self.with(|state| state.set_identity(identity));
+    pub(crate) fn set_identity(&self, identity: Identity, expiry: Option<Duration>) {
+        self.with(|state| state.set_identity(identity, expiry));
     }
 
     /// See [`State::lose_identity`].
@@ -230,6 +291,13 @@ impl Queue {
     /// See [`State::set_partitions`].
     pub(crate) fn set_partitions(&self, count: Option<u32>) {
         self.with(|state| state.set_partitions(count));
+        self.topic.send_replace(if count.is_some() { Topic::Known } else { Topic::Unknown });
+    }
+
+    /// The topic is not there, and the server does not create it.
+    pub(crate) fn refuse_topic(&self, refusal: Arc<Refusal>) {
+        self.with(State::leave_topic);
+        self.topic.send_replace(Topic::Refused(refusal));
     }
 
     pub(crate) fn topic(&self) -> &str {
@@ -240,6 +308,7 @@ impl Queue {
     pub(crate) fn abandon(&self) {
         self.room.close();
         self.with(State::abandon);
+        self.topic.send_replace(Topic::Closed);
     }
 
     /// Runs `change` under the lock, then, without it, tells everyone whom the change concerns.

@@ -190,6 +190,26 @@ impl State {
         Ok(receipt)
     }
 
+    /// Whether a message cannot be taken in before it is known how many partitions there are: its key says where it
+    /// goes, and the same key has to go there for ever. Asks for the topic then.
+    pub(crate) fn needs_topic(&mut self, message: &Message<'_>) -> bool {
+        let needs = !self.is_closed && !self.errands.knows_topic() && self.partitioner.goes_by_key(message);
+        if needs {
+            self.errands.want_topic();
+            self.worker_is_concerned = true;
+        }
+        needs
+    }
+
+    /// Takes in a message that cannot be sent: its receipt says why.
+    pub(crate) fn push_failed(&mut self, message: &Message<'_>, room: usize, error: SendError) -> Receipt {
+        let mut draft = Draft::new(0, Instant::now(), 0);
+        let receipt = draft.push(message, room, self.end_position);
+        self.end_position += 1;
+        self.fail(0, draft.seal(), error);
+        receipt
+    }
+
     fn seal_draft(&mut self, partition: u32) {
         let Some(lane) = self.lanes.get_mut(&partition) else { return };
         if let Some(draft) = lane.draft.take() {
@@ -346,10 +366,25 @@ impl State {
         self.errands.next(self.delivery)
     }
 
-    /// The server says under which name to go on.
-    pub(crate) fn set_identity(&mut self, identity: Identity) {
+    /// The server says under which name to go on, and after which time it forgets who sends nothing: a batch that is
+    /// sent again later than that could be stored twice.
+    pub(crate) fn set_identity(&mut self, identity: Identity, expiry: Option<Duration>) {
         self.errands.set_identity(identity);
+        self.timeout = expiry.map_or(self.timeout, |expiry| self.timeout.min(expiry));
         self.stream_is_concerned = true;
+    }
+
+    /// How long a message may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Why messages are not sent, with what they have waited.
+    pub(crate) fn why_no_topic(&self) -> SendError {
+        match &self.unreachable {
+            Some(cause) => SendError::Unreachable { cause: cause.clone(), waited: self.timeout },
+            None => SendError::Timeout { waited: self.timeout },
+        }
     }
 
     /// The server does not let the producer go on under a new epoch of its name.
@@ -377,15 +412,21 @@ impl State {
 
     /// The topic has so many partitions; `None` when it is not there yet.
     pub(crate) fn set_partitions(&mut self, count: Option<u32>) {
-        self.errands.set_partitions(count);
+        self.errands.set_topic(count.is_some());
         if let Some(count) = count {
             self.partitioner.set_count(count);
         }
     }
 
+    /// Nobody waits for the topic any more, or it is not created.
+    pub(crate) fn leave_topic(&mut self) {
+        self.errands.leave_topic();
+    }
+
     /// Takes in no more messages.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
+        self.errands.leave_topic();
         self.worker_is_concerned = true;
     }
 
@@ -408,9 +449,9 @@ impl State {
         }
     }
 
-    /// Whether there is something to send.
+    /// Whether there is something to send, or to find out before something can be.
     pub(crate) fn has_work(&self) -> bool {
-        self.parked > 0
+        self.parked > 0 || self.errands.wants_topic()
     }
 
     /// Whether nothing is left to do, and nothing will come.

@@ -147,8 +147,8 @@ pub struct PartitionLag {
     pub end: Offset,
     /// What is stored, if anything is.
     pub stored: Option<StoredPosition>,
-    /// How far it is behind, if a position is stored.
-    pub lag: Option<Lag>,
+    /// How far it is behind; from the first message on that is there, if no position is stored.
+    pub lag: Lag,
     /// The member that holds it, if one does.
     pub member_id: Option<String>,
 }
@@ -160,6 +160,18 @@ pub struct Lag {
     pub messages: u64,
     /// Age of the oldest of them; zero when there is none.
     pub age: Duration,
+}
+
+/// How far a group is behind, over all partitions that it has a position of, or holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupLag {
+    /// Name of the group.
+    pub group: String,
+    /// Messages that are there and not read.
+    pub messages: u64,
+    /// Age of the oldest of them, zero when there is none; `None` when there was no time to find out, or a log cannot
+    /// be read.
+    pub age: Option<Duration>,
 }
 
 /// Where to move positions.

@@ -7,9 +7,10 @@ use super::{
         GroupDescription, GroupSummary, Lag, MemberDescription, PartitionLag, StoredPosition, TopicPartition,
     },
     core::{Group, GroupError, Member, MemberKey, Position},
+    lag::Next,
     membership::check_group_name,
 };
-use crate::{Broker, Error, Partition};
+use crate::{Broker, Error, broker::blocking};
 
 impl Broker {
     /// Up to `count` groups with names behind `after`, ordered by name.
@@ -43,6 +44,7 @@ impl Broker {
                 member.client_address = sessions.get(&key).and_then(|session| session.address.clone());
             }
         }
+        let mut nexts = Vec::new();
         for (of, (position, member_id)) in positions {
             // Of a topic that is gone there is nothing to say.
             let Ok(partition) = self.partition(&of.topic, Some(of.partition)) else { continue };
@@ -50,27 +52,31 @@ impl Broker {
             if stored.is_none() && member_id.is_none() {
                 continue;
             }
-            let lag = match &stored {
-                Some(stored) => Some(self.lag(&partition, stored).await?),
-                None => None,
-            };
             let end = partition.bounds().high_watermark;
+            let next = Next::new(partition, stored.as_ref().map(|stored| stored.offset));
+            let lag = Lag { messages: next.messages, age: Duration::ZERO };
+            nexts.push(next);
             description.positions.push(PartitionLag { of, end, stored, lag, member_id });
+        }
+        for (position, age) in description.positions.iter_mut().zip(self.ages(nexts).await?) {
+            position.lag.age = age;
         }
         Ok(description)
     }
 
-    async fn lag(&self, partition: &Partition, stored: &StoredPosition) -> Result<Lag, Error> {
-        let bounds = partition.bounds();
-        // What was evicted is not behind any more: it cannot be read.
-        let next = stored.offset.max(bounds.start);
-        let messages = bounds.high_watermark.get().saturating_sub(next.get());
-        if messages == 0 {
-            return Ok(Lag::default());
+    /// Of the oldest message from each place on. One thread looks them all up.
+    async fn ages(&self, nexts: Vec<Next>) -> Result<Vec<Duration>, Error> {
+        let turn = self.0.cold_reads.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
+        let (broker, now) = (self.clone(), self.0.groups.now());
+        let look = move || {
+            let looked = broker.0.append_times.ages(&nexts, now, None);
+            drop(turn);
+            Ok(looked)
+        };
+        match blocking(look).await? {
+            (_, Some((partition, error))) => Err(partition.core.error(error)),
+            (ages, None) => Ok(ages.into_iter().map(Option::unwrap_or_default).collect()),
         }
-        let appended_at = partition.appended_at(next).await?;
-        let age_ms = appended_at.map_or(0, |at| self.0.groups.now().saturating_sub(at).max(0));
-        Ok(Lag { messages, age: Duration::from_millis(age_ms as u64) })
     }
 
     /// Does what is due in groups by now: takes silent members for dead, forgets groups that were empty for long.

@@ -8,6 +8,7 @@
 //!   core          the rules, pure                       coordinator   makes them happen
 //!   codec         how they are stored                   sessions      who was heard when (in memory)
 //!   membership    a member as its door sees it          alarms, tasks one timer; topics that come and go
+//!   description   for those who look at groups          lag           how far they are behind
 //! ```
 //!
 //! # What is durable, and why there is never a second owner
@@ -52,16 +53,18 @@ mod codec;
 mod coordinator;
 mod core;
 mod description;
+mod lag;
 mod membership;
 mod positions;
 mod sessions;
 pub(crate) mod tasks;
 
 pub use api::{
-    Assignment, GroupDescription, GroupJoin, GroupSummary, Lag, MemberDescription, PartitionLag,
+    Assignment, GroupDescription, GroupJoin, GroupLag, GroupSummary, Lag, MemberDescription, PartitionLag,
     PositionToStore, PositionsBy, ReturningMember, SeekMode, SeekTo, SoughtPosition, StoredPosition,
     TopicPartition,
 };
 pub(crate) use coordinator::Coordinator;
 pub use core::{GroupError, GroupState};
+pub(crate) use lag::AppendTimes;
 pub use membership::Membership;

@@ -97,6 +97,10 @@ impl Metadata {
         &self.deleted
     }
 
+    pub(crate) fn next_producer_id(&self) -> i64 {
+        self.next_producer_id
+    }
+
     fn create(&mut self, name: String, topic: TopicRecord) -> Output {
         if self.topics.contains_key(&name) {
             return Output::TopicExists;

@@ -31,6 +31,9 @@ impl Broker {
                 "epoch {epoch} of producer {id} was never given: neither is negative"
             )));
         }
+        if !self.was_given(id).await {
+            return Err(Error::InvalidRequest(format!("producer {id} was never given")));
+        }
         let newest = self.cores().iter().filter_map(|core| core.producers.epoch_of(id)).max();
         match newest {
             Some(current) if current > epoch => Err(Error::ProducerFenced { id, epoch, current }),
@@ -56,6 +59,14 @@ impl Broker {
                 Ok(topic.served().flat_map(|partition| partition.producers()).collect())
             }
         }
+    }
+
+    /// Whether somebody may have this id. One that is still to come must not be claimed: who gets it then would be
+    /// fenced with the first message.
+    async fn was_given(&self, id: i64) -> bool {
+        // In this order: while a block is being allocated, its ids are given to nobody.
+        let block = self.0.producer_ids.block.lock().await;
+        id < self.next_producer_id() && !block.contains(&id)
     }
 
     async fn new_producer(&self) -> Result<ProducerIdentity, Error> {

@@ -182,14 +182,15 @@ impl<W> Memory<W> {
         if is_news && (is_long || !self.lock().0.by_id.is_empty()) { self.store() } else { Ok(()) }
     }
 
-    /// Stores a snapshot if evicting what lies below `to` would make a producer unknown after a crash.
+    /// Stores a snapshot if evicting what lies below `to` would make a batch of a producer unknown after a crash.
     pub(crate) fn store_before_trim(&self, to: Offset) -> Result<(), StorageError> {
         let known = self.stored().next_offset;
-        let is_only_there = |last: &Place| last.base_offset >= known && last.base_offset < to;
+        let is_only_there = |place: &Place| place.base_offset >= known && place.base_offset < to;
         let would_forget = {
             let producers = self.lock();
-            let mut last = producers.0.by_id.values().filter_map(|producer| producer.stored.back());
-            last.any(is_only_there)
+            // Any of the last five may come again, not only the last.
+            let mut stored = producers.0.by_id.values().flat_map(|producer| &producer.stored);
+            stored.any(is_only_there)
         };
         if would_forget { self.store() } else { Ok(()) }
     }

@@ -7,6 +7,7 @@ mod faults;
 mod fetch;
 mod group_trouble;
 mod groups;
+mod lag;
 mod machine;
 mod metadata;
 mod overtaken;

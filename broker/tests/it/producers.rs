@@ -283,6 +283,46 @@ async fn an_eviction_makes_nobody_unknown() {
 }
 
 #[tokio::test]
+async fn an_eviction_of_some_of_the_last_five_makes_none_unknown() {
+    let root = TempDir::new().unwrap();
+    let clock = ManualClock::at(1000);
+    let config = BrokerConfig {
+        clock: clock.clone(),
+        retention: Some(Duration::from_secs(60)),
+        ..BrokerConfig::default()
+    };
+    let broker = Broker::open(files(&root), config.clone()).await.unwrap();
+    let sender = Sender::new(&broker).await;
+    sender.place(0, 4).await;
+    clock.pass(Duration::from_secs(50));
+    sender.place(4, 1).await;
+    clock.pass(Duration::from_secs(20));
+    broker.evict().await.unwrap();
+    assert_eq!(sender.partition.bounds().start, Offset::new(4), "the last one stays");
+    let copy = TempDir::new().unwrap();
+    copy_directory(root.path(), copy.path(), true);
+    let broker = Broker::open(files(&copy), config).await.unwrap();
+    let sender = Sender::of(&broker, sender.identity).await;
+    assert_eq!(sender.place(0, 4).await, (0, Origin::Earlier));
+    assert_eq!(sender.place(4, 1).await, (4, Origin::Earlier));
+}
+
+#[tokio::test]
+async fn who_claims_an_id_that_is_still_to_be_given_is_refused() {
+    let broker = memory_broker(BrokerConfig::default()).await;
+    let claim = async |id| broker.init_producer(Some(ProducerIdentity { id, epoch: 6 })).await;
+    let first = broker.init_producer(None).await.unwrap();
+    // The next one, the rest of what is allocated at once, and beyond.
+    for ahead in [1, 999, 1000, 1 << 40] {
+        let error = claim(first.id + ahead).await.unwrap_err();
+        assert!(matches!(error, Error::InvalidRequest(_)), "{error}");
+    }
+    let next = broker.init_producer(None).await.unwrap();
+    assert_eq!(next, ProducerIdentity { id: first.id + 1, epoch: 0 });
+    assert_eq!(claim(next.id).await.unwrap().epoch, 7, "somebody has it now");
+}
+
+#[tokio::test]
 async fn a_snapshot_is_stored_now_and_then_and_replaces_the_log_before_it() {
     let (storage, rig) = Rig::new();
     let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();

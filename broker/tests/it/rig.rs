@@ -278,6 +278,7 @@ impl Log for RigLog {
     }
 
     fn seek(&self, seek: Seek) -> Result<Option<Place>, StorageError> {
+        self.rig.enter(&format!("seek {}", self.topic))?;
         self.log.seek(seek)
     }
 

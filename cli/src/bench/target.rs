@@ -37,7 +37,7 @@ impl Target {
                 topic
             }
         };
-        let describe = DescribeTopicRequest { topic: topic.clone() };
+        let describe = DescribeTopicRequest { topic: topic.clone(), ..Default::default() };
         let found = client.describe_topic(describe).await.map_err(refused)?.into_inner();
         if found.partitions.is_empty() {
             bail!("topic \"{topic}\" has no partitions");

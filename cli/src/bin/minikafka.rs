@@ -1,5 +1,6 @@
-//! `minikafka`: the topics of a server, and the data directory of one that does not run; see
-//! [`minikafka_cli::topic`], [`minikafka_cli::storage`], [`minikafka_cli::shell`] and [`minikafka_cli::bench`].
+//! `minikafka`: the topics and groups of a server, and the data directory of one that does not run; see
+//! [`minikafka_cli::topic`], [`minikafka_cli::group`], [`minikafka_cli::storage`], [`minikafka_cli::shell`] and
+//! [`minikafka_cli::bench`].
 
 use std::process::ExitCode;
 
@@ -10,13 +11,15 @@ Examples:
   minikafka topic list
   minikafka topic describe orders --host 10.0.0.7:9999
   minikafka topic describe orders --output json
+  minikafka group describe billing
+  minikafka group seek billing -to earliest --dry-run
   minikafka storage verify ./minikafka-data
   minikafka shell
   minikafka bench latency -rate 1000
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
-/// Looks after the topics of a MiniKafka server, and after its files, and measures it.
+/// Looks after the topics and consumer groups of a MiniKafka server, and after its files, and measures it.
 #[derive(Debug, Parser)]
 #[command(name = "minikafka", version, after_help = EXAMPLES)]
 struct Args {
@@ -26,7 +29,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Lists, describes, creates and deletes topics
+    /// Lists, describes, creates, alters and deletes topics
     Topic(minikafka_cli::topic::Args),
     /// Lists, describes, moves and deletes consumer groups
     Group(minikafka_cli::group::Args),

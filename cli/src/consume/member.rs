@@ -5,13 +5,15 @@
 
 use std::{io, num::NonZeroU64, time::Duration};
 
-use minikafka_client_connection::Backoff;
+use anyhow::bail;
+use minikafka_client_connection::{Backoff, connect};
 use minikafka_client_consume::{ConsumeError, GroupConsumer, Message, Position};
+use minikafka_proto::v1::DescribeTopicRequest;
 use tokio::time;
 
 use super::{
     output::Output,
-    subscription::{say_lost, say_skipped},
+    subscription::{numbers_say_nothing, say_lost, say_skipped},
 };
 use crate::interrupt::Interrupt;
 
@@ -80,10 +82,11 @@ impl Membership {
     }
 
     /// Joins the group; waits for a server that is not there.
-    async fn join(&self) -> Result<GroupConsumer, ConsumeError> {
+    async fn join(&self) -> anyhow::Result<GroupConsumer> {
         let mut has_said_so = false;
         let mut backoff = Backoff::new();
         loop {
+            self.check_start().await?;
             let builder = GroupConsumer::builder(&self.host, &self.group)
                 .subscribe(&self.topic)
                 .start(self.start)
@@ -97,9 +100,23 @@ impl Membership {
                     }
                     time::sleep(backoff.next_wait()).await;
                 }
-                result => return result,
+                result => return Ok(result?),
             }
         }
+    }
+
+    /// A number says where to start in one partition only.
+    async fn check_start(&self) -> anyhow::Result<()> {
+        let Position::Number(_) = self.start else { return Ok(()) };
+        // Without a server there is nothing to join either, and without a topic nothing to be wrong about.
+        let Ok(mut client) = connect(self.host.parse()?).await else { return Ok(()) };
+        let request = DescribeTopicRequest { topic: self.topic.clone(), ..DescribeTopicRequest::default() };
+        let partitions =
+            client.describe_topic(request).await.map_or(0, |reply| reply.into_inner().partitions.len());
+        if partitions > 1 {
+            bail!("{}: start at earliest or latest", numbers_say_nothing(&self.topic));
+        }
+        Ok(())
     }
 }
 

@@ -34,10 +34,7 @@ impl Subscription {
             from = match self.subscribe(from, MissingTopic::Fail, end).await {
                 Ok(consumer) => {
                     if let (Start::Number(_), 2..) = (self.from, consumer.partitions().count()) {
-                        bail!(
-                            "topic \"{}\" has several partitions, each with numbers of its own: say which one with -partition",
-                            self.topic
-                        );
+                        bail!("{}: say which one with -partition", numbers_say_nothing(&self.topic));
                     }
                     return Ok(consumer);
                 }
@@ -91,6 +88,11 @@ impl Subscription {
             }
         }
     }
+}
+
+/// Why a number is no place to start at.
+pub(super) fn numbers_say_nothing(topic: &str) -> String {
+    format!("topic \"{topic}\" has several partitions, each with numbers of its own")
 }
 
 /// Says that the server's disk has lost messages.

@@ -139,7 +139,8 @@ pub(crate) async fn act(action: Action, target: &Target) -> anyhow::Result<()> {
             }
         }
         Action::Delete { group } => {
-            client.delete_group(DeleteGroupRequest { group }).await.map_err(refused)?;
+            client.delete_group(DeleteGroupRequest { group: group.clone() }).await.map_err(refused)?;
+            print::deleted(&group, output)?;
         }
     }
     Ok(())

@@ -12,7 +12,10 @@ use serde::Serialize;
 use crate::{
     count::Count,
     output::{Output, json, text},
-    table::Table,
+    table::{
+        Column::{Number, Text},
+        Table,
+    },
 };
 
 /// A group in JSON.
@@ -61,15 +64,21 @@ struct Partition<'a> {
 struct Position<'a> {
     topic: &'a str,
     partition: u32,
-    /// Null: none is stored, and there is no lag then.
+    /// Null: none is stored, and the lag is counted from the first message on.
     number: Option<u64>,
     end_number: u64,
-    lag_messages: Option<u64>,
-    lag_ms: Option<u64>,
+    lag_messages: u64,
+    lag_ms: u64,
     metadata: &'a str,
     /// Null: nobody owns it.
     member_id: Option<&'a str>,
     commit_time_ms: Option<i64>,
+}
+
+/// A group that is gone, in JSON.
+#[derive(Serialize)]
+struct Deleted<'a> {
+    name: &'a str,
 }
 
 /// A position that was moved, in JSON.
@@ -103,11 +112,19 @@ pub(super) fn description(group: &DescribeGroupResponse, output: Output) -> io::
     }
 }
 
+/// Nothing, as a command does that did what it was told; or an object.
+pub(super) fn deleted(name: &str, output: Output) -> io::Result<()> {
+    match output {
+        Output::Text => Ok(()),
+        Output::Json => json(&Deleted { name }),
+    }
+}
+
 /// What has moved, or would.
 pub(super) fn seeked(positions: &[SeekedPosition], output: Output) -> io::Result<()> {
     match output {
         Output::Text => {
-            let mut table = Table::new(&["topic", "partition", "from", "to"]);
+            let mut table = Table::new(&[Text("topic"), Number("partition"), Number("from"), Number("to")]);
             for SeekedPosition { topic, partition, from, to } in positions {
                 let from = or_dash(from.map(|from| from.to_string()));
                 table.push([topic.clone(), partition.to_string(), from, to.to_string()]);
@@ -138,7 +155,14 @@ fn described(group: &DescribeGroupResponse) -> String {
         group.epoch
     );
     if !group.members.is_empty() {
-        let mut table = Table::new(&["member", "client", "address", "epoch", "owns", "is to own"]);
+        let mut table = Table::new(&[
+            Text("member"),
+            Text("client"),
+            Text("address"),
+            Number("epoch"),
+            Number("owns"),
+            Number("is to own"),
+        ]);
         for member in &group.members {
             let client = [&member.instance_id, &member.client_id].into_iter().find(|name| !name.is_empty());
             let address = some(&member.client_address).map(ToOwned::to_owned);
@@ -154,16 +178,24 @@ fn described(group: &DescribeGroupResponse) -> String {
         text += &format!("\n{table}");
     }
     if !group.positions.is_empty() {
-        let mut table =
-            Table::new(&["topic", "partition", "next", "end", "lag", "age", "member", "metadata"]);
+        let mut table = Table::new(&[
+            Text("topic"),
+            Number("partition"),
+            Number("next"),
+            Number("end"),
+            Number("lag"),
+            Number("age"),
+            Text("member"),
+            Text("metadata"),
+        ]);
         for position in &group.positions {
             table.push([
                 position.topic.clone(),
                 position.partition.to_string(),
                 or_dash(position.number.map(|number| number.to_string())),
                 position.end_number.to_string(),
-                or_dash(position.lag_messages.map(|lag| lag.to_string())),
-                or_dash(position.lag_ms.map(duration)),
+                position.lag_messages.to_string(),
+                duration(position.lag_ms),
                 or_dash(some(&position.member_id).map(ToOwned::to_owned)),
                 position.metadata.clone(),
             ]);
@@ -175,8 +207,8 @@ fn described(group: &DescribeGroupResponse) -> String {
 
 /// Messages of all positions together, and the age of the oldest.
 fn lag(group: &DescribeGroupResponse) -> (u64, u64) {
-    let messages = group.positions.iter().filter_map(|position| position.lag_messages).sum();
-    let age = group.positions.iter().filter_map(|position| position.lag_ms).max();
+    let messages = group.positions.iter().map(|position| position.lag_messages).sum();
+    let age = group.positions.iter().map(|position| position.lag_ms).max();
     (messages, age.unwrap_or_default())
 }
 

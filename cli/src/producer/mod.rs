@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     output::{Output, json, text},
-    table::Table,
+    table::{Column, Table},
     target::{Target, refused},
 };
 
@@ -89,7 +89,9 @@ pub(crate) async fn act(action: Action, target: &Target) -> anyhow::Result<()> {
 
 fn table(producers: &[ProducerDescription]) -> Table {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let mut table = Table::new(&["partition", "producer", "epoch", "last sequence", "last message", "age"]);
+    let mut table = Table::new(
+        &["partition", "producer", "epoch", "last sequence", "last message", "age"].map(Column::Number),
+    );
     for producer in producers {
         let last = Duration::from_millis(producer.last_append_time_ms.max(0) as u64);
         // Whole seconds are enough for people.

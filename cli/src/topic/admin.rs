@@ -7,6 +7,7 @@ use minikafka_proto::v1::{
     AlterTopicRequest, CreateTopicRequest, DeleteTopicRequest, DescribeTopicRequest, DescribeTopicResponse,
     ListTopicsRequest, TopicSummary,
 };
+use tonic::Status;
 
 /// A connection to a server, for its topics.
 #[derive(Debug)]
@@ -35,17 +36,17 @@ impl Admin {
     }
 
     pub(super) async fn describe(&mut self, topic: &str) -> anyhow::Result<DescribeTopicResponse> {
-        let request = DescribeTopicRequest { topic: topic.to_owned() };
+        let request = DescribeTopicRequest { topic: topic.to_owned(), ..Default::default() };
         Ok(self.client.describe_topic(request).await.map_err(refused)?.into_inner())
     }
 
     pub(super) async fn create(&mut self, request: CreateTopicRequest) -> anyhow::Result<TopicSummary> {
-        let response = self.client.create_topic(request).await.map_err(refused)?.into_inner();
+        let response = self.client.create_topic(request).await.map_err(refused_setting)?.into_inner();
         response.topic.context("the server's reply is empty")
     }
 
     pub(super) async fn alter(&mut self, request: AlterTopicRequest) -> anyhow::Result<TopicSummary> {
-        let response = self.client.alter_topic(request).await.map_err(refused)?.into_inner();
+        let response = self.client.alter_topic(request).await.map_err(refused_setting)?.into_inner();
         response.topic.context("the server's reply is empty")
     }
 
@@ -53,5 +54,20 @@ impl Admin {
         let request = DeleteTopicRequest { topic: topic.to_owned() };
         self.client.delete_topic(request).await.map_err(refused)?;
         Ok(())
+    }
+}
+
+/// A refusal that names the setting as the API does says which flag is meant.
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn refused_setting(status: Status) -> anyhow::Error {
+    const FLAGS: [(&str, &str); 3] = [
+        ("retention_ms: ", "-retention: "),
+        ("retention_bytes: ", "-retention-bytes: "),
+        ("message_bytes_max: ", "-message-max: "),
+    ];
+    let rule = |(name, flag): (&str, &str)| Some(format!("{flag}{}", status.message().strip_prefix(name)?));
+    match FLAGS.into_iter().find_map(rule) {
+        Some(message) => anyhow::anyhow!(message),
+        None => refused(status),
     }
 }

@@ -138,7 +138,10 @@ pub(crate) async fn act(action: Action, target: &Target) -> anyhow::Result<()> {
             let request = AlterTopicRequest { topic, partitions, set: Some(set), reset };
             print::changed(&admin.alter(request).await?, target.output)?;
         }
-        Action::Delete { topic } => admin.delete(&topic).await?,
+        Action::Delete { topic } => {
+            admin.delete(&topic).await?;
+            print::deleted(&topic, args.target.output)?;
+        }
     }
     Ok(())
 }

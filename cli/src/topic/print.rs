@@ -21,6 +21,12 @@ struct Topic<'a> {
     partitions: u32,
 }
 
+/// A topic that is gone, in JSON.
+#[derive(Serialize)]
+struct Deleted<'a> {
+    name: &'a str,
+}
+
 /// A described topic in JSON.
 #[derive(Serialize)]
 struct Description<'a> {
@@ -64,6 +70,14 @@ pub(super) fn changed(topic: &TopicSummary, output: Output) -> io::Result<()> {
     match output {
         Output::Text => Ok(()),
         Output::Json => json(&Topic::from(topic)),
+    }
+}
+
+/// The same for one that is gone.
+pub(super) fn deleted(name: &str, output: Output) -> io::Result<()> {
+    match output {
+        Output::Text => Ok(()),
+        Output::Json => json(&Deleted { name }),
     }
 }
 

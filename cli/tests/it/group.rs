@@ -90,6 +90,9 @@ fn a_group_is_deleted() {
     let server = read_by_a_group();
     assert_eq!(told(&server, &["group", "delete", "billing"]), "");
     assert_eq!(told(&server, &["group", "list"]), "");
+    let server = read_by_a_group();
+    assert_eq!(json(&server, &["group", "delete", "billing"])["name"], "billing");
+    assert_eq!(json(&server, &["topic", "delete", "orders"])["name"], "orders");
     for args in [&["group", "delete", "billing"][..], &["group", "describe", "billing"]] {
         let ended = minikafka(&server, args);
         assert_eq!(ended.code, 1);

@@ -26,6 +26,15 @@ fn a_group_goes_on_where_it_has_come_to() {
 }
 
 #[test]
+fn a_number_says_nothing_about_several_partitions() {
+    let server = server();
+    let ended = consume(&server, &["-group", "g", "-from", "2", "-count", "1"]);
+    assert_eq!((ended.code, ended.text().as_str()), (1, ""));
+    let expected = "consume: topic \"t\" has several partitions, each with numbers of its own: start at earliest or latest\n";
+    assert_eq!(ended.stderr, expected);
+}
+
+#[test]
 fn ctrl_c_commits_what_was_printed_and_leaves() {
     let server = server();
     let args = ["-host", server.host(), "-topic", "t", "-group", "g", "-commit-interval", "1h"];

@@ -110,10 +110,10 @@ fn what_cannot_be_is_refused_with_the_rule() {
     topic(&server, &["create", "t", "-partitions", "3"]);
     for (args, code, part) in [
         (&["alter", "t", "-partitions", "2"][..], 1, "has 3 partitions and cannot have 2"),
-        (&["alter", "t", "-message-max", "1GiB"], 1, "message_bytes_max: "),
+        (&["alter", "t", "-message-max", "1GiB"], 1, "minikafka: -message-max: "),
         (&["alter", "t", "-message-max", "unlimited"], 1, "a message has a limit"),
         (&["alter", "u", "-partitions", "2"], 1, "topic \"u\" not found"),
-        (&["create", "u", "-retention", "0s"], 1, "retention_ms: "),
+        (&["create", "u", "-retention", "0s"], 1, "minikafka: -retention: "),
         (&["alter", "t"], 2, "--partitions"),
         (&["create", "u", "-partitions", "0"], 2, "0 is not in"),
         (&["create", "u", "-retention", "soon"], 2, "write it as"),

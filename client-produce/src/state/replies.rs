@@ -96,12 +96,14 @@ impl State {
     }
 
     /// Puts the halves of a batch that is too large back where it was. A single message has none: it is
-    /// refused.
+    /// refused. Nor has one that may be stored: the server knows it as a whole, and would take its halves for news.
     pub(super) fn make_smaller(&mut self, partition: u32, batch: Batch, refusal: Arc<Refusal>) {
-        if batch.count() == 1 {
+        if batch.count() > 1 {
+            self.batch_bytes_max = self.batch_bytes_max.min(batch.len() / 2);
+        }
+        if batch.count() == 1 || batch.may_be_stored {
             return self.refuse(partition, batch, refusal);
         }
-        self.batch_bytes_max = self.batch_bytes_max.min(batch.len() / 2);
         let first = batch.first_position();
         let expires_at = batch.expires_at;
         self.unsettled.remove(&first);

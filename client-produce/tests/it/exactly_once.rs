@@ -96,6 +96,33 @@ async fn a_batch_that_is_split_keeps_its_sequences_and_the_order() {
 }
 
 #[tokio::test]
+async fn a_batch_that_may_be_stored_is_not_split() {
+    let fake = Fake::start([Step::AcceptWhenReleased, Step::BreakAfterStoring, Step::Refuse(too_large())]);
+    let producer = Producer::builder(&fake.host(), "t").in_flight_max(1).connect().await.unwrap();
+    enqueue(&producer, 0..1).await;
+    fake.arrived(1).await;
+    let doubtful = enqueue(&producer, 1..8).await;
+    fake.release(1);
+    for receipt in doubtful {
+        let error = receipt.await.unwrap_err();
+        assert!(matches!(error, SendError::OutcomeUnknown { .. }), "{error}");
+    }
+    assert_eq!(producer.send("8").await.unwrap(), 9);
+    assert_eq!(fake.log().stored, texts(0..9), "each is there once");
+}
+
+#[tokio::test]
+async fn nothing_is_sent_again_when_the_server_may_have_forgotten_it() {
+    let failing = std::iter::repeat_n(refuse(Code::Internal, "STORAGE_FAILED"), 1000);
+    let fake = Fake::start(failing);
+    fake.set_expiry(Duration::from_millis(1200));
+    let producer = one_by_one(&fake).timeout(Duration::from_secs(3600)).connect().await.unwrap();
+    let sent = tokio::time::timeout(Duration::from_secs(60), producer.send("a")).await;
+    let error = sent.expect("not after an hour").unwrap_err();
+    assert!(matches!(error, SendError::OutcomeUnknown { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn what_comes_back_later_stays_in_order_with_what_was_behind_it() {
     let busy = |ms| {
         let refused = error(Code::ResourceExhausted, "DISK_FULL");

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -58,6 +58,10 @@ struct FakeState {
     memory: Arc<Mutex<Memory>>,
     /// Of the topic; 0: it is not there.
     partitions: AtomicU32,
+    /// That it gets when it is created; 0: only by hand.
+    partitions_when_created: AtomicU32,
+    /// After which producers are forgotten, as the server says.
+    expiry_ms: AtomicU64,
     knows_producers: bool,
 }
 
@@ -172,6 +176,8 @@ impl Fake {
             script: Mutex::new(script.into_iter().collect()),
             memory,
             partitions: 1.into(),
+            partitions_when_created: 1.into(),
+            expiry_ms: 86_400_000.into(),
             knows_producers,
             ..Default::default()
         });
@@ -212,6 +218,16 @@ impl Fake {
 
     pub(crate) fn set_partitions(&self, partitions: u32) {
         self.state.partitions.store(partitions, Ordering::Relaxed);
+    }
+
+    /// The topic is not there, and gets so many partitions when somebody asks for it; 0: it is not created.
+    pub(crate) fn set_partitions_when_created(&self, partitions: u32) {
+        self.set_partitions(0);
+        self.state.partitions_when_created.store(partitions, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_expiry(&self, expiry: Duration) {
+        self.state.expiry_ms.store(expiry.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// As [`kill`](Fake::kill), for a server that remembers.
@@ -279,6 +295,13 @@ impl FakeState {
         Ok(Some(ProduceStreamResponse { request_id: request.request_id, result: Some(result) }))
     }
 
+    /// Says whether it is there then.
+    fn create_topic(&self) -> bool {
+        let partitions = self.partitions_when_created.load(Ordering::Relaxed);
+        self.partitions.store(partitions, Ordering::Relaxed);
+        partitions > 0
+    }
+
     fn note(&self, batch: &RecordBatch) {
         let mut log = self.log.lock().unwrap();
         log.batch_counts.push(batch.count());
@@ -290,8 +313,8 @@ impl FakeState {
         if partition >= partitions.max(1) {
             return Reply::Error(error(tonic::Code::NotFound, "PARTITION_NOT_FOUND"));
         }
-        if partitions == 0 {
-            self.partitions.store(1, Ordering::Relaxed);
+        if partitions == 0 && !self.create_topic() {
+            return Reply::Error(error(tonic::Code::NotFound, "TOPIC_NOT_FOUND"));
         }
         let count = batch.count() as u32;
         let first_number = match self.memory.lock().unwrap().take(batch, partition) {
@@ -345,14 +368,17 @@ impl MiniKafkaService for Service {
                 (memory.next_id, 0)
             }
         };
-        Ok(Response::new(InitProducerResponse { producer_id, producer_epoch, expiry_ms: 1000 }))
+        let expiry_ms = self.state.expiry_ms.load(Ordering::Relaxed);
+        Ok(Response::new(InitProducerResponse { producer_id, producer_epoch, expiry_ms }))
     }
 
-    async fn describe_topic(&self, _: Request<DescribeTopicRequest>) -> Answer<DescribeTopicResponse> {
-        let count = self.state.partitions.load(Ordering::Relaxed) as usize;
-        if count == 0 {
+    async fn describe_topic(&self, request: Request<DescribeTopicRequest>) -> Answer<DescribeTopicResponse> {
+        let is_there = self.state.partitions.load(Ordering::Relaxed) > 0;
+        let is_created = !is_there && request.into_inner().create_missing && self.state.create_topic();
+        if !is_there && !is_created {
             return Err(Status::not_found("no topic"));
         }
+        let count = self.state.partitions.load(Ordering::Relaxed) as usize;
         let partitions = vec![PartitionDescription::default(); count];
         Ok(Response::new(DescribeTopicResponse { partitions, ..Default::default() }))
     }

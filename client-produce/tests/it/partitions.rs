@@ -1,6 +1,6 @@
 //! Where messages go when a topic has several partitions.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use minikafka_client_produce::{Message, Producer, SendError};
 use minikafka_record::partition_of_key;
@@ -89,15 +89,72 @@ async fn a_partition_that_is_gone_makes_it_look_again() {
 #[tokio::test]
 async fn a_topic_that_is_created_by_the_first_message_is_looked_at_then() {
     let fake = Fake::start([]);
-    fake.set_partitions(0);
+    fake.set_partitions_when_created(5);
     let producer = Producer::connect(&fake.host(), "t").await.unwrap();
-    producer.send(Message::new("v").key("key")).await.unwrap();
-    assert_eq!(fake.log().partitions, [0]);
-    fake.set_partitions(5);
-    let wanted = partition_of_key(b"key", 5);
-    assert_ne!(wanted, 0);
-    while producer.enqueue(Message::new("v").key("key")).await.unwrap().partition() != wanted {
-        tokio::task::yield_now().await;
+    assert_eq!(producer.enqueue("v").await.unwrap().partition(), 0);
+    // It is asked beside the stream, and messages without keys do not wait for the answer.
+    while producer.enqueue("v").await.unwrap().partition() == 0 {
+        producer.flush().await.unwrap();
     }
     producer.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_goes_to_one_partition_from_the_first_message_on() {
+    for idempotent in [true, false] {
+        let fake = Fake::start([]);
+        fake.set_partitions_when_created(5);
+        let builder = Producer::builder(&fake.host(), "t").idempotent(idempotent);
+        let producer = builder.connect().await.unwrap();
+        let key = |i: u32| format!("key {}", i % 10);
+        let partition = async |i: u32| {
+            let receipt = producer.enqueue(Message::new("v").key(key(i))).await.unwrap();
+            assert_eq!(receipt.partition(), partition_of_key(key(i).as_bytes(), 5));
+        };
+        // Several at once, while nobody knows.
+        tokio::join!(partition(0), partition(1), partition(2), partition(3), partition(4));
+        for i in 5..50 {
+            partition(i).await;
+        }
+        producer.flush().await.unwrap();
+        assert_eq!(fake.log().records.len(), 50);
+    }
+}
+
+#[tokio::test]
+async fn a_key_without_a_topic_to_go_to_fails_by_its_receipt() {
+    let fake = Fake::start([]);
+    fake.set_partitions_when_created(0);
+    let producer = Producer::connect(&fake.host(), "t").await.unwrap();
+    let receipt = producer.enqueue(Message::new("v").key("key")).await.unwrap();
+    let error = receipt.await.unwrap_err();
+    assert!(
+        matches!(&error, SendError::Refused(refusal) if refusal.code == tonic::Code::NotFound),
+        "{error}"
+    );
+    let failure = producer.flush().await.unwrap_err();
+    assert_eq!(failure.position, 0);
+    // Somebody creates it.
+    fake.set_partitions(3);
+    let receipt = producer.enqueue(Message::new("v").key("key")).await.unwrap();
+    assert_eq!(receipt.partition(), partition_of_key(b"key", 3));
+    receipt.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_that_waits_for_a_server_fails_in_time_or_with_the_producer() {
+    let fake = Fake::start([]);
+    fake.set_partitions_when_created(5);
+    let builder = Producer::builder(&fake.host(), "t").timeout(Duration::from_millis(300));
+    let producer = builder.connect().await.unwrap();
+    let patient = Producer::connect(&fake.host(), "t").await.unwrap();
+    fake.kill();
+    let receipt = producer.enqueue(Message::new("v").key("key")).await.unwrap();
+    let error = receipt.await.unwrap_err();
+    assert!(matches!(error, SendError::Unreachable { .. } | SendError::Timeout { .. }), "{error}");
+
+    let waiting = patient.enqueue(Message::new("v").key("key"));
+    let (waited, closed) = tokio::join!(waiting, patient.clone().close());
+    assert!(matches!(waited, Err(SendError::Closed)), "{waited:?}");
+    closed.unwrap();
 }

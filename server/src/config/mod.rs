@@ -51,6 +51,9 @@ const MESSAGE_BYTES_MIN: u64 = 1024;
 const MESSAGE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Smallest limit of the memory storage: a few segments of messages.
 const MEMORY_BYTES_MIN: u64 = 1024 * 1024;
+/// Shortest time for which producers are remembered: longer than clients go on sending a message again, 30 s with ours
+/// and two minutes with Kafka's, or it would be stored twice.
+const PRODUCER_EXPIRY_MIN: Duration = Duration::from_secs(5 * 60);
 /// Smallest size to which a partition can be limited: the smallest segment.
 const RETENTION_BYTES_MIN: u64 = storage::SEGMENT_BYTES_MIN;
 /// Most partitions that can be allowed: each costs memory and, with traffic, an open file.
@@ -120,7 +123,9 @@ fn retention(source: &Source) -> Result<Option<Duration>, ConfigError> {
 
 fn producer_expiry(source: &Source) -> Result<Option<Duration>, ConfigError> {
     source.get("producer_expiry", |s| &s.producer_expiry).parse(|text| match parse_duration(text)? {
-        Duration::ZERO => Err("producers would be forgotten at once: choose more than zero".into()),
+        expiry if expiry < PRODUCER_EXPIRY_MIN => {
+            Err("producers would be forgotten while they still send again: it is at least 5m".into())
+        }
         expiry => Ok::<_, source::Rule>(expiry),
     })
 }

@@ -67,7 +67,7 @@ pub struct Settings {
     /// eight times as much, at most 64 MiB [default: 3MiB]
     #[arg(long, value_name = "SIZE")]
     pub message_max: Option<String>,
-    /// How long a partition remembers an idempotent producer that sends nothing to it, more than zero: until
+    /// How long a partition remembers an idempotent producer that sends nothing to it, at least 5m: until
     /// then, what it sends again is not stored again [default: 24h]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub producer_expiry: Option<String>,

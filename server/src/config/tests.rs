@@ -128,6 +128,9 @@ fn errors_name_the_setting_the_value_and_the_rule() {
         ("MESSAGE_MAX", "1", "1KiB to 512MiB"),
         ("MESSAGE_MAX", "3MB", "MiB"),
         ("AUTO_CREATE", "maybe", "true or false"),
+        ("PRODUCER_EXPIRY", "0", "at least 5m"),
+        ("PRODUCER_EXPIRY", "1ms", "at least 5m"),
+        ("PRODUCER_EXPIRY", "4m59s", "at least 5m"),
         ("LOG", "loud", "debug,json"),
         ("KAFKA_HOST", ":9092", "not supported in this version"),
         ("LINE_HOST", ":7000", "not supported in this version"),
@@ -145,8 +148,6 @@ fn errors_name_the_setting_the_value_and_the_rule() {
     }
     let message = refused(&[("MINIKAFKA_STORAGE", "filesystem"), ("MINIKAFKA_ROOT_DIR", "")], &[]);
     assert!(message.starts_with("MINIKAFKA_ROOT_DIR=\"\": "), "{message}");
-    let message = refused(&[], &["-producer-expiry", "0"]);
-    assert!(message.contains("producers would be forgotten at once"), "{message}");
     let message = refused(&[], &["-retentiontime", "-5s"]);
     assert!(message.contains("negative"), "{message}");
 }

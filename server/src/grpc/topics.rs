@@ -34,10 +34,13 @@ pub(super) fn list(broker: &Broker, request: &ListTopicsRequest) -> ListTopicsRe
     ListTopicsResponse { topics: topics.into_iter().map(summary).collect(), next_page_token }
 }
 
-pub(super) fn describe(
+pub(super) async fn describe(
     broker: &Broker,
     request: &DescribeTopicRequest,
 ) -> Result<DescribeTopicResponse, Refusal> {
+    if request.create_missing {
+        broker.create_missing_topic(&request.topic).await.map_err(refuse(broker))?;
+    }
     let topic = broker.describe_topic(&request.topic).map_err(refuse(broker))?;
     let partitions = topic.partitions.iter().enumerate();
     Ok(DescribeTopicResponse {

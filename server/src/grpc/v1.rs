@@ -99,7 +99,7 @@ impl MiniKafkaService for V1 {
         &self,
         request: Request<DescribeTopicRequest>,
     ) -> Result<Response<DescribeTopicResponse>, Status> {
-        Ok(Response::new(topics::describe(&self.broker, &request.into_inner())?))
+        Ok(Response::new(topics::describe(&self.broker, &request.into_inner()).await?))
     }
 
     async fn create_topic(

@@ -1,49 +1,36 @@
-//! [`GroupLag`]: how far consumer groups are behind, looked up when somebody scrapes.
+//! The lag of consumer groups, looked up when somebody scrapes.
 
 use std::time::Duration;
 
-use minikafka_broker::{Broker, GroupDescription, Lag};
-use tokio::time::timeout;
+use minikafka_broker::GroupLag;
 
-use super::ASK_TIMEOUT;
+use super::Observed;
 
-/// Groups whose lag is told: clients choose the names, and each costs a look into the log for each of its
-/// partitions. The first so many, by name.
-const GROUPS_TOLD_MAX: usize = 100;
+/// Groups whose lag is told, the first so many by name: clients choose the names, and a page has to be read.
+const GROUPS_TOLD_MAX: usize = 1000;
+/// How long the partitions and logs may be looked at. Half of what a scrape has for them: a disk that answers slowly costs
+/// the ages of some groups, one that does not answer at all costs all of them.
+const LOOK_TIME: Duration = Duration::from_secs(1);
 
-/// How far a group is behind.
-#[derive(Debug)]
-pub(super) struct GroupLag {
-    pub(super) group: String,
-    /// Messages that are there and not read, over all partitions with a position.
-    pub(super) messages: u64,
-    /// Age of the oldest of them.
-    pub(super) age: Duration,
+/// What is known of the lag of groups.
+#[derive(Debug, Default)]
+pub(super) struct Lags {
+    pub(super) groups: Vec<GroupLag>,
+    /// Groups there are beside them.
+    pub(super) untold: u64,
 }
 
-impl GroupLag {
-    fn of(group: String, description: &GroupDescription) -> GroupLag {
-        let lags = || description.positions.iter().filter_map(|position| position.lag);
-        let messages = lags().map(|Lag { messages, .. }| messages).sum();
-        let age = lags().map(|Lag { age, .. }| age).max().unwrap_or_default();
-        GroupLag { group, messages, age }
+impl Lags {
+    /// Of the groups there are, `count` of them.
+    pub(super) async fn look(observed: &Observed, count: u64) -> Lags {
+        let look = |broker: &minikafka_broker::Broker| broker.group_lags(GROUPS_TOLD_MAX, LOOK_TIME);
+        let groups = observed.ask(look).await.unwrap_or_default();
+        Lags { untold: count.saturating_sub(groups.len() as u64), groups }
     }
 
-    /// Of the groups there are. What cannot be known in time is left out.
-    pub(super) async fn all(broker: &Broker) -> Vec<GroupLag> {
-        let mut lags = Vec::new();
-        let ask = async {
-            for summary in broker.groups("", GROUPS_TOLD_MAX) {
-                // It may be gone by now, or a log cannot be read: then there is nothing to tell.
-                if let Ok(description) = broker.describe_group(&summary.name).await {
-                    lags.push(GroupLag::of(summary.name, &description));
-                }
-            }
-        };
-        let in_time = timeout(ASK_TIMEOUT, ask).await;
-        if in_time.is_err() {
-            tracing::debug!(told = lags.len(), "the lag of some groups is not told: there was no time");
-        }
-        lags
+    /// Groups of which it is not known how old what they have not read is.
+    pub(super) fn without_age(&self) -> u64 {
+        let ageless = self.groups.iter().filter(|group| group.age.is_none()).count();
+        self.untold + ageless as u64
     }
 }

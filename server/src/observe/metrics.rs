@@ -5,7 +5,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use minikafka_broker::{BrokerStats, TopicTraffic};
+use minikafka_broker::{BrokerStats, GroupLag, TopicTraffic};
 use minikafka_storage::{JournalStats, StorageStats};
 use prometheus_client::{
     collector::Collector,
@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Observed, lag::GroupLag, page::Page, process::Process};
+use super::{Observed, lag::Lags, page::Page, process::Process};
 use crate::connections_max;
 
 /// The label of topics without a count of their own. No topic has this name: '/' is not allowed in one.
@@ -24,9 +24,10 @@ impl Observed {
     pub(super) async fn scrape(&self) -> Option<String> {
         let is_ready = self.readiness().await.is_ready();
         let (broker, process) = self.ask(|broker| (broker.stats(), Process::look())).await?;
+        let groups = self.broker.group_count() as u64;
         let scrape = Scrape {
-            groups: self.broker.groups("", usize::MAX).len() as u64,
-            lags: GroupLag::all(&self.broker).await,
+            groups,
+            lags: Lags::look(self, groups).await,
             broker,
             process,
             is_ready,
@@ -47,7 +48,7 @@ impl Observed {
 struct Scrape {
     broker: BrokerStats,
     groups: u64,
-    lags: Vec<GroupLag>,
+    lags: Lags,
     process: Process,
     is_ready: bool,
     connections: (u64, u64),
@@ -159,13 +160,18 @@ impl Scrape {
         page.gauge("minikafka_groups", "Consumer groups there are", self.groups)?;
         page.gauges(
             "minikafka_group_lag_messages",
-            "Messages that a group has not read yet, over all partitions of which it has a position",
-            self.lags.iter().map(|lag| (by_group(lag), lag.messages)),
+            "Messages that a group has not read yet, over all partitions of which it has a position or a member",
+            self.lags.groups.iter().map(|lag| (by_group(lag), lag.messages)),
         )?;
         page.gauges(
             "minikafka_group_lag_seconds",
             "Age of the oldest message that a group has not read yet; 0 when it has read all",
-            self.lags.iter().map(|lag| (by_group(lag), lag.age.as_secs_f64())),
+            self.lags.groups.iter().filter_map(|lag| Some((by_group(lag), lag.age?.as_secs_f64()))),
+        )?;
+        page.gauges(
+            "minikafka_groups_untold",
+            "Groups whose lag this page does not tell, in messages or in seconds: there are too many, or the disk is too slow",
+            [([("lag", "messages")], self.lags.untold), ([("lag", "seconds")], self.lags.without_age())],
         )
     }
 

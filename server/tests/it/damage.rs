@@ -167,7 +167,7 @@ async fn damage_is_described_and_stays_after_another_restart() {
     let mut fixture = damaged(root.path(), [4, 5]).await;
     for _ in 0..2 {
         fixture.poll(poll("t", number(5))).await.expect_err("lost");
-        let request = DescribeTopicRequest { topic: "t".into() };
+        let request = DescribeTopicRequest { topic: "t".into(), ..Default::default() };
         let described = fixture.v1.clone().describe_topic(request).await.unwrap().into_inner();
         let partition = &described.partitions[0];
         assert_eq!((partition.start_number, partition.end_number), (1, 11));

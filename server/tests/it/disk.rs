@@ -26,7 +26,7 @@ async fn messages_of_both_forms_are_there_after_a_restart() {
     let at = |text: &str, timestamp_ms| Message { timestamp_ms: Some(timestamp_ms), ..message(text) };
     fixture.v1.clone().produce(list("demo topic", vec![at("a", 100), at("b", 200)])).await.unwrap();
     fixture.v1.clone().produce(batch("demo topic", &["c", "d"])).await.unwrap();
-    let request = DescribeTopicRequest { topic: "demo topic".into() };
+    let request = DescribeTopicRequest { topic: "demo topic".into(), ..Default::default() };
     let before = fixture.v1.clone().describe_topic(request.clone()).await.unwrap().into_inner();
     assert_eq!(before.durability, i32::from(Durability::Synced));
     fixture.stop().await;

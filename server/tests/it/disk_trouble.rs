@@ -56,7 +56,7 @@ impl Trouble {
     }
 
     async fn end_number(&self, topic: &str) -> u64 {
-        let request = DescribeTopicRequest { topic: topic.into() };
+        let request = DescribeTopicRequest { topic: topic.into(), ..Default::default() };
         let described = self.fixture.v1.clone().describe_topic(request).await.unwrap().into_inner();
         described.partitions[0].end_number
     }
@@ -139,7 +139,7 @@ async fn a_disk_that_stalls_holds_up_nobody_but_producers() {
     let mut health = HealthClient::new(fixture.channel.clone());
     soon(health.check(HealthCheckRequest::default())).await.unwrap();
     assert_eq!(values(&soon(fixture.poll(poll("t", None))).await.unwrap().messages), ["a", "b"]);
-    let request = DescribeTopicRequest { topic: "t".into() };
+    let request = DescribeTopicRequest { topic: "t".into(), ..Default::default() };
     let described = soon(fixture.v1.clone().describe_topic(request)).await.unwrap().into_inner();
     assert_eq!(described.partitions[0].end_number, 3, "what is not on the disk is not there");
     assert!(!producing.is_finished() && !waiting.is_finished());

@@ -28,7 +28,7 @@ async fn refusals(fixture: &Fixture, name: &str) -> Vec<Status> {
     [
         v1.create_topic(create).await.err(),
         v1.delete_topic(DeleteTopicRequest { topic: topic() }).await.err(),
-        v1.describe_topic(DescribeTopicRequest { topic: topic() }).await.err(),
+        v1.describe_topic(DescribeTopicRequest { topic: topic(), ..Default::default() }).await.err(),
         v1.produce(list(name, vec![message("x")])).await.err(),
         v1.poll(poll(name, None)).await.err(),
         v1.poll(waiting_poll).await.err(),

@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
-use minikafka_broker::BrokerConfig;
+use minikafka_broker::{BrokerConfig, PositionToStore, PositionsBy, TopicPartition};
 use minikafka_proto::v1::{
     CommitPositionsRequest, PartitionPosition, PollRequest, SubscribeRequest,
     group_service_client::GroupServiceClient,
 };
+use minikafka_record::Offset;
 use minikafka_server::Server;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -173,6 +174,29 @@ async fn the_lag_of_a_group_is_told_in_messages_and_in_time() {
     assert_eq!(samples[r#"minikafka_group_lag_seconds{group="slow"}"#], 1.5);
     assert_eq!(samples[r#"minikafka_group_lag_messages{group="done"}"#], 0.0);
     assert_eq!(samples[r#"minikafka_group_lag_seconds{group="done"}"#], 0.0);
+    for lag in ["messages", "seconds"] {
+        assert_eq!(samples[&format!(r#"minikafka_groups_untold{{lag="{lag}"}}"#)], 0.0);
+    }
+}
+
+#[tokio::test]
+async fn groups_whose_lag_is_not_told_are_counted() {
+    let fixture = Fixture::memory().await;
+    fixture.produce("t", &["a"]).await;
+    let broker = fixture.server.broker();
+    let commits = (0..1010).map(|group| async move {
+        let of = TopicPartition { topic: "t".to_owned(), partition: 0 };
+        let position = PositionToStore { of, offset: Offset::ZERO, metadata: String::new() };
+        let group = format!("{group:04}");
+        broker.commit_positions(&group, PositionsBy::Outsider, vec![position]).await.unwrap();
+    });
+    futures_util::future::join_all(commits).await;
+    let samples = scrape(&fixture.server).await;
+    assert_eq!(samples["minikafka_groups"], 1010.0);
+    let told = samples.keys().filter(|name| name.starts_with("minikafka_group_lag_messages{")).count() as f64;
+    // As many as there is time for on this machine, and no more than a page is to hold.
+    assert!((1.0..=1000.0).contains(&told), "{told}");
+    assert_eq!(samples[r#"minikafka_groups_untold{lag="messages"}"#], 1010.0 - told);
 }
 
 #[tokio::test]
@@ -210,12 +234,15 @@ async fn a_partition_that_has_failed_is_counted_and_keeps_nobody_away() {
     mood.is_broken.store(true, Ordering::Relaxed);
     fixture.v1.clone().produce(list("t", vec![message("b")])).await.unwrap_err();
     // Perhaps the server's own logs with it.
-    assert!(scrape(&fixture.server).await["minikafka_poisoned_logs"] >= 1.0);
+    let failed = scrape(&fixture.server).await["minikafka_poisoned_logs"];
+    assert!(failed >= 1.0);
     // Nobody would produce to a server that is not ready, and it would stay as it is.
     let (is_ready, why) = ready(&fixture.server).await;
     assert!(is_ready, "{why}");
     mood.is_broken.store(false, Ordering::Relaxed);
     fixture.v1.clone().produce(list("t", vec![message("c")])).await.unwrap();
+    let left = scrape(&fixture.server).await["minikafka_poisoned_logs"];
+    assert!(left < failed, "it was opened again: {left} of {failed}");
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ async fn a_limit_of_bytes_bounds_the_files() {
     }
     let bounds = fixture.server.broker().partition("t", None).unwrap().bounds();
     assert!(bounds.start.get() > 40 && bounds.size_bytes > limit / 2, "{bounds:?}");
-    let request = minikafka_proto::v1::DescribeTopicRequest { topic: "t".into() };
+    let request = minikafka_proto::v1::DescribeTopicRequest { topic: "t".into(), ..Default::default() };
     let described = fixture.v1.clone().describe_topic(request).await.unwrap().into_inner();
     assert_eq!(described.retention_bytes, Some(limit));
     fixture.stop().await;

@@ -13,7 +13,7 @@ fn create(topic: &str, partitions: u32) -> CreateTopicRequest {
 }
 
 fn describe(topic: &str) -> DescribeTopicRequest {
-    DescribeTopicRequest { topic: topic.to_owned() }
+    DescribeTopicRequest { topic: topic.to_owned(), ..Default::default() }
 }
 
 #[tokio::test]

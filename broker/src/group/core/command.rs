@@ -182,7 +182,7 @@ pub enum GroupError {
         partition: u32,
     },
     /// Stop its members first, or be one.
-    #[error("group \"{group}\" has {members} members: that needs a group without")]
+    #[error("group \"{group}\" has members, {members} of them: that needs a group without")]
     NotEmpty {
         /// The group.
         group: String,
