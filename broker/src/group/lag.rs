@@ -126,7 +126,7 @@ impl Broker {
                 break;
             }
             // Group by group, so that nobody waits long for the state.
-            let nexts = self.0.groups.machine.read(|groups| groups.groups.get(&name).map(nexts));
+            let nexts = self.0.groups.machine.read(|groups| groups.get(&name).map(nexts));
             if let Some(nexts) = nexts {
                 behind.push((name, self.resolve(nexts)));
             }

@@ -11,7 +11,11 @@ use anyhow::{anyhow, bail, ensure};
 use minikafka_client_consume::{ConsumeError, GroupConsumer};
 use tokio::time;
 
-use crate::{consume::Start, count::Count, table::Table};
+use crate::{
+    consume::Start,
+    count::Count,
+    table::{Column, Table},
+};
 
 /// How long to wait for the partitions of a topic: they may all be others', or the topic is not there yet.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -148,7 +152,8 @@ impl Membership {
         if reads.is_empty() {
             return text + "subscribed to nothing\n";
         }
-        let mut table = Table::new(&["topic", "partition", "next"]);
+        let mut table =
+            Table::new(&[Column::Text("topic"), Column::Number("partition"), Column::Number("next")]);
         for (topic, partitions) in reads {
             if partitions.is_empty() {
                 table.push([topic.to_owned(), "-".to_owned(), "-".to_owned()]);

@@ -140,7 +140,7 @@ pub(crate) async fn act(action: Action, target: &Target) -> anyhow::Result<()> {
         }
         Action::Delete { topic } => {
             admin.delete(&topic).await?;
-            print::deleted(&topic, args.target.output)?;
+            print::deleted(&topic, target.output)?;
         }
     }
     Ok(())

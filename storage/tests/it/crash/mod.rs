@@ -36,6 +36,7 @@ mod reopened;
 mod run;
 mod script;
 mod slow;
+mod together;
 mod torn;
 mod unreadable;
 
