@@ -334,9 +334,8 @@ async fn at_debug_level_a_member_can_be_followed() {
             (r#"group="g" member_id="#, "left"),
             (r#"group="h""#, "not heard any more why="),
         ] {
-            let is_there = |line: &str| {
-                line.contains("member{address=") && line.contains(of) && line.contains(what)
-            };
+            let is_there =
+                |line: &str| line.contains("member{address=") && line.contains(of) && line.contains(what);
             assert_eq!(rest.lines().any(is_there), is_followed, "{what} in {rest}");
         }
     }
