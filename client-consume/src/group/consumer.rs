@@ -40,7 +40,8 @@ use crate::{
 /// It shows that it lives however long the caller takes between two polls, up to
 /// [`poll_interval_max`](GroupConsumerBuilder::poll_interval_max). It comes back when connections break or the server is
 /// restarted. When the server has taken it for dead meanwhile, it joins anew, and the poll says so once with
-/// [`ConsumeError::MembershipLost`].
+/// [`ConsumeError::MembershipLost`]. What the server refuses for good, as a topic with a bad name, each poll says, and joins
+/// again: it is over once what was refused is mended.
 ///
 /// Dropped, it says nothing: the group waits for its session timeout. [`leave_consumer_group`] is better.
 ///

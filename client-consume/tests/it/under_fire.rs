@@ -1,4 +1,5 @@
-//! Rebalance under fire: members join, leave, pause and die at random over 64 partitions while a producer runs.
+//! Rebalance under fire: members join, leave, pause and die at random over 64 partitions while a producer runs. Row 16 of
+//! the table of faults: no gap, and again comes only what was delivered since the last commit.
 //!
 //! `MINIKAFKA_FIRE_SECONDS` says how long, `MINIKAFKA_FIRE_SEED` repeats the choices of a run.
 //!

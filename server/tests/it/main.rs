@@ -18,6 +18,7 @@ mod names;
 mod observe;
 mod original;
 mod poll;
+mod predecessors;
 mod produce;
 mod produce_stream;
 mod producers;

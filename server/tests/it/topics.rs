@@ -16,6 +16,7 @@ fn describe(topic: &str) -> DescribeTopicRequest {
     DescribeTopicRequest { topic: topic.to_owned(), ..Default::default() }
 }
 
+/// As Kafkaesque has it: a topic has one partition unless told otherwise, and is created once only.
 #[tokio::test]
 async fn a_topic_lives_and_dies() {
     let fixture = Fixture::memory().await;
