@@ -305,7 +305,7 @@ mod kafkaesque {
         create(&fixture, "told", 3).await;
         fixture.produce("made by its first message", &["x"]).await;
         for (topic, partitions) in [("told nothing", 1), ("told", 3), ("made by its first message", 1)] {
-            let request = DescribeTopicRequest { topic: topic.into() };
+            let request = DescribeTopicRequest { topic: topic.into(), ..DescribeTopicRequest::default() };
             let described = fixture.v1.clone().describe_topic(request).await.unwrap().into_inner();
             assert_eq!(described.partitions.len(), partitions, "{topic}");
         }
