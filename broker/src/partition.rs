@@ -174,17 +174,6 @@ impl Partition {
         self.core.producers.describe(self.core.clock.now())
     }
 
-    /// The first readable record with this timestamp (milliseconds since the Unix epoch) or a later one;
-    /// `None` when there is none.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub async fn offset_at(&self, timestamp: i64) -> Result<Option<Offset>, Error> {
-        let high_watermark = self.core.high_watermark();
-        let place = self.core.read_cold(move |log| log.seek(Seek::RecordTimestamp(timestamp))).await?;
-        Ok(place.map(|place| place.offset).filter(|offset| *offset < high_watermark))
-    }
-
     /// When the record at this offset was appended; when it is lost, the next one. `None` at the end.
     ///
     /// # Errors
