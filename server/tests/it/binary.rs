@@ -14,10 +14,15 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::support::{connect, half_sent, list, message, number, poll, soon, values};
 
-/// The program, without variables of ours.
+/// The program, without variables of ours but one: the tests shall not fight for the port of the Kafka door.
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .env_clear()
+        .env("MINIKAFKA_KAFKA_HOST", "off")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -248,10 +253,39 @@ fn a_taken_port_is_named() {
     assert!(line.starts_with(&format!("server: cannot listen on {address}: ")), "{line}");
 }
 
+#[tokio::test]
+async fn the_kafka_door_is_announced_with_what_clients_are_told() {
+    let args = ["-storage", "memory", "-kafka-host", "127.0.0.1:0", "-advertised-host", "kafka.example"];
+    let running = Running::start(&args);
+    let line = running.lines.iter().find(|line| line.contains("Kafka clients are served on 127.0.0.1:"));
+    let line = line.expect("the door is announced");
+    let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+    assert!(line.trim_end().ends_with(&format!("told that it is kafka.example:{port}")), "{line}");
+    tokio::net::TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap();
+}
+
+#[test]
+fn a_taken_kafka_port_is_an_error_if_it_was_chosen_and_else_a_warning() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&["-storage", "memory", "-host", "127.0.0.1:0", "-kafka-host", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    let line = last_line(&output);
+    assert!(line.starts_with(&format!("server: cannot listen on {address}: ")), "{line}");
+
+    // Ours or somebody else's, it is taken.
+    let _taken = TcpListener::bind("127.0.0.1:9092");
+    let mut command = program();
+    command.env_remove("MINIKAFKA_KAFKA_HOST").args(["-host", "127.0.0.1:0", "-storage", "memory"]);
+    let lines = Running::spawn(&mut command).lines.concat();
+    assert!(lines.contains("no door for Kafka clients: cannot listen on 127.0.0.1:9092"), "{lines}");
+    assert!(!lines.contains("Kafka clients are served"), "{lines}");
+}
+
 #[test]
 fn bad_configuration_is_one_line_and_exit_code_2() {
     for (name, value) in
-        [("HOST", "localhost"), ("RETENTIONTIME", "0s"), ("RETENTIONTIME", "-1h"), ("KAFKA_HOST", ":9092")]
+        [("HOST", "localhost"), ("RETENTIONTIME", "0s"), ("RETENTIONTIME", "-1h"), ("KAFKA_HOST", "9092")]
     {
         let name = format!("MINIKAFKA_{name}");
         let output = program().env(&name, value).output().unwrap();

@@ -11,6 +11,7 @@ mod disk;
 mod disk_trouble;
 mod fire;
 mod groups;
+mod kafka;
 mod kills;
 mod moody_disk;
 mod names;
