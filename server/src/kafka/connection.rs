@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Buf as _;
 use tokio::{
-    io::{AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, split},
     net::TcpStream,
     sync::mpsc,
     time::timeout,
@@ -29,6 +29,7 @@ use super::{
     reply::{Outcome, Reply},
     request::Request,
 };
+use crate::linger::Linger;
 
 /// Requests of one connection that are read and not answered yet. Clients have five under way by default.
 const PIPELINE_MAX: usize = 64;
@@ -48,7 +49,7 @@ pub(super) async fn serve(
 ) -> Result<(), FrameError> {
     // Replies are small, and clients wait for them.
     stream.set_nodelay(true)?;
-    let (read, write) = stream.into_split();
+    let (read, write) = split(Linger::new(stream));
     let (queue, queued) = mpsc::channel(PIPELINE_MAX);
     let waiting = AtomicUsize::new(0);
     let gone = CancellationToken::new();
@@ -78,7 +79,7 @@ pub(super) async fn serve(
 }
 
 /// Reads requests and begins them.
-async fn take<R: tokio::io::AsyncRead + Unpin>(
+async fn take<R: AsyncRead + Unpin>(
     door: &Arc<Door>,
     frames: &mut Frames<R>,
     queue: &mpsc::Sender<Work>,

@@ -47,6 +47,8 @@ pub(super) struct Frames<R> {
     stream: R,
     buffer: BytesMut,
     budget: Arc<Semaphore>,
+    /// Bytes of the largest frame so far: for as many there is room at once, because this client has sent them.
+    proven: usize,
 }
 
 /// A request as it came.
@@ -68,7 +70,7 @@ pub(super) enum FrameError {
 
 impl<R: AsyncRead + Unpin> Frames<R> {
     pub(super) fn new(stream: R, budget: Arc<Semaphore>) -> Frames<R> {
-        Frames { stream, buffer: BytesMut::new(), budget }
+        Frames { stream, buffer: BytesMut::new(), budget, proven: READ_BYTES_MIN }
     }
 
     /// Waits until a frame begins. `false`: the client has gone. Cancel safe.
@@ -98,6 +100,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let time = RECEIVE_TIME_MIN + Duration::from_secs(len as u64 / RECEIVE_BYTES_PER_SECOND);
         // Waiting for permits was not the client's fault.
         self.fill(PREFIX_LEN + len, Instant::now() + time).await?;
+        self.proven = self.proven.max(len);
         let bytes = self.buffer.split_to(PREFIX_LEN + len).freeze().slice(PREFIX_LEN..);
         Ok(Frame { bytes, permit })
     }
@@ -131,7 +134,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         while self.buffer.len() < len {
             let missing = len - self.buffer.len();
             // As much again as has come: a claim alone is worth little.
-            let room = missing.min(READ_BYTES_MAX).min(self.buffer.len().max(READ_BYTES_MIN));
+            let room = missing.min(READ_BYTES_MAX).min(self.buffer.len().max(self.proven));
             self.buffer.reserve(room);
             let read = timeout_at(deadline, self.stream.read_buf(&mut self.buffer));
             if read.await.map_err(|_| Offence::TooSlow)?? == 0 {

@@ -38,6 +38,8 @@ static PARTITION: &[Field] = &[I32, BYTES];
 
 /// The first version whose clients know zstd (KIP-110).
 const ZSTD_SINCE: i16 = 7;
+/// How long a commit may take at least: some clients say 0 and mean that nobody else is to be waited for.
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
 /// Nothing has this offset or time.
 const NONE: i64 = -1;
 /// The `acks` that there are.
@@ -87,7 +89,7 @@ pub(super) async fn begin(door: &Arc<Door>, head: Head, request: ProduceRequest)
         }
         topics.push((name, partitions));
     }
-    let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).max(PATIENCE_MIN);
     let finish =
         Finish { door: door.clone(), head, acks: request.acks, topics, begin: Instant::now(), patience };
     Box::pin(finish.run())

@@ -27,16 +27,18 @@ fn program() -> Command {
 }
 
 /// A running program. It ends with the test, whatever happens.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     stderr: BufReader<ChildStderr>,
     /// What it said until it served.
     lines: Vec<String>,
     address: String,
+    /// Where Kafka clients are served, if they are.
+    pub(crate) kafka: Option<String>,
 }
 
 impl Running {
-    fn start(args: &[&str]) -> Running {
+    pub(crate) fn start(args: &[&str]) -> Running {
         Running::spawn(program().args(["-host", "127.0.0.1:0"]).args(args))
     }
 
@@ -45,6 +47,7 @@ impl Running {
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut lines = Vec::new();
         let mut address = String::new();
+        let mut kafka = None;
         // The last line of the start.
         while !lines.last().is_some_and(|line: &String| line.contains("acknowledged means")) {
             let mut line = String::new();
@@ -52,18 +55,21 @@ impl Running {
             if let Some((_, rest)) = line.split_once("HTTP on ") {
                 address = rest.trim().to_owned();
             }
+            if let Some((_, rest)) = line.split_once("Kafka clients are served on ") {
+                kafka = rest.split(',').next().map(str::to_owned);
+            }
             lines.push(line);
         }
-        Running { child, stderr, lines, address }
+        Running { child, stderr, lines, address, kafka }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap();
     }
 
     /// Its exit code and the rest of its lines.
-    fn wait(mut self) -> (Option<i32>, String) {
+    pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();
         (self.child.wait().unwrap().code(), rest)
@@ -257,11 +263,11 @@ fn a_taken_port_is_named() {
 async fn the_kafka_door_is_announced_with_what_clients_are_told() {
     let args = ["-storage", "memory", "-kafka-host", "127.0.0.1:0", "-advertised-host", "kafka.example"];
     let running = Running::start(&args);
-    let line = running.lines.iter().find(|line| line.contains("Kafka clients are served on 127.0.0.1:"));
-    let line = line.expect("the door is announced");
-    let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
-    assert!(line.trim_end().ends_with(&format!("told that it is kafka.example:{port}")), "{line}");
-    tokio::net::TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap();
+    let address = running.kafka.as_deref().expect("the door is announced");
+    let (_, port) = address.split_once(':').unwrap();
+    let told = format!("told that it is kafka.example:{port}");
+    assert!(running.lines.iter().any(|line| line.trim_end().ends_with(&told)), "{:?}", running.lines);
+    tokio::net::TcpStream::connect(address).await.unwrap();
 }
 
 #[test]

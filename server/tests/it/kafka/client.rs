@@ -51,7 +51,10 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) async fn connect(fixture: &Fixture) -> Client {
-        let address = fixture.server.kafka_addr().expect("the door is open");
+        Client::connect_to(&fixture.server.kafka_addr().expect("the door is open").to_string()).await
+    }
+
+    pub(super) async fn connect_to(address: &str) -> Client {
         let stream = TcpStream::connect(address).await.expect("it answers");
         Client { stream, next_id: 1 }
     }

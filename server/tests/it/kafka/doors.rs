@@ -16,8 +16,8 @@ fn message(n: u64) -> Message {
         value: value.map(Bytes::from_static),
     };
     Message {
-        value: (n % 3 != 0).then(|| Bytes::from(format!("value {n} {}", "again ".repeat(9)))),
-        key: (n % 2 == 0).then(|| Bytes::from(format!("key {n}"))),
+        value: (!n.is_multiple_of(3)).then(|| Bytes::from(format!("value {n} {}", "again ".repeat(9)))),
+        key: n.is_multiple_of(2).then(|| Bytes::from(format!("key {n}"))),
         headers: vec![header("a", Some(b"1")), header("a", None), header("naïve", Some(b""))],
         timestamp_ms: Some(TIME + n as i64),
         number: n,

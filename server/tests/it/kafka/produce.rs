@@ -5,10 +5,12 @@ use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest};
 use minikafka_broker::BrokerConfig;
 use minikafka_record::Compression;
 use minikafka_server::Server;
+use rustix::process::Signal;
 
 use super::client::{
     ALL, Client, batch, batches, compressed, fetch_from, produce, stamped, start, start_with, values,
 };
+use crate::binary::Running;
 
 #[tokio::test]
 async fn batches_are_taken_in_every_version() {
@@ -193,4 +195,26 @@ async fn what_is_known_of_producers_survives_a_restart() {
     assert_eq!(client.produce("t", stamped(&single, id, 0, 4)).await.error_code, 45);
     assert_eq!(client.produce("t", stamped(&single, id, 0, 3)).await.base_offset, 3);
     assert_ne!(new_producer(&mut client).await, id);
+}
+
+#[tokio::test]
+async fn what_is_known_of_producers_survives_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let args = ["-root-dir", directory.path().to_str().unwrap(), "-kafka-host", "127.0.0.1:0"];
+    let single = batch(&["a"]);
+    let running = Running::start(&args);
+    let mut client = Client::connect_to(running.kafka.as_deref().unwrap()).await;
+    client.create("t").await;
+    let id = new_producer(&mut client).await;
+    for n in 0..3 {
+        assert_eq!(client.produce("t", stamped(&single, id, 0, n)).await.error_code, 0);
+    }
+    running.signal(Signal::KILL);
+    running.wait();
+
+    let again = Running::start(&args);
+    let mut client = Client::connect_to(again.kafka.as_deref().unwrap()).await;
+    assert_eq!(client.produce("t", stamped(&single, id, 0, 2)).await.base_offset, 2);
+    assert_eq!(client.produce("t", stamped(&single, id, 0, 3)).await.base_offset, 3);
+    assert_eq!(client.list(7, "t", -1).await.offset, 4);
 }
