@@ -12,6 +12,7 @@
 mod bare;
 mod child;
 mod client;
+mod kafka_client;
 mod latencies;
 mod load;
 mod logs;
@@ -27,8 +28,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     scenario::{
-        Settings, catchup, fanout, footprint, idle, large, latency, matrix, produce, publishers, readers,
-        recovery, spread, storage, unary,
+        Settings, catchup, fanout, footprint, idle, kafka, large, latency, matrix, produce, publishers,
+        readers, recovery, spread, storage, unary,
     },
     serve::Kind,
 };
@@ -73,6 +74,8 @@ enum What {
     Publishers,
     /// One producer, many subscribers.
     Fanout,
+    /// The Kafka door, with a raw client.
+    Kafka,
     /// Thousands of waiting readers, and one that lags.
     Readers,
     /// Reading a log from its start.
@@ -164,6 +167,9 @@ async fn over_grpc(settings: &Settings, wanted: impl Fn(What) -> bool) -> anyhow
     }
     if wanted(What::Fanout) {
         fanout::run(settings).await?;
+    }
+    if wanted(What::Kafka) {
+        kafka::run(settings).await?;
     }
     if wanted(What::Readers) {
         readers::run(settings).await?;

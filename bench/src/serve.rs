@@ -4,12 +4,12 @@
 use std::path::Path;
 
 use minikafka_client_connection::{Address, Client, connect};
-use minikafka_server::Server;
+use minikafka_server::{Server, config::KafkaConfig};
 use minikafka_storage::filesystem::SyncPolicy;
 use tempfile::TempDir;
 
 use crate::{
-    bare::{GroupCommit, Service},
+    bare::{GroupCommit, Service, sink, source},
     child::{Child, end_with_parent},
 };
 
@@ -22,7 +22,16 @@ pub(crate) enum Kind {
     Echo,
     /// A bare server that writes what it gets and syncs it, in groups, before it answers.
     Commit,
+    /// MiniKafka's door for Kafka clients; what it acknowledges is synced.
+    Kafka,
+    /// A bare server that parses Kafka's frames, writes and syncs them, in groups, before it answers.
+    KafkaSink,
+    /// A bare server that answers each of Kafka's frames with the same bytes.
+    KafkaSource,
 }
+
+/// Bytes of messages in a reply of the bare source.
+pub(crate) const SOURCE_BYTES: usize = 8 << 20;
 
 /// A server, with a directory of its own.
 #[derive(Debug)]
@@ -41,6 +50,9 @@ impl ServerProcess {
             Kind::MiniKafka => "mini-kafka",
             Kind::Echo => "echo",
             Kind::Commit => "commit",
+            Kind::Kafka => "kafka",
+            Kind::KafkaSink => "kafka-sink",
+            Kind::KafkaSource => "kafka-source",
         };
         let mut child =
             Child::start(&["serve", "--kind", name, "--data", dir.path().to_str().unwrap_or_default()])?;
@@ -59,20 +71,26 @@ impl ServerProcess {
 pub(crate) async fn run(kind: Kind, dir: &Path) -> anyhow::Result<()> {
     end_with_parent();
     let commit = match kind {
-        Kind::MiniKafka => {
+        Kind::MiniKafka | Kind::Kafka => {
             let storage = minikafka_server::config::StorageConfig::Filesystem {
                 root: dir.to_owned(),
                 sync: SyncPolicy::Always,
             };
-            let server = Server::builder().storage_config(storage).start("127.0.0.1:0").await?;
-            println!("{}", server.local_addr());
+            let door = KafkaConfig::at("127.0.0.1:0".parse()?);
+            let server = Server::builder().storage_config(storage).kafka(door).start("127.0.0.1:0").await?;
+            let kafka = server.kafka_addr().filter(|_| kind == Kind::Kafka);
+            println!("{}", kafka.unwrap_or(server.local_addr()));
             std::future::pending::<()>().await;
             return Ok(());
         }
-        Kind::Echo => None,
-        Kind::Commit => Some(GroupCommit::create(dir)?),
+        Kind::Echo | Kind::KafkaSource => None,
+        Kind::Commit | Kind::KafkaSink => Some(GroupCommit::create(dir)?),
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
-    Service::new(commit).serve(listener).await
+    match (kind, commit) {
+        (Kind::KafkaSink, Some(commit)) => sink(listener, commit).await,
+        (Kind::KafkaSource, _) => source(listener, SOURCE_BYTES).await,
+        (_, commit) => Service::new(commit).serve(listener).await,
+    }
 }

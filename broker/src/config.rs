@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Clock, SystemClock};
+use crate::{Clock, NodeId, SystemClock};
 
 /// How a broker keeps its topics. The defaults are those of the server.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct BrokerConfig {
     pub producer_expiry: Duration,
     /// How long positions of a consumer group are kept from the moment on when it has no members.
     pub position_retention: Duration,
+    /// Which node of the cluster this is.
+    pub node_id: NodeId,
     /// Where the append clock takes its time from; tests bring their own.
     pub clock: Arc<dyn Clock>,
 }
@@ -55,6 +57,7 @@ impl Default for BrokerConfig {
             waiting_bytes_max: 16 * 1024 * 1024,
             producer_expiry: Duration::from_secs(24 * 3600),
             position_retention: Duration::from_secs(168 * 3600),
+            node_id: NodeId::ALONE,
             clock: Arc::new(SystemClock),
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use minikafka_record::Offset;
-use minikafka_storage::{Epoch, Log, LogId, Seek, Storage, StorageError, TopicId};
+use minikafka_storage::{Epoch, Log, LogId, Storage, StorageError, TopicId};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::debug_span;
 
@@ -172,17 +172,6 @@ impl Partition {
     /// The idempotent producers that the partition remembers, ordered by id.
     pub fn producers(&self) -> Vec<ProducerDescription> {
         self.core.producers.describe(self.core.clock.now())
-    }
-
-    /// The first readable record with this timestamp (milliseconds since the Unix epoch) or a later one;
-    /// `None` when there is none.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub async fn offset_at(&self, timestamp: i64) -> Result<Option<Offset>, Error> {
-        let high_watermark = self.core.high_watermark();
-        let place = self.core.read_cold(move |log| log.seek(Seek::RecordTimestamp(timestamp))).await?;
-        Ok(place.map(|place| place.offset).filter(|offset| *offset < high_watermark))
     }
 
     /// Ends the owner task and wakes all readers with the same news.

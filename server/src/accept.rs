@@ -2,25 +2,33 @@
 
 use std::{
     convert::Infallible,
+    future::Future,
     io,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use tokio::net::TcpListener;
-
-use crate::connection::{Answers, Connections};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
+};
 
 /// How long to wait before the next try when the system has nothing to give: other connections end meanwhile.
 const PAUSE: Duration = Duration::from_millis(100);
 /// At most one line in so much time about the same trouble.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The connections of a door.
+pub(crate) trait Takes {
+    /// Waits until there is room for one more.
+    fn room(&self) -> impl Future<Output = OwnedSemaphorePermit> + Send;
+
+    /// Serves a connection in the background.
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, room: OwnedSemaphorePermit);
+}
+
 /// Takes connections, as many as there is room for; the others wait in the system's queue.
-pub(crate) async fn accept<S: Answers>(
-    listener: &TcpListener,
-    connections: &Connections<impl Fn(SocketAddr) -> S>,
-) -> Infallible {
+pub(crate) async fn accept(listener: &TcpListener, connections: &impl Takes) -> Infallible {
     let mut trouble = Trouble::default();
     loop {
         let room = connections.room().await;

@@ -8,7 +8,8 @@ use tokio::net::TcpListener;
 
 use crate::{
     Server, ServerError,
-    config::{Address, StorageConfig, default_memory_limit_bytes},
+    config::{Address, KafkaConfig, Listen, StorageConfig, default_memory_limit_bytes},
+    server::KafkaListener,
 };
 
 /// What can be chosen about a server: its storage and how it keeps topics. Without a choice, it stores
@@ -17,6 +18,7 @@ use crate::{
 pub struct Builder {
     storage: StorageChoice,
     broker: BrokerConfig,
+    kafka: KafkaConfig,
 }
 
 #[derive(Debug)]
@@ -28,7 +30,11 @@ enum StorageChoice {
 impl Default for Builder {
     fn default() -> Builder {
         let storage = StorageConfig::Memory { limit_bytes: default_memory_limit_bytes() };
-        Builder { storage: StorageChoice::ToOpen(storage), broker: BrokerConfig::default() }
+        Builder {
+            storage: StorageChoice::ToOpen(storage),
+            broker: BrokerConfig::default(),
+            kafka: KafkaConfig::off(),
+        }
     }
 }
 
@@ -74,6 +80,11 @@ impl Builder {
         Builder { broker, ..self }
     }
 
+    /// Opens a door for Kafka clients. Without this there is none.
+    pub fn kafka(self, kafka: KafkaConfig) -> Builder {
+        Builder { kafka, ..self }
+    }
+
     /// Starts a server on an address: `127.0.0.1:0` takes a free port, `:9999` all interfaces.
     ///
     /// # Errors
@@ -81,13 +92,19 @@ impl Builder {
     pub async fn start(self, address: &str) -> Result<Server, ServerError> {
         let address: Address =
             address.parse().map_err(|source| ServerError::Address { text: address.to_owned(), source })?;
+        let kafka = self.kafka.clone();
         let broker = self.open().await?;
-        match address.bind().await {
-            Ok(listener) => Server::run(listener, broker),
-            Err(source) => {
+        let listening = async {
+            let listener = address.bind().await;
+            let listener = listener.map_err(|source| ServerError::Listen { address, source })?;
+            Ok((listener, listen_for_kafka(kafka).await?))
+        };
+        match listening.await {
+            Ok((listener, kafka)) => Server::run(listener, kafka, broker),
+            Err(error) => {
                 // The storage was ours to open, so it is ours to close; the port is the news.
                 broker.close().await?;
-                Err(ServerError::Listen { address, source })
+                Err(error)
             }
         }
     }
@@ -95,9 +112,10 @@ impl Builder {
     /// Starts a server on a listener that is there.
     ///
     /// # Errors
-    /// When the storage cannot be opened.
+    /// When the storage cannot be opened, or the address for Kafka clients not be listened on.
     pub async fn start_on(self, listener: TcpListener) -> Result<Server, ServerError> {
-        Server::run(listener, self.open().await?)
+        let kafka = listen_for_kafka(self.kafka.clone()).await?;
+        Server::run(listener, kafka, self.open().await?)
     }
 
     /// Serves on a listener until `shutdown` completes, then stops gracefully.
@@ -120,6 +138,24 @@ impl Builder {
             StorageChoice::ToOpen(config) => open_storage(config, self.broker.clone()).await?,
         };
         Ok(Broker::open(storage, self.broker).await?)
+    }
+}
+
+/// Listens for Kafka clients. The default address may be another server's; one that was chosen may not.
+async fn listen_for_kafka(config: KafkaConfig) -> Result<Option<KafkaListener>, ServerError> {
+    let KafkaConfig { listen, advertised } = config;
+    let (address, is_chosen) = match listen {
+        Listen::Off => return Ok(None),
+        Listen::Default => (KafkaConfig::default_address(), false),
+        Listen::At(address) => (address, true),
+    };
+    match address.bind().await {
+        Ok(listener) => Ok(Some(KafkaListener { listener, advertised })),
+        Err(source) if !is_chosen => {
+            tracing::warn!("no door for Kafka clients: cannot listen on {address}: {source}");
+            Ok(None)
+        }
+        Err(source) => Err(ServerError::Listen { address, source }),
     }
 }
 

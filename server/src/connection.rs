@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{linger::Linger, observe::ConnectionCount, opening};
+use crate::{accept::Takes, linger::Linger, observe::ConnectionCount, opening};
 
 /// Large frames roughly double what big streams carry; the default of 16 KiB is for web pages.
 const FRAME_BYTES_MAX: u32 = 256 * 1024;
@@ -71,47 +71,22 @@ impl<S> Answers for S where
 }
 
 impl<S: Answers, F: Fn(SocketAddr) -> S> Connections<F> {
-    /// None yet, and at most `max`. When `stopping` is cancelled, they end once they have answered.
+    /// None yet, and as many as there is `room`. When `stopping` is cancelled, they end once they have answered.
     pub(crate) fn new(
         service: F,
-        max: usize,
+        room: Arc<Semaphore>,
         stopping: CancellationToken,
         count: Arc<ConnectionCount>,
     ) -> Connections<F> {
         Connections {
             http: Arc::new(http()),
             service,
-            room: Arc::new(Semaphore::new(max)),
+            room,
             tasks: TaskTracker::new(),
             count,
             stopping,
             cut: CancellationToken::new(),
         }
-    }
-
-    /// Waits until there is room for one more.
-    pub(crate) async fn room(&self) -> OwnedSemaphorePermit {
-        self.room.clone().acquire_owned().await.expect("nobody closes this semaphore")
-    }
-
-    /// Serves a connection in the background.
-    pub(crate) fn serve(&self, stream: TcpStream, peer: SocketAddr, room: OwnedSemaphorePermit) {
-        let http = self.http.clone();
-        let service = (self.service)(peer);
-        let stopping = self.stopping.clone();
-        let cut = self.cut.clone();
-        let counted = self.count.open();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = cut.cancelled() => tracing::debug!(%peer, "cut a connection"),
-                outcome = serve(&http, service, stream, stopping) => match outcome {
-                    Ok(()) => tracing::trace!(%peer, "a connection ended"),
-                    // Nothing to worry about: port scanners, and clients that vanish.
-                    Err(error) => tracing::debug!(%peer, %error, "a connection failed"),
-                },
-            }
-            drop((room, counted));
-        });
     }
 
     /// Waits until all have ended, which they do once `stopping` is cancelled. Cuts those that have not at
@@ -130,6 +105,31 @@ impl<S: Answers, F: Fn(SocketAddr) -> S> Connections<F> {
             self.cut.cancel();
             self.tasks.wait().await;
         }
+    }
+}
+
+impl<S: Answers, F: Fn(SocketAddr) -> S + Sync> Takes for Connections<F> {
+    async fn room(&self) -> OwnedSemaphorePermit {
+        self.room.clone().acquire_owned().await.expect("nobody closes this semaphore")
+    }
+
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, room: OwnedSemaphorePermit) {
+        let http = self.http.clone();
+        let service = (self.service)(peer);
+        let stopping = self.stopping.clone();
+        let cut = self.cut.clone();
+        let counted = self.count.open();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = cut.cancelled() => tracing::debug!(%peer, "cut a connection"),
+                outcome = serve(&http, service, stream, stopping) => match outcome {
+                    Ok(()) => tracing::trace!(%peer, "a connection ended"),
+                    // Nothing to worry about: port scanners, and clients that vanish.
+                    Err(error) => tracing::debug!(%peer, %error, "a connection failed"),
+                },
+            }
+            drop((room, counted));
+        });
     }
 }
 
@@ -197,7 +197,8 @@ mod tests {
         let stopping = CancellationToken::new();
         let routes = axum::Router::new().route("/", never);
         let service = move |_| TowerToHyperService::new(routes.clone());
-        let connections = Connections::new(service, 1, stopping.clone(), Arc::default());
+        let connections =
+            Connections::new(service, Arc::new(Semaphore::new(1)), stopping.clone(), Arc::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, address) = listener.accept().await.unwrap();

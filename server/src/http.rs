@@ -19,6 +19,7 @@ pub(crate) async fn front_page() -> String {
          \x20 protocol.MiniKafka              the service of the first MiniKafka\n\
          \x20 grpc.health.v1.Health           health\n\
          \x20 grpc.reflection.v1, v1alpha     reflection: try grpcurl -plaintext <this address> list\n\n\
+         Kafka clients have a port of their own, 9092 unless it was chosen.\n\n\
          And for those who watch over it: /metrics for Prometheus, /healthz, /readyz.\n",
         env!("CARGO_PKG_VERSION")
     )

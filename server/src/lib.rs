@@ -1,6 +1,7 @@
 //! The server of MiniKafka: its doors, its configuration, and [`Server`], which can be embedded.
 //!
 //! ```text
+//!   socket -> accept -> kafka                   unmodified Kafka clients, on a port of their own
 //!   socket -> accept -> connection -> door ---> grpc::v1        the API of today
 //!             bounded   HTTP/1 and    by path   grpc::original  the service of the first MiniKafka
 //!                       HTTP/2                  health, reflection
@@ -30,6 +31,7 @@ mod door;
 mod error;
 mod grpc;
 mod http;
+mod kafka;
 mod linger;
 mod observe;
 mod open_files;

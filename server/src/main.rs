@@ -60,7 +60,10 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     tracing::debug!(open_files, "raised the limit of open files");
     // Before anything is opened: a signal during recovery ends the server as well.
     let mut signals = Signals::listen().map_err(|error| anyhow!("cannot listen for signals: {error}"))?;
-    let builder = Server::builder().storage_config(config.storage.clone()).broker(config.broker.clone());
+    let builder = Server::builder()
+        .storage_config(config.storage.clone())
+        .broker(config.broker.clone())
+        .kafka(config.kafka.clone());
     let address = config.host.to_string();
     let server = tokio::select! {
         started = builder.start(&address) => started?,
@@ -85,6 +88,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 fn announce(server: &Server, config: &Config) {
     let address = server.local_addr();
     tracing::info!("MiniKafka {} serves gRPC and HTTP on {address}", env!("CARGO_PKG_VERSION"));
+    announce_kafka(server);
     if address.ip().is_loopback() {
         tracing::info!("only this machine can reach it: -host :{} serves all interfaces", address.port());
     } else {
@@ -106,6 +110,17 @@ fn announce(server: &Server, config: &Config) {
     let largest = format_byte_size(message_bytes_max as u64);
     tracing::info!("retention: messages are kept {kept}{size}; messages of up to {largest}");
     tracing::info!("acknowledged means: {}", meaning(server.broker().durability()));
+}
+
+/// Says where Kafka clients are served, and what they are told.
+fn announce_kafka(server: &Server) {
+    let (Some(address), Some(advertised)) = (server.kafka_addr(), server.kafka_advertised()) else { return };
+    tracing::info!("Kafka clients are served on {address}, and told that it is {advertised}");
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            "any Kafka client that reaches {address} can read and write: there is no authentication"
+        );
+    }
 }
 
 fn meaning(durability: Durability) -> String {

@@ -1,12 +1,20 @@
 //! [`Server`], a running server.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{convert::Infallible, future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use minikafka_broker::{Broker, Error};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{Builder, ServerError, accept::accept, connection::Connections, connections_max, router::Router};
+use crate::{
+    Builder, ServerError,
+    accept::accept,
+    config::Advertised,
+    connection::Connections,
+    connections_max,
+    kafka::{KafkaDoor, Node},
+    router::Router,
+};
 
 /// How long connections have to end by themselves when the server stops; then they are cut. What was taken is
 /// stored in any case. Half of the time that Docker gives a container: the rest is for the storage.
@@ -27,6 +35,8 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Server {
     local_addr: SocketAddr,
+    /// Where the Kafka door listens and what clients are told about that, if it is open.
+    kafka: Option<(SocketAddr, Node)>,
     broker: Broker,
     running: JoinHandle<Result<(), ServerError>>,
     /// Has the server stop, when it is dropped at the latest.
@@ -40,16 +50,33 @@ impl Server {
     }
 
     /// Serves in the background.
-    pub(crate) fn run(listener: TcpListener, broker: Broker) -> Result<Server, ServerError> {
+    pub(crate) fn run(
+        listener: TcpListener,
+        kafka: Option<KafkaListener>,
+        broker: Broker,
+    ) -> Result<Server, ServerError> {
         let local_addr = listener.local_addr().map_err(ServerError::Listener)?;
+        let kafka = kafka.map(KafkaListener::with_node).transpose()?;
+        let found = kafka.as_ref().map(|(_, address, node)| (*address, node.clone()));
         let stop = CancellationToken::new();
-        let running = tokio::spawn(run(listener, broker.clone(), stop.clone()));
-        Ok(Server { local_addr, broker, running, stop: stop.drop_guard() })
+        let kafka = kafka.map(|(listener, _, node)| (listener, node));
+        let running = tokio::spawn(run(listener, kafka, broker.clone(), stop.clone()));
+        Ok(Server { local_addr, kafka: found, broker, running, stop: stop.drop_guard() })
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Where it listens for Kafka clients, if it does.
+    pub fn kafka_addr(&self) -> Option<SocketAddr> {
+        self.kafka.as_ref().map(|(address, _)| *address)
+    }
+
+    /// The address that Kafka clients are told, `host:port`, if there is a door for them.
+    pub fn kafka_advertised(&self) -> Option<String> {
+        self.kafka.as_ref().map(|(_, node)| node.to_string())
     }
 
     /// Its topics.
@@ -73,25 +100,60 @@ impl Server {
     }
 }
 
+/// A socket for Kafka clients, and what they are told instead of its address.
+#[derive(Debug)]
+pub(crate) struct KafkaListener {
+    pub(crate) listener: TcpListener,
+    pub(crate) advertised: Option<Advertised>,
+}
+
+impl KafkaListener {
+    fn with_node(self) -> Result<(TcpListener, SocketAddr, Node), ServerError> {
+        let address = self.listener.local_addr().map_err(ServerError::Listener)?;
+        let node = Node::new(self.advertised.as_ref(), address);
+        Ok((self.listener, address, node))
+    }
+}
+
 /// Serves until `stop`, then stops.
-async fn run(listener: TcpListener, broker: Broker, stop: CancellationToken) -> Result<(), ServerError> {
+async fn run(
+    listener: TcpListener,
+    kafka: Option<(TcpListener, Node)>,
+    broker: Broker,
+    stop: CancellationToken,
+) -> Result<(), ServerError> {
     let stopping = CancellationToken::new();
     let Router { door, observed, intake } = Router::new(&broker, &stopping);
-    let connections = Connections::new(
-        move |peer| door.of(peer),
-        connections_max(),
-        stopping.clone(),
-        observed.connections,
-    );
+    // Of all doors: each takes a file.
+    let room = Arc::new(Semaphore::new(connections_max()));
+    let kafka = kafka.map(|(listener, node)| {
+        let counts = observed.kafka.clone();
+        (listener, KafkaDoor::new(broker.clone(), node, counts, room.clone(), stopping.clone()))
+    });
+    let connections =
+        Connections::new(move |peer| door.of(peer), room, stopping.clone(), observed.connections);
     tokio::select! {
         () = stop.cancelled() => {}
         never = accept(&listener, &connections) => match never {},
+        never = accept_kafka(kafka.as_ref()) => match never {},
     }
     drop(listener);
+    let kafka = kafka.map(|(_, connections)| connections);
     // The broker first: whatever streams do about `stopping`, they find that nothing more is taken, and those who
     // ask for the health hear of it.
     broker.begin_stop();
     stopping.cancel();
-    connections.finish(STOP_DEADLINE, intake.produce_is_answered()).await;
+    tokio::join!(connections.finish(STOP_DEADLINE, intake.produce_is_answered()), async {
+        if let Some(kafka) = &kafka {
+            kafka.finish(STOP_DEADLINE).await;
+        }
+    });
     Ok(broker.close().await?)
+}
+
+async fn accept_kafka(door: Option<&(TcpListener, KafkaDoor)>) -> Infallible {
+    match door {
+        Some((listener, connections)) => accept(listener, connections).await,
+        None => pending().await,
+    }
 }

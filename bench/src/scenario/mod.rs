@@ -4,6 +4,7 @@ pub(crate) mod catchup;
 pub(crate) mod fanout;
 pub(crate) mod footprint;
 pub(crate) mod idle;
+pub(crate) mod kafka;
 pub(crate) mod large;
 pub(crate) mod latency;
 pub(crate) mod matrix;

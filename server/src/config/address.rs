@@ -20,7 +20,7 @@ pub struct AddressError;
 impl Default for Address {
     /// Loopback: the door asks nobody who he is.
     fn default() -> Address {
-        Address { host: "127.0.0.1".to_owned(), port: 9999 }
+        Address::loopback(9999)
     }
 }
 
@@ -57,6 +57,16 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// A port that only this machine reaches.
+    pub(crate) fn loopback(port: u16) -> Address {
+        Address { host: "127.0.0.1".to_owned(), port }
+    }
+
+    /// Host and port.
+    pub(crate) fn into_parts(self) -> (String, u16) {
+        (self.host, self.port)
+    }
+
     /// Listens there. Port 0 takes a free one.
     ///
     /// # Errors

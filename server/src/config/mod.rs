@@ -5,6 +5,7 @@
 
 mod address;
 mod error;
+mod kafka;
 mod log;
 mod memory;
 mod settings;
@@ -22,6 +23,7 @@ use minikafka_flags::{go_style, parse_duration};
 
 pub use address::{Address, AddressError};
 pub use error::ConfigError;
+pub use kafka::{Advertised, KafkaConfig, Listen};
 pub use log::{LogConfig, LogFormat};
 pub use memory::default_memory_limit_bytes;
 pub use minikafka_flags::{ByteSizeError, format_byte_size, parse_byte_size, round_byte_size};
@@ -35,6 +37,8 @@ pub use storage::StorageConfig;
 pub struct Config {
     /// Where gRPC and HTTP are served.
     pub host: Address,
+    /// Where Kafka clients are served.
+    pub kafka: KafkaConfig,
     /// Where messages are stored.
     pub storage: StorageConfig,
     /// How topics are kept.
@@ -106,12 +110,20 @@ impl Config {
         let (storage, warnings) = storage::check(source)?;
         Ok(Config {
             host: source.get("host", |s| &s.host).parse(str::parse)?.unwrap_or_default(),
+            kafka: kafka(source)?,
             storage,
             broker,
             log: source.get("log", |s| &s.log).parse(str::parse)?.unwrap_or_default(),
             warnings,
         })
     }
+}
+
+fn kafka(source: &Source) -> Result<KafkaConfig, ConfigError> {
+    Ok(KafkaConfig {
+        listen: source.get("kafka_host", |s| &s.kafka_host).parse(str::parse)?.unwrap_or(Listen::Default),
+        advertised: source.get("advertised_host", |s| &s.advertised_host).parse(str::parse)?,
+    })
 }
 
 fn retention(source: &Source) -> Result<Option<Duration>, ConfigError> {
@@ -163,10 +175,8 @@ fn count(given: &Given<'_>) -> Result<Option<u64>, ConfigError> {
 /// Doors and clusters to come have their names already, so that nobody believes to have opened one.
 fn refuse_what_is_not_there_yet(source: &Source) -> Result<(), ConfigError> {
     for given in [
-        source.get("kafka_host", |s| &s.kafka_host),
         source.get("line_host", |s| &s.line_host),
         source.get("cluster_host", |s| &s.cluster_host),
-        source.get("advertised_host", |s| &s.advertised_host),
         source.get("node_id", |s| &s.node_id),
         source.get("join", |s| &s.join),
     ] {

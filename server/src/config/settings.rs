@@ -14,7 +14,7 @@ pub const VARIABLE_PREFIX: &str = "MINIKAFKA_";
 const OF_THE_COMMANDS: [&str; 1] = ["MINIKAFKA_SHELL_HISTORY"];
 
 const EXAMPLES: &str = "Examples:
-  server                               on 127.0.0.1:9999, a week in ./minikafka-data
+  server                               on 127.0.0.1:9999, Kafka clients on 9092, a week in ./minikafka-data
   server -host :9999 -retentiontime 1h30m      on all interfaces, for an hour and a half
   server -storage memory -memory-limit 1GiB    in memory only
   MINIKAFKA_ROOT_DIR=/var/lib/minikafka server -log info,json
@@ -33,6 +33,14 @@ pub struct Settings {
     /// Where to serve gRPC and HTTP: host:port, or :port for all interfaces [default: 127.0.0.1:9999]
     #[arg(long, value_name = "ADDRESS")]
     pub host: Option<String>,
+    /// Where to serve Kafka clients: host:port, :port for all interfaces, or off [default: 127.0.0.1:9092, if it
+    /// is free]
+    #[arg(long, value_name = "ADDRESS")]
+    pub kafka_host: Option<String>,
+    /// What Kafka clients are told to connect to: host:port, or host [default: where they are served; the
+    /// machine's name when that is all interfaces]
+    #[arg(long, value_name = "ADDRESS")]
+    pub advertised_host: Option<String>,
     /// Age at which messages are evicted, more than zero [default: 168h]
     #[arg(long, value_name = "DURATION", alias = "retention-time", allow_hyphen_values = true)]
     pub retentiontime: Option<String>,
@@ -81,16 +89,10 @@ pub struct Settings {
 
     /// Not in this version.
     #[arg(long, hide = true)]
-    pub kafka_host: Option<String>,
-    /// Not in this version.
-    #[arg(long, hide = true)]
     pub line_host: Option<String>,
     /// Not in this version.
     #[arg(long, hide = true)]
     pub cluster_host: Option<String>,
-    /// Not in this version.
-    #[arg(long, hide = true)]
-    pub advertised_host: Option<String>,
     /// Not in this version.
     #[arg(long, hide = true)]
     pub node_id: Option<String>,

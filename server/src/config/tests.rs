@@ -31,6 +31,8 @@ fn no_setting_is_needed() {
     assert_eq!(config.broker.message_bytes_max, 3 << 20);
     assert_eq!(config.broker.auto_create, AutoCreate::Enabled);
     assert_eq!(config.log, LogConfig::default());
+    assert_eq!(config.kafka, KafkaConfig { listen: Listen::Default, advertised: None });
+    assert_eq!(KafkaConfig::default_address().to_string(), "127.0.0.1:9092");
     assert!(config.warnings.is_empty());
 }
 
@@ -68,6 +70,7 @@ fn variables_set_everything() {
     assert_eq!(config.broker.auto_create, AutoCreate::Disabled);
     assert_eq!(config.broker.producer_expiry, Duration::from_secs(36 * 3600));
     assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.kafka, KafkaConfig::off());
 }
 
 #[test]
@@ -80,6 +83,21 @@ fn flags_win_with_one_dash_or_two() {
     assert_eq!(config.host.to_string(), "localhost:1");
     assert_eq!(config.broker.retention, Some(Duration::from_secs(3)));
     assert_eq!(config.storage, StorageConfig::Filesystem { root: "/flag".into(), sync: SyncPolicy::Never });
+}
+
+#[test]
+fn kafka_clients_are_told_an_address_with_or_without_a_port() {
+    for (text, host, port) in [
+        ("kafka.example", "kafka.example", None),
+        ("kafka.example:19092", "kafka.example", Some(19092)),
+        ("10.0.0.1", "10.0.0.1", None),
+        ("[::1]", "::1", None),
+        ("[::1]:19092", "::1", Some(19092)),
+    ] {
+        let kafka = load(&[("MINIKAFKA_ADVERTISED_HOST", text)], &["-kafka-host", ":9093"]).unwrap().kafka;
+        assert_eq!(kafka.listen, Listen::At(":9093".parse().unwrap()));
+        assert_eq!(kafka.advertised, Some(Advertised { host: host.to_owned(), port }), "{text}");
+    }
 }
 
 #[test]
@@ -132,10 +150,13 @@ fn errors_name_the_setting_the_value_and_the_rule() {
         ("PRODUCER_EXPIRY", "1ms", "at least 5m"),
         ("PRODUCER_EXPIRY", "4m59s", "at least 5m"),
         ("LOG", "loud", "debug,json"),
-        ("KAFKA_HOST", ":9092", "not supported in this version"),
+        ("KAFKA_HOST", "localhost", "host:port, :port for all interfaces, or off"),
         ("LINE_HOST", ":7000", "not supported in this version"),
         ("CLUSTER_HOST", "", "not supported in this version"),
-        ("ADVERTISED_HOST", "a:1", "not supported in this version"),
+        ("ADVERTISED_HOST", ":9092", "host:port or host"),
+        ("ADVERTISED_HOST", "a b", "host:port or host"),
+        ("ADVERTISED_HOST", "a:0", "host:port or host"),
+        ("ADVERTISED_HOST", "", "host:port or host"),
         ("NODE_ID", "1", "not supported in this version"),
         ("JOIN", "a:1", "not supported in this version"),
     ] {
@@ -188,10 +209,10 @@ fn settings_without_effect_are_a_warning() {
 
 #[test]
 fn reserved_flags_are_not_offered() {
-    for typo in ["-nope", "-node", "-kafka-hos", "-joi"] {
+    for typo in ["-nope", "-node", "-line-hos", "-joi"] {
         let message = load(&[], &[typo]).expect_err("no such flag").to_string();
         assert!(message.contains(typo), "{message}");
-        for reserved in ["node", "kafka", "join"] {
+        for reserved in ["node", "line", "join"] {
             assert!(!message.contains(&format!("'--{reserved}")) || typo.contains(reserved), "{message}");
         }
         assert!(!message.contains("tip:"), "{message}");

@@ -3,7 +3,10 @@
 //! Names follow the conventions of Prometheus: a unit at the end, `_total` behind it for what only grows. Each is
 //! described in `docs/metrics.md`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use minikafka_broker::{BrokerStats, GroupLag, TopicTraffic};
 use minikafka_storage::{JournalStats, StorageStats};
@@ -14,7 +17,7 @@ use prometheus_client::{
 };
 
 use super::{Observed, lag::Lags, page::Page, process::Process};
-use crate::connections_max;
+use crate::{connections_max, kafka::Counts};
 
 /// The label of topics without a count of their own. No topic has this name: '/' is not allowed in one.
 const OTHER_TOPICS: &str = "/other";
@@ -33,6 +36,7 @@ impl Observed {
             is_ready,
             connections: self.connections.snapshot(),
             refusals: self.refusals.snapshot().into_iter().collect(),
+            kafka: self.kafka.clone(),
             started: self.started,
         };
         let mut registry = Registry::default();
@@ -53,6 +57,7 @@ struct Scrape {
     is_ready: bool,
     connections: (u64, u64),
     refusals: Vec<(String, u64)>,
+    kafka: Arc<Counts>,
     started: SystemTime,
 }
 
@@ -60,6 +65,7 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         let mut page = Page(encoder);
         self.server(&mut page)?;
+        kafka(&mut page, &self.kafka)?;
         self.process(&mut page)?;
         self.traffic(&mut page)?;
         self.kept(&mut page)?;
@@ -193,6 +199,27 @@ impl Scrape {
             broker.damaged_messages,
         )
     }
+}
+
+/// What the Kafka door does.
+fn kafka(page: &mut Page<'_>, counts: &Counts) -> std::fmt::Result {
+    let (open, accepted) = counts.connections.snapshot();
+    page.gauge("minikafka_kafka_connections", "Connections of Kafka clients that are open", open)?;
+    page.counter(
+        "minikafka_kafka_connections_accepted",
+        "Connections of Kafka clients that were accepted",
+        accepted,
+    )?;
+    page.counters(
+        "minikafka_kafka_requests",
+        "Requests of Kafka clients, by what they ask for",
+        counts.requests().into_iter().map(|(api, count)| ([("api", api)], count)),
+    )?;
+    page.counters(
+        "minikafka_kafka_errors",
+        "Errors that Kafka clients were told, once for each partition, and connections closed for what was sent",
+        counts.errors().iter().map(|(error, count)| ([("error", error.as_str())], *count)),
+    )
 }
 
 /// How messages become durable.

@@ -46,6 +46,7 @@ pub(crate) use self::{
     health::health_server,
     refusals::{Refusals, Watched},
 };
+use crate::kafka::Counts;
 
 /// Threads that may ask the broker and the system at the same time. A disk that does not answer keeps them.
 const ASKING_MAX: usize = 4;
@@ -60,6 +61,7 @@ pub(crate) struct Observed {
     broker: Broker,
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) connections: Arc<ConnectionCount>,
+    pub(crate) kafka: Arc<Counts>,
     started: SystemTime,
     asking: Arc<Semaphore>,
 }
@@ -70,6 +72,7 @@ impl Observed {
             broker,
             refusals: Arc::default(),
             connections: Arc::default(),
+            kafka: Arc::default(),
             started: SystemTime::now(),
             asking: Arc::new(Semaphore::new(ASKING_MAX)),
         }
@@ -127,7 +130,7 @@ pub(crate) struct ConnectionCount {
 
 impl ConnectionCount {
     /// Those that are open, and all there ever were.
-    fn snapshot(&self) -> (u64, u64) {
+    pub(crate) fn snapshot(&self) -> (u64, u64) {
         (self.open.load(Ordering::Relaxed), self.accepted.load(Ordering::Relaxed))
     }
 

@@ -19,24 +19,31 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::support::{connect, half_sent, list, message, number, poll, soon, values};
 
-/// The program, without variables of ours.
+/// The program, without variables of ours but one: the tests shall not fight for the port of the Kafka door.
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .env_clear()
+        .env("MINIKAFKA_KAFKA_HOST", "off")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
 /// A running program. It ends with the test, whatever happens.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     stderr: BufReader<ChildStderr>,
     /// What it said until it served.
     lines: Vec<String>,
     address: String,
+    /// Where Kafka clients are served, if they are.
+    pub(crate) kafka: Option<String>,
 }
 
 impl Running {
-    fn start(args: &[&str]) -> Running {
+    pub(crate) fn start(args: &[&str]) -> Running {
         Running::spawn(program().args(["-host", "127.0.0.1:0"]).args(args))
     }
 
@@ -45,6 +52,7 @@ impl Running {
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut lines = Vec::new();
         let mut address = String::new();
+        let mut kafka = None;
         // The last line of the start.
         while !lines.last().is_some_and(|line: &String| line.contains("acknowledged means")) {
             let mut line = String::new();
@@ -52,18 +60,21 @@ impl Running {
             if let Some((_, rest)) = line.split_once("HTTP on ") {
                 address = rest.trim().to_owned();
             }
+            if let Some((_, rest)) = line.split_once("Kafka clients are served on ") {
+                kafka = rest.split(',').next().map(str::to_owned);
+            }
             lines.push(line);
         }
-        Running { child, stderr, lines, address }
+        Running { child, stderr, lines, address, kafka }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap();
     }
 
     /// Its exit code and the rest of its lines.
-    fn wait(mut self) -> (Option<i32>, String) {
+    pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();
         (self.child.wait().unwrap().code(), rest)
@@ -253,10 +264,39 @@ fn a_taken_port_is_named() {
     assert!(line.starts_with(&format!("server: cannot listen on {address}: ")), "{line}");
 }
 
+#[tokio::test]
+async fn the_kafka_door_is_announced_with_what_clients_are_told() {
+    let args = ["-storage", "memory", "-kafka-host", "127.0.0.1:0", "-advertised-host", "kafka.example"];
+    let running = Running::start(&args);
+    let address = running.kafka.as_deref().expect("the door is announced");
+    let (_, port) = address.split_once(':').unwrap();
+    let told = format!("told that it is kafka.example:{port}");
+    assert!(running.lines.iter().any(|line| line.trim_end().ends_with(&told)), "{:?}", running.lines);
+    tokio::net::TcpStream::connect(address).await.unwrap();
+}
+
+#[test]
+fn a_taken_kafka_port_is_an_error_if_it_was_chosen_and_else_a_warning() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&["-storage", "memory", "-host", "127.0.0.1:0", "-kafka-host", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    let line = last_line(&output);
+    assert!(line.starts_with(&format!("server: cannot listen on {address}: ")), "{line}");
+
+    // Ours or somebody else's, it is taken.
+    let _taken = TcpListener::bind("127.0.0.1:9092");
+    let mut command = program();
+    command.env_remove("MINIKAFKA_KAFKA_HOST").args(["-host", "127.0.0.1:0", "-storage", "memory"]);
+    let lines = Running::spawn(&mut command).lines.concat();
+    assert!(lines.contains("no door for Kafka clients: cannot listen on 127.0.0.1:9092"), "{lines}");
+    assert!(!lines.contains("Kafka clients are served"), "{lines}");
+}
+
 #[test]
 fn bad_configuration_is_one_line_and_exit_code_2() {
     for (name, value) in
-        [("HOST", "localhost"), ("RETENTIONTIME", "0s"), ("RETENTIONTIME", "-1h"), ("KAFKA_HOST", ":9092")]
+        [("HOST", "localhost"), ("RETENTIONTIME", "0s"), ("RETENTIONTIME", "-1h"), ("KAFKA_HOST", "9092")]
     {
         let name = format!("MINIKAFKA_{name}");
         let output = program().env(&name, value).output().unwrap();

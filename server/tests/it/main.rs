@@ -12,6 +12,7 @@ mod disk_trouble;
 mod fire;
 mod group_kills;
 mod groups;
+mod kafka;
 mod kills;
 mod moody_disk;
 mod names;

@@ -37,7 +37,7 @@ async fn get(server: &Server, path: &str, headers: &str) -> (String, String) {
     (head.to_owned(), body.to_owned())
 }
 
-async fn scrape(server: &Server) -> BTreeMap<String, f64> {
+pub(crate) async fn scrape(server: &Server) -> BTreeMap<String, f64> {
     let (head, body) = get(server, "/metrics", "").await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     let samples = body.lines().filter(|line| !line.starts_with('#'));

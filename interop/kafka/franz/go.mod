@@ -1,0 +1,3 @@
+module minikafka/interop/franz
+
+go 1.26

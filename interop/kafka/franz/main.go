@@ -1,0 +1,202 @@
+// franz-go, and what it does: one line for each feature, `feature<TAB>outcome`.
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	count = 200
+	start = 1_700_000_000_000
+)
+
+var bootstrap, prefix = os.Args[1], os.Args[2]
+
+func key(n int) []byte {
+	if n%2 == 0 {
+		return []byte(fmt.Sprintf("key %d", n))
+	}
+	return nil
+}
+
+func value(n int) []byte {
+	if n%5 == 0 {
+		return []byte{}
+	}
+	return []byte(fmt.Sprintf("value %d %s", n, strings.Repeat("again ", 20)))
+}
+
+func headers(n int) []kgo.RecordHeader {
+	return []kgo.RecordHeader{
+		{Key: "number", Value: []byte(fmt.Sprint(n))},
+		{Key: "number", Value: []byte{}},
+		{Key: "naïve", Value: []byte{0xff, 0}},
+	}
+}
+
+func produce(topic string, options ...kgo.Opt) error {
+	options = append(options, kgo.SeedBrokers(bootstrap), kgo.AllowAutoTopicCreation(), kgo.ProducerLinger(50*time.Millisecond))
+	client, err := kgo.NewClient(options...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var records []*kgo.Record
+	for n := range count {
+		records = append(records, &kgo.Record{
+			Topic: topic, Key: key(n), Value: value(n), Headers: headers(n), Timestamp: time.UnixMilli(start + int64(n)),
+		})
+	}
+	return client.ProduceSync(ctx, records...).FirstErr()
+}
+
+// take reads from an offset of partition 0.
+func take(topic string, from int64, wanted int) ([]*kgo.Record, error) {
+	partitions := map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(from)}}
+	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumePartitions(partitions))
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var taken []*kgo.Record
+	for len(taken) < wanted {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return nil, err
+		}
+		taken = append(taken, fetches.Records()...)
+	}
+	return taken, nil
+}
+
+func check(topic string) error {
+	records, err := take(topic, 0, count)
+	if err != nil {
+		return err
+	}
+	if len(records) != count {
+		return fmt.Errorf("%d records", len(records))
+	}
+	for n, record := range records {
+		same := record.Offset == int64(n) && bytes.Equal(record.Key, key(n)) && (record.Key == nil) == (key(n) == nil) &&
+			bytes.Equal(record.Value, value(n)) && record.Timestamp.UnixMilli() == start+int64(n) && len(record.Headers) == 3
+		for i, header := range headers(n) {
+			same = same && record.Headers[i].Key == header.Key && bytes.Equal(record.Headers[i].Value, header.Value)
+		}
+		if !same {
+			return fmt.Errorf("record %d is %v", n, record)
+		}
+	}
+	return nil
+}
+
+func codec(name string, codec kgo.CompressionCodec) error {
+	topic := prefix + "-" + name
+	if err := produce(topic, kgo.ProducerBatchCompression(codec), kgo.DisableIdempotentWrite()); err != nil {
+		return err
+	}
+	return check(topic)
+}
+
+func idempotent() error {
+	topic := prefix + "-idempotent"
+	if err := produce(topic); err != nil {
+		return err
+	}
+	return check(topic)
+}
+
+func seek() error {
+	for _, offset := range []int64{150, 33} {
+		records, err := take(prefix+"-lz4", offset, 1)
+		if err != nil {
+			return err
+		}
+		if records[0].Offset != offset {
+			return fmt.Errorf("%d instead of %d", records[0].Offset, offset)
+		}
+	}
+	return nil
+}
+
+func withAdmin(use func(context.Context, *kadm.Client) error) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return use(ctx, kadm.NewClient(client))
+}
+
+func ends(ctx context.Context, admin *kadm.Client) error {
+	topic := prefix + "-zstd"
+	begin, err := admin.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return err
+	}
+	end, err := admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return err
+	}
+	if begin[topic][0].Offset != 0 || end[topic][0].Offset != count {
+		return fmt.Errorf("%v to %v", begin[topic][0], end[topic][0])
+	}
+	return nil
+}
+
+func byTime(ctx context.Context, admin *kadm.Client) error {
+	topic := prefix + "-zstd"
+	// What is behind all records is at the end.
+	for wanted, offset := range map[int64]int64{start + 42: 42, start - 1: 0, start + count: count} {
+		found, err := admin.ListOffsetsAfterMilli(ctx, wanted, topic)
+		if err != nil {
+			return err
+		}
+		if found[topic][0].Offset != offset {
+			return fmt.Errorf("%v instead of %d", found[topic][0], offset)
+		}
+	}
+	return nil
+}
+
+func feature(name string, err error) {
+	outcome := "ok"
+	if err != nil {
+		outcome = "failed: " + strings.NewReplacer("\n", " ", "|", "/").Replace(err.Error())
+	}
+	fmt.Printf("%s\t%s\n", name, outcome)
+}
+
+func main() {
+	if info, found := debug.ReadBuildInfo(); found {
+		for _, module := range info.Deps {
+			if module.Path == "github.com/twmb/franz-go" {
+				fmt.Printf("version\t%s\n", strings.TrimPrefix(module.Version, "v"))
+			}
+		}
+	}
+	feature("produce none", codec("none", kgo.NoCompression()))
+	feature("produce gzip", codec("gzip", kgo.GzipCompression()))
+	feature("produce snappy", codec("snappy", kgo.SnappyCompression()))
+	feature("produce lz4", codec("lz4", kgo.Lz4Compression()))
+	feature("produce zstd", codec("zstd", kgo.ZstdCompression()))
+	feature("idempotent", idempotent())
+	feature("assign, seek", seek())
+	feature("ends", withAdmin(ends))
+	feature("by time", withAdmin(byTime))
+}

@@ -1,0 +1,80 @@
+// kafkajs, and what it does: one line for each feature, `feature<TAB>outcome`. It brings one codec, gzip, and reads
+// in groups only, which are not there yet.
+const { CompressionTypes, Kafka, logLevel } = require("kafkajs")
+
+const [, , bootstrap, prefix] = process.argv
+const COUNT = 200
+const TIME = 1_700_000_000_000
+const kafka = new Kafka({ clientId: "interop", brokers: [bootstrap], logLevel: logLevel.ERROR, retry: { retries: 3 } })
+
+const message = (n) => ({
+  key: n % 2 === 0 ? `key ${n}` : null,
+  value: n % 5 ? `value ${n} ${"again ".repeat(20)}` : "",
+  headers: { number: String(n), "naïve": Buffer.from([0xff, 0]) },
+  timestamp: String(TIME + n),
+  partition: 0,
+})
+
+const withAdmin = async (use) => {
+  const admin = kafka.admin()
+  await admin.connect()
+  try {
+    return await use(admin)
+  } finally {
+    await admin.disconnect()
+  }
+}
+
+const expect = (found, expected) => {
+  if (JSON.stringify(found) !== JSON.stringify(expected)) throw new Error(`${JSON.stringify(found)}, not ${JSON.stringify(expected)}`)
+}
+
+const produce = async (topic, compression, settings) => {
+  const producer = kafka.producer({ allowAutoTopicCreation: true, ...settings })
+  await producer.connect()
+  try {
+    const messages = Array.from({ length: COUNT }, (_, n) => message(n))
+    const [answer] = await producer.send({ topic, compression, acks: -1, messages })
+    expect([answer.errorCode, answer.baseOffset], [0, "0"])
+  } finally {
+    await producer.disconnect()
+  }
+  await ends(topic)
+}
+
+const ends = (topic) =>
+  withAdmin(async (admin) => {
+    const [found] = await admin.fetchTopicOffsets(topic)
+    expect([found.low, found.high], ["0", String(COUNT)])
+  })
+
+const byTime = (topic) =>
+  withAdmin(async (admin) => {
+    // What is behind all records is at the end.
+    for (const [wanted, offset] of [[TIME + 42, 42], [TIME - 1, 0], [TIME + COUNT, COUNT]]) {
+      const [found] = await admin.fetchTopicOffsetsByTimestamp(topic, wanted)
+      expect(found.offset, String(offset))
+    }
+  })
+
+const feature = async (name, run) => {
+  let outcome = "ok"
+  try {
+    await run()
+  } catch (error) {
+    console.error(error)
+    outcome = `failed: ${error}`.replaceAll("\n", " ").replaceAll("|", "/")
+  }
+  console.log(`${name}\t${outcome}`)
+}
+
+const main = async () => {
+  console.log(`version\t${require("kafkajs/package.json").version}`)
+  await feature("produce none", () => produce(`${prefix}-none`, CompressionTypes.None, {}))
+  await feature("produce gzip", () => produce(`${prefix}-gzip`, CompressionTypes.GZIP, {}))
+  await feature("idempotent", () => produce(`${prefix}-idempotent`, CompressionTypes.GZIP, { idempotent: true, maxInFlightRequests: 1 }))
+  await feature("ends", () => ends(`${prefix}-gzip`))
+  await feature("by time", () => byTime(`${prefix}-gzip`))
+}
+
+main().then(() => process.exit(0))

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# kcat, and what it does: one line for each feature, `feature<TAB>outcome`.
+set -uo pipefail
+bootstrap=$1 prefix=$2
+count=200
+
+sent() { for n in $(seq $count); do echo "key $n:value $n again again again again again"; done; }
+
+# What is sent is read back, whole and in order.
+codec() { # topic, settings of the producer...
+  local topic=$1; shift
+  sent | kcat -q -b "$bootstrap" -t "$topic" -p 0 -P -K : -H number=1 "$@" || return 1
+  diff <(sent) <(kcat -q -b "$bootstrap" -t "$topic" -p 0 -C -o beginning -e -K :) >&2
+}
+
+at() { kcat -q -b "$bootstrap" -t "$prefix-lz4" -p 0 -C -o "$1" -c 1 -f '%o %h\n'; }
+
+seek() { [ "$(at 150)" = "150 number=1" ] && [ "$(at 33)" = "33 number=1" ] && [ "$(at -1)" = "$((count - 1)) number=1" ]; }
+
+metadata() { kcat -b "$bootstrap" -L -t "$prefix-zstd" | grep -q 'partition 0, leader 1, replicas: 1, isrs: 1'; }
+
+query() { kcat -q -b "$bootstrap" -Q -t "$prefix-zstd:0:$1" 2>&1; }
+
+ends() { query -1 | grep -q "offset $count" && query -2 | grep -q 'offset 0' && metadata; }
+
+by_time() { query 1000 | grep -q 'offset 0' && query 99999999999999 | grep -qE 'offset (-1|200)'; }
+
+feature() { # name, command...
+  local name=$1; shift
+  if "$@"; then printf '%s\tok\n' "$name"; else printf '%s\tfailed\n' "$name"; fi
+}
+
+printf 'version\t%s\n' "$(kcat -V | sed -n 's/^Version \([0-9.]*\).*librdkafka \([0-9.]*\).*/\1 (librdkafka \2)/p')"
+for codec in none gzip snappy lz4 zstd; do feature "produce $codec" codec "$prefix-$codec" -z "$codec"; done
+feature "idempotent" codec "$prefix-idempotent" -X enable.idempotence=true
+feature "assign, seek" seek
+feature "ends" ends
+feature "by time" by_time

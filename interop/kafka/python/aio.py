@@ -1,0 +1,93 @@
+"""aiokafka."""
+
+import asyncio
+
+import aiokafka
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from report import BOOTSTRAP, CODECS, COUNT, PREFIX, TIME, check, feature, headers, key, value, version
+
+
+async def produce(topic, **settings):
+    producer = AIOKafkaProducer(bootstrap_servers=BOOTSTRAP, linger_ms=50, acks="all", **settings)
+    await producer.start()
+    try:
+        sent = [await producer.send(topic, key=key(n), value=value(n), headers=headers(n), timestamp_ms=TIME + n, partition=0)
+                for n in range(COUNT)]
+        await asyncio.wait_for(asyncio.gather(*sent), 30)
+    finally:
+        await producer.stop()
+
+
+async def with_consumer(topic, use):
+    consumer = AIOKafkaConsumer(bootstrap_servers=BOOTSTRAP, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        await use(consumer, partition)
+    finally:
+        await consumer.stop()
+
+
+async def take(consumer, count):
+    taken = []
+    while len(taken) < count:
+        record = await asyncio.wait_for(consumer.getone(), 20)
+        taken.append((record.offset, record.key, record.value, list(record.headers), record.timestamp))
+    return taken
+
+
+async def check_all(topic):
+    async def use(consumer, partition):
+        await consumer.seek_to_beginning(partition)
+        check(await take(consumer, COUNT))
+
+    await with_consumer(topic, use)
+
+
+async def codec(name):
+    topic = f"{PREFIX}-{name}"
+    await produce(topic, compression_type=None if name == "none" else name)
+    await check_all(topic)
+
+
+async def idempotent():
+    topic = f"{PREFIX}-idempotent"
+    await produce(topic, enable_idempotence=True)
+    await check_all(topic)
+
+
+async def seek():
+    async def use(consumer, partition):
+        for offset in (150, 33):
+            consumer.seek(partition, offset)
+            assert [record[0] for record in await take(consumer, 1)] == [offset]
+
+    await with_consumer(f"{PREFIX}-lz4", use)
+
+
+async def ends():
+    async def use(consumer, partition):
+        begin, end = await consumer.beginning_offsets([partition]), await consumer.end_offsets([partition])
+        assert (begin[partition], end[partition]) == (0, COUNT), (begin, end)
+
+    await with_consumer(f"{PREFIX}-zstd", use)
+
+
+async def by_time():
+    async def use(consumer, partition):
+        for wanted, offset in [(TIME + 42, 42), (TIME - 1, 0), (TIME + COUNT, None)]:
+            found = (await consumer.offsets_for_times({partition: wanted}))[partition]
+            assert (found and found.offset) == offset, found
+
+    await with_consumer(f"{PREFIX}-zstd", use)
+
+
+version(aiokafka.__version__)
+for name in CODECS:
+    feature(f"produce {name}", lambda name=name: asyncio.run(codec(name)))
+feature("idempotent", lambda: asyncio.run(idempotent()))
+feature("assign, seek", lambda: asyncio.run(seek()))
+feature("ends", lambda: asyncio.run(ends()))
+feature("by time", lambda: asyncio.run(by_time()))

@@ -1,0 +1,87 @@
+"""confluent-kafka, which is librdkafka."""
+
+import time
+
+import confluent_kafka
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from report import BOOTSTRAP, CODECS, COUNT, PREFIX, TIME, check, feature, headers, key, value, version
+
+
+def produce(topic, **settings):
+    producer = Producer({"bootstrap.servers": BOOTSTRAP, "linger.ms": 50, **{k.replace("_", "."): v for k, v in settings.items()}})
+    failed = []
+    for n in range(COUNT):
+        producer.produce(topic, key=key(n), value=value(n), headers=headers(n), timestamp=TIME + n, partition=0,
+                         on_delivery=lambda error, _: error and failed.append(error))
+    assert producer.flush(30) == 0, "not all were answered"
+    assert not failed, failed[0]
+
+
+def consumer():
+    return Consumer({"bootstrap.servers": BOOTSTRAP, "group.id": "unused", "enable.auto.commit": False,
+                     "auto.offset.reset": "earliest"})
+
+
+def take(reader, count):
+    taken, end = [], time.monotonic() + 30
+    while len(taken) < count and time.monotonic() < end:
+        message = reader.poll(1)
+        if message is not None:
+            assert message.error() is None, message.error()
+            taken.append((message.offset(), message.key(), message.value(), message.headers(), message.timestamp()[1]))
+    return taken
+
+
+def all_of(topic):
+    reader = consumer()
+    reader.assign([TopicPartition(topic, 0, 0)])
+    try:
+        return take(reader, COUNT)
+    finally:
+        reader.close()
+
+
+def codec(name):
+    topic = f"{PREFIX}-{name}"
+    produce(topic, compression_type=name)
+    check(all_of(topic))
+
+
+def idempotent():
+    topic = f"{PREFIX}-idempotent"
+    produce(topic, enable_idempotence=True)
+    check(all_of(topic))
+
+
+def seek():
+    reader = consumer()
+    reader.assign([TopicPartition(f"{PREFIX}-lz4", 0, 150)])
+    assert [record[0] for record in take(reader, 1)] == [150]
+    reader.seek(TopicPartition(f"{PREFIX}-lz4", 0, 33))
+    assert [record[0] for record in take(reader, 1)] == [33]
+    reader.close()
+
+
+def ends():
+    reader = consumer()
+    found = reader.get_watermark_offsets(TopicPartition(f"{PREFIX}-zstd", 0), timeout=20)
+    reader.close()
+    assert found == (0, COUNT), found
+
+
+def by_time():
+    reader = consumer()
+    for wanted, offset in [(TIME + 42, 42), (TIME - 1, 0), (TIME + COUNT, -1)]:
+        [found] = reader.offsets_for_times([TopicPartition(f"{PREFIX}-zstd", 0, wanted)], timeout=20)
+        assert found.offset == offset, found
+    reader.close()
+
+
+version(f"{confluent_kafka.version()} (librdkafka {confluent_kafka.libversion()[0]})")
+for name in CODECS:
+    feature(f"produce {name}", lambda name=name: codec(name))
+feature("idempotent", idempotent)
+feature("assign, seek", seek)
+feature("ends", ends)
+feature("by time", by_time)

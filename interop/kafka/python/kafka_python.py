@@ -1,0 +1,87 @@
+"""kafka-python."""
+
+import kafka
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from report import BOOTSTRAP, CODECS, COUNT, PREFIX, TIME, check, feature, headers, key, value, version
+
+
+def produce(topic, **settings):
+    producer = KafkaProducer(bootstrap_servers=BOOTSTRAP, linger_ms=50, acks="all", **settings)
+    sent = [producer.send(topic, key=key(n), value=value(n), headers=headers(n), timestamp_ms=TIME + n, partition=0)
+            for n in range(COUNT)]
+    for future in sent:
+        future.get(timeout=30)
+    producer.close(timeout=10)
+
+
+def consumer():
+    return KafkaConsumer(bootstrap_servers=BOOTSTRAP, auto_offset_reset="earliest", consumer_timeout_ms=20_000)
+
+
+def take(reader, count):
+    taken = []
+    for record in reader:
+        taken.append((record.offset, record.key, record.value, list(record.headers), record.timestamp))
+        if len(taken) == count:
+            break
+    return taken
+
+
+def all_of(topic):
+    reader = consumer()
+    partition = TopicPartition(topic, 0)
+    reader.assign([partition])
+    reader.seek_to_beginning(partition)
+    try:
+        return take(reader, COUNT)
+    finally:
+        reader.close()
+
+
+def codec(name):
+    topic = f"{PREFIX}-{name}"
+    produce(topic, compression_type=None if name == "none" else name, enable_idempotence=False)
+    check(all_of(topic))
+
+
+def idempotent():
+    topic = f"{PREFIX}-idempotent"
+    produce(topic, enable_idempotence=True)
+    check(all_of(topic))
+
+
+def seek():
+    reader = consumer()
+    partition = TopicPartition(f"{PREFIX}-lz4", 0)
+    reader.assign([partition])
+    for offset in (150, 33):
+        reader.seek(partition, offset)
+        assert [record[0] for record in take(reader, 1)] == [offset]
+    reader.close()
+
+
+def ends():
+    reader = consumer()
+    partition = TopicPartition(f"{PREFIX}-zstd", 0)
+    found = reader.beginning_offsets([partition])[partition], reader.end_offsets([partition])[partition]
+    reader.close()
+    assert found == (0, COUNT), found
+
+
+def by_time():
+    reader = consumer()
+    partition = TopicPartition(f"{PREFIX}-zstd", 0)
+    for wanted, offset in [(TIME + 42, 42), (TIME - 1, 0), (TIME + COUNT, None)]:
+        found = reader.offsets_for_times({partition: wanted})[partition]
+        assert (found and found.offset) == offset, found
+    reader.close()
+
+
+version(kafka.__version__)
+for name in CODECS:
+    feature(f"produce {name}", lambda name=name: codec(name))
+feature("idempotent", idempotent)
+feature("assign, seek", seek)
+feature("ends", ends)
+feature("by time", by_time)

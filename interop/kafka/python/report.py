@@ -1,0 +1,43 @@
+"""What each client does, and how it is told: one line for each feature, `feature<TAB>outcome`."""
+
+import sys
+import traceback
+
+COUNT = 200
+TIME = 1_700_000_000_000
+BOOTSTRAP, PREFIX = sys.argv[1], sys.argv[2]
+CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
+
+
+def key(n):
+    return f"key {n}".encode() if n % 2 == 0 else None
+
+
+def value(n):
+    return f"value {n} {'again ' * 20}".encode() if n % 5 else b""
+
+
+def headers(n):
+    return [("number", str(n).encode()), ("number", b""), ("naïve", b"\xff\x00")]
+
+
+def check(records):
+    """Records are (offset, key, value, headers, timestamp), all from the first on."""
+    assert len(records) == COUNT, f"{len(records)} records"
+    for n, record in enumerate(records):
+        expected = (n, key(n), value(n), headers(n), TIME + n)
+        assert record == expected, f"{record} is not {expected}"
+
+
+def feature(name, run):
+    try:
+        run()
+        outcome = "ok"
+    except Exception as error:
+        traceback.print_exc()
+        outcome = f"failed: {type(error).__name__}: {error}".replace("\n", " ").replace("|", "/")
+    print(f"{name}\t{outcome}", flush=True)
+
+
+def version(text):
+    print(f"version\t{text}", flush=True)

@@ -1,0 +1,25 @@
+"""Makes the table of clients and features out of what the clients said: one file for each client."""
+
+import pathlib
+import sys
+
+FEATURES = ["produce none", "produce gzip", "produce snappy", "produce lz4", "produce zstd", "idempotent",
+            "assign, seek", "ends", "by time"]
+HEAD = """# Kafka clients that were run
+
+Each cell is a real run against a real server, written by `interop/kafka/run`; an empty one is what the client does not have or
+its program does not do. A producer sends 200 messages with keys, null keys, empty values, headers and timestamps, in the codec of the
+column; then they are read back, whole and in order. *ends* and *by time* are ListOffsets.
+"""
+
+results = pathlib.Path(sys.argv[1])
+print(HEAD)
+print("| client | version | " + " | ".join(FEATURES) + " |")
+print("|---|---|" + "---|" * len(FEATURES))
+for path in sorted(path for path in results.iterdir() if not path.name.endswith(".stderr")):
+    said = dict(line.split("\t", 1) for line in path.read_text().splitlines() if "\t" in line)
+    cells = [said.get(feature, "") for feature in FEATURES]
+    print(f"| {path.name} | {said.get('version', '?')} | " + " | ".join(cells) + " |")
+print("""
+kafkajs brings no codec but gzip, and reads in groups only, which this server does not have over Kafka's protocol yet: what it sent
+is counted by ListOffsets instead.""")

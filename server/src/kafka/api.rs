@@ -1,0 +1,93 @@
+//! [`Api`]: which requests are answered, in which versions. What `ApiVersions` says, what is dispatched and what
+//! `docs/kafka.md` lists is this one table.
+
+use std::ops::RangeInclusive;
+
+use kafka_protocol::messages::ApiKey;
+
+use super::{
+    api_versions, fetch, init_producer_id, list_offsets, metadata, produce,
+    shape::{Encoding, Field},
+};
+
+/// A kind of request that is answered.
+#[derive(Debug)]
+pub(super) struct Api {
+    pub(super) key: ApiKey,
+    /// As Kafka's documentation calls it.
+    pub(super) name: &'static str,
+    /// Versions that are answered.
+    pub(super) versions: RangeInclusive<i16>,
+    /// The first version that is named to clients.
+    pub(super) named_from: i16,
+    /// What a request looks like.
+    pub(super) shape: &'static [Field],
+    pub(super) size: Size,
+}
+
+/// How large a request may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Size {
+    /// It brings messages.
+    Messages,
+    /// Names and numbers.
+    Names,
+}
+
+/// All of them.
+pub(super) static APIS: [Api; 6] = [
+    Api {
+        // librdkafka believes that a broker without version 0 knows no compression. Versions 0 to 2 end the
+        // connection, as with Kafka 4.
+        named_from: 0,
+        ..api(ApiKey::Produce, "Produce", 3..=9, produce::SHAPE, Size::Messages)
+    },
+    api(ApiKey::Fetch, "Fetch", 4..=12, fetch::SHAPE, Size::Names),
+    api(ApiKey::ListOffsets, "ListOffsets", 1..=7, list_offsets::SHAPE, Size::Names),
+    api(ApiKey::Metadata, "Metadata", 0..=12, metadata::SHAPE, Size::Names),
+    api(ApiKey::ApiVersions, "ApiVersions", 0..=4, api_versions::SHAPE, Size::Names),
+    api(ApiKey::InitProducerId, "InitProducerId", 0..=4, init_producer_id::SHAPE, Size::Names),
+];
+
+const fn api(
+    key: ApiKey,
+    name: &'static str,
+    versions: RangeInclusive<i16>,
+    shape: &'static [Field],
+    size: Size,
+) -> Api {
+    Api { key, name, named_from: *versions.start(), versions, shape, size }
+}
+
+impl Api {
+    /// The one with this key, and its place in the table.
+    pub(super) fn of(key: i16) -> Option<(usize, &'static Api)> {
+        APIS.iter().enumerate().find(|(_, api)| api.key as i16 == key)
+    }
+
+    /// How requests of a version are encoded.
+    pub(super) fn encoding(&self, version: i16) -> Encoding {
+        // Header and body became flexible together.
+        if self.key.request_header_version(version) >= 2 { Encoding::Flexible } else { Encoding::Classic }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_what_is_answered() {
+        let documentation = include_str!("../../../docs/kafka.md");
+        for api in &APIS {
+            let (first, last) = (api.versions.start(), api.versions.end());
+            let row = format!("| {} | {} | {first}-{last} |", api.key as i16, api.name);
+            assert!(documentation.contains(&row), "docs/kafka.md has no row {row}");
+        }
+        let rows = documentation.lines().filter(|line| {
+            let first = line.strip_prefix("| ").and_then(|line| line.split(" |").next());
+            first.is_some_and(|first| first.parse::<i16>().is_ok())
+        });
+        assert_eq!(rows.count(), APIS.len(), "docs/kafka.md lists more");
+    }
+}

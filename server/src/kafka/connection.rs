@@ -1,0 +1,135 @@
+//! One connection: requests in, replies out in the same order.
+//!
+//! Two halves run side by side. One reads requests and begins them, so that a producer has several batches on their
+//! way; the other finishes what was begun, one after the other. Between them is a queue with an end, and beyond it a
+//! client is not read from.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Buf as _;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, split},
+    net::TcpStream,
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    dispatch::{self, Work},
+    door::Door,
+    frames::{Frame, FrameError, Frames},
+    reply::{Outcome, Reply},
+    request::Request,
+};
+use crate::linger::Linger;
+
+/// Requests of one connection that are read and not answered yet. Clients have five under way by default.
+const PIPELINE_MAX: usize = 64;
+/// How long a client may be silent when it waits for nothing: Kafka's `connections.max.idle.ms`.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a client may take nothing of a reply.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Serves until the client goes, does what cannot be answered, or `stopping` is cancelled and all is answered.
+///
+/// # Errors
+/// When the socket fails, or what the client did.
+pub(super) async fn serve(
+    door: &Arc<Door>,
+    stream: TcpStream,
+    stopping: CancellationToken,
+) -> Result<(), FrameError> {
+    // Replies are small, and clients wait for them.
+    stream.set_nodelay(true)?;
+    let (read, write) = split(Linger::new(stream));
+    let (queue, queued) = mpsc::channel(PIPELINE_MAX);
+    let waiting = AtomicUsize::new(0);
+    let gone = CancellationToken::new();
+    let reading = async {
+        let mut frames = Frames::new(read, door.incoming.clone());
+        let ended = tokio::select! {
+            ended = take(door, &mut frames, &queue, &waiting, &gone) => ended,
+            () = stopping.cancelled() => Ok(()),
+        };
+        if let Err(FrameError::Offence(offence)) = &ended {
+            door.counts.offence(offence);
+        }
+        // What was begun is answered still, but nobody polls for more.
+        gone.cancel();
+        drop(queue);
+        ended
+    };
+    let writing = answer(write, queued, &waiting);
+    tokio::pin!(reading, writing);
+    tokio::select! {
+        ended = &mut reading => {
+            let written = writing.await;
+            ended.and(written.map_err(FrameError::Io))
+        }
+        written = &mut writing => Ok(written?),
+    }
+}
+
+/// Reads requests and begins them.
+async fn take<R: AsyncRead + Unpin>(
+    door: &Arc<Door>,
+    frames: &mut Frames<R>,
+    queue: &mpsc::Sender<Work>,
+    waiting: &AtomicUsize,
+    gone: &CancellationToken,
+) -> Result<(), FrameError> {
+    loop {
+        let begins = match timeout(IDLE_TIMEOUT, frames.begins()).await {
+            Ok(begins) => begins?,
+            // Whoever waits for a reply is not idle.
+            Err(_) if waiting.load(Ordering::Relaxed) > 0 => continue,
+            Err(_) => false,
+        };
+        if !begins {
+            return Ok(());
+        }
+        let Frame { bytes, permit } = frames.next().await?;
+        let work = dispatch::begin(door, Request::read(&bytes)?, gone).await?;
+        // What holds the bytes now has a bound of its own.
+        drop(permit);
+        waiting.fetch_add(1, Ordering::Relaxed);
+        if queue.send(work).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Finishes what was begun, in order, and writes the replies.
+async fn answer(
+    mut write: impl AsyncWrite + Unpin,
+    mut queued: mpsc::Receiver<Work>,
+    waiting: &AtomicUsize,
+) -> io::Result<()> {
+    while let Some(work) = queued.recv().await {
+        match work.await {
+            Outcome::Reply(reply) => write_out(&mut write, reply).await?,
+            Outcome::Silence => {}
+            Outcome::Close => break,
+        }
+        waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+    write.shutdown().await
+}
+
+async fn write_out(write: &mut (impl AsyncWrite + Unpin), mut reply: Reply) -> io::Result<()> {
+    while reply.has_remaining() {
+        let written = timeout(WRITE_TIMEOUT, write.write_buf(&mut reply)).await;
+        if written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! From a request to the work of answering it.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use kafka_protocol::{messages::ApiKey, protocol::Encodable};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    api_versions,
+    door::Door,
+    fetch, init_producer_id, list_offsets, metadata, produce,
+    reply::{Outcome, Reply},
+    request::{Head, Offence, Read},
+};
+
+/// What is left to do for a reply. It begins when the replies before it are written; a produce has its place in the
+/// order of its partition already.
+pub(super) type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// Begins what a request asks for. `gone` is cancelled when nobody waits for long polls any more.
+///
+/// # Errors
+/// When the body cannot be read.
+pub(super) async fn begin(door: &Arc<Door>, read: Read, gone: &CancellationToken) -> Result<Work, Offence> {
+    let request = match read {
+        Read::Request(request) => request,
+        Read::UnknownApiVersions(head) => {
+            let (head, response) = api_versions::refuse(door, head);
+            return Ok(Box::pin(async move { outcome(head, &response) }));
+        }
+    };
+    let head = request.head;
+    door.counts.request(request.api);
+    let door = door.clone();
+    Ok(match head.key {
+        ApiKey::Produce => produce::begin(&door, head, request.decode()?).await,
+        ApiKey::Fetch => {
+            let (request, gone) = (request.decode()?, gone.clone());
+            Box::pin(async move { Outcome::Reply(fetch::fetch(&door, head, request, &gone).await) })
+        }
+        ApiKey::ListOffsets => {
+            let request = request.decode()?;
+            Box::pin(async move { outcome(head, &list_offsets::list(&door, head.version, request).await) })
+        }
+        ApiKey::Metadata => {
+            let request = request.decode()?;
+            Box::pin(async move { outcome(head, &metadata::describe(&door, head.version, request).await) })
+        }
+        ApiKey::ApiVersions => {
+            let request = request.decode()?;
+            Box::pin(async move { outcome(head, &api_versions::list(&request)) })
+        }
+        ApiKey::InitProducerId => {
+            let request = request.decode()?;
+            Box::pin(async move { outcome(head, &init_producer_id::init(&door, request).await) })
+        }
+        key => return Err(Offence::Unknown { key: key as i16, version: head.version }),
+    })
+}
+
+/// The reply to a request.
+pub(super) fn outcome(head: Head, response: &impl Encodable) -> Outcome {
+    match Reply::encode(head, response) {
+        Ok(reply) => Outcome::Reply(reply),
+        Err(error) => {
+            tracing::error!(?head, %error, "a reply cannot be encoded");
+            Outcome::Close
+        }
+    }
+}

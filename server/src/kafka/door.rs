@@ -1,0 +1,126 @@
+//! [`KafkaDoor`]: the connections of Kafka clients.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use kafka_protocol::ResponseError;
+use minikafka_broker::{Broker, Error, Partition};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Counts, Node, connection, errors, fetch, frames, topic_name};
+use crate::accept::Takes;
+
+/// The connections of Kafka clients. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct KafkaDoor {
+    door: Arc<Door>,
+    /// Room for connections, shared with the other doors.
+    room: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// Tells connections to end once they have answered.
+    stopping: CancellationToken,
+    /// Ends them as they are.
+    cut: CancellationToken,
+}
+
+/// What all connections share.
+pub(super) struct Door {
+    pub(super) broker: Broker,
+    /// What clients are told about this node.
+    pub(super) node: Node,
+    pub(super) counts: Arc<Counts>,
+    /// Room for the bytes of large requests.
+    pub(super) incoming: Arc<Semaphore>,
+    /// Room for the bytes of replies with messages.
+    pub(super) outgoing: Arc<Semaphore>,
+}
+
+impl KafkaDoor {
+    /// No connections yet.
+    pub(crate) fn new(
+        broker: Broker,
+        node: Node,
+        counts: Arc<Counts>,
+        room: Arc<Semaphore>,
+        stopping: CancellationToken,
+    ) -> KafkaDoor {
+        let door = Door {
+            broker,
+            node,
+            counts,
+            incoming: Arc::new(Semaphore::new(frames::BUDGET_BYTES)),
+            outgoing: Arc::new(Semaphore::new(fetch::BUDGET_BYTES)),
+        };
+        KafkaDoor {
+            door: Arc::new(door),
+            room,
+            tasks: TaskTracker::new(),
+            stopping,
+            cut: CancellationToken::new(),
+        }
+    }
+
+    /// Waits until all connections have ended, which they do once `stopping` is cancelled and they have answered.
+    /// Cuts those that have not at the deadline.
+    pub(crate) async fn finish(&self, deadline: Duration) {
+        self.tasks.close();
+        if timeout(deadline, self.tasks.wait()).await.is_err() {
+            tracing::warn!(connections = self.tasks.len(), "cut Kafka connections that did not end in time");
+            self.cut.cancel();
+            self.tasks.wait().await;
+        }
+    }
+}
+
+impl Takes for KafkaDoor {
+    async fn room(&self) -> OwnedSemaphorePermit {
+        self.room.clone().acquire_owned().await.expect("nobody closes this semaphore")
+    }
+
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, room: OwnedSemaphorePermit) {
+        let KafkaDoor { door, stopping, cut, .. } = self.clone();
+        let counted = door.counts.connections.open();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = cut.cancelled() => tracing::debug!(%peer, "cut a Kafka connection"),
+                ended = connection::serve(&door, stream, stopping) => match ended {
+                    Ok(()) => tracing::trace!(%peer, "a Kafka connection ended"),
+                    // Clients that vanish, and those that speak something else.
+                    Err(error) => tracing::debug!(%peer, %error, "a Kafka connection failed"),
+                },
+            }
+            drop((room, counted));
+        });
+    }
+}
+
+impl Door {
+    /// The code that a client is told about an error.
+    pub(super) fn refuse(&self, error: &Error) -> i16 {
+        self.counts.error(errors::code(error))
+    }
+
+    /// A partition of a topic that Kafka's clients may see.
+    pub(super) fn partition(&self, topic: &str, partition: i32) -> Result<Partition, ResponseError> {
+        if !topic_name::is_allowed(topic) {
+            return Err(ResponseError::InvalidTopicException);
+        }
+        let number = u32::try_from(partition).map_err(|_| ResponseError::UnknownTopicOrPartition)?;
+        self.broker.partition(topic, Some(number)).map_err(|error| errors::code(&error))
+    }
+
+    /// Checks the leader epoch that a client believes in; -1 is none.
+    pub(super) fn check_epoch(&self, partition: &Partition, epoch: i32) -> Result<(), ResponseError> {
+        let wanted = u64::try_from(epoch).ok();
+        partition.check_leader_epoch(wanted).map_err(|error| errors::code(&error))
+    }
+
+    /// The term of a partition's leader, as the protocol has it.
+    pub(super) fn epoch(&self, partition: &Partition) -> i32 {
+        i32::try_from(partition.leader_epoch()).unwrap_or(i32::MAX)
+    }
+}

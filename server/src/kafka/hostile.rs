@@ -1,0 +1,253 @@
+//! Requests that nobody should send: nothing panics, nothing is reserved by what a frame claims, and what passes the
+//! check is what `kafka-protocol` reads.
+
+use std::fmt::Write as _;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::{
+    messages::{
+        ApiKey, ApiVersionsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+        ProduceRequest, ProducerId, RequestHeader, TopicName, TransactionalId,
+        fetch_request::{FetchPartition, FetchTopic, ForgottenTopic},
+        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+        metadata_request::MetadataRequestTopic,
+        produce_request::{PartitionProduceData, TopicProduceData},
+    },
+    protocol::{Decodable, Encodable, StrBytes},
+};
+use proptest::{collection::vec, prelude::*, sample::Index};
+
+use super::{
+    api::{APIS, Api},
+    request::{Offence, Read, Request},
+    shape::ELEMENTS_MAX,
+};
+
+/// Frames that were found to be interesting, with what becomes of each: see the file.
+const CORPUS: &str = include_str!("corpus.txt");
+
+fn text(text: &'static str) -> StrBytes {
+    StrBytes::from_static_str(text)
+}
+
+fn body(key: ApiKey, version: i16) -> Bytes {
+    let mut out = BytesMut::new();
+    let topic = || TopicName(text("orders"));
+    match key {
+        ApiKey::Produce => {
+            let data = |index| {
+                PartitionProduceData::default()
+                    .with_index(index)
+                    .with_records(Some(Bytes::from_static(b"records")))
+            };
+            let topics = vec![
+                TopicProduceData::default().with_name(topic()).with_partition_data(vec![data(0), data(7)]),
+            ];
+            let transaction = Some(TransactionalId(text("t")));
+            let request = ProduceRequest::default().with_transactional_id(transaction).with_acks(-1);
+            request.with_topic_data(topics).encode(&mut out, version)
+        }
+        ApiKey::Fetch => {
+            let partitions =
+                vec![FetchPartition::default().with_partition_max_bytes(9), FetchPartition::default()];
+            let topics = vec![FetchTopic::default().with_topic(topic()).with_partitions(partitions)];
+            let mut request = FetchRequest::default().with_topics(topics).with_max_wait_ms(5);
+            if version >= 7 {
+                let forgotten = ForgottenTopic::default().with_topic(topic()).with_partitions(vec![1, 2, 3]);
+                request = request.with_forgotten_topics_data(vec![forgotten]);
+            }
+            if version >= 11 {
+                request = request.with_rack_id(text("rack"));
+            }
+            if version >= 12 {
+                request = request.with_cluster_id(Some(text("cluster")));
+            }
+            request.encode(&mut out, version)
+        }
+        ApiKey::ListOffsets => {
+            let partitions = vec![ListOffsetsPartition::default().with_timestamp(-2)];
+            let topics = vec![ListOffsetsTopic::default().with_name(topic()).with_partitions(partitions)];
+            ListOffsetsRequest::default().with_topics(topics).encode(&mut out, version)
+        }
+        ApiKey::Metadata => {
+            let topics = vec![MetadataRequestTopic::default().with_name(Some(topic())); 3];
+            MetadataRequest::default().with_topics(Some(topics)).encode(&mut out, version)
+        }
+        ApiKey::ApiVersions => {
+            let request = ApiVersionsRequest::default();
+            let request = match version >= 3 {
+                true => {
+                    request.with_client_software_name(text("test")).with_client_software_version(text("1"))
+                }
+                false => request,
+            };
+            request.encode(&mut out, version)
+        }
+        ApiKey::InitProducerId => {
+            let request =
+                InitProducerIdRequest::default().with_transactional_id(Some(TransactionalId(text("t"))));
+            let request = if version >= 3 { request.with_producer_id(ProducerId(7)) } else { request };
+            request.encode(&mut out, version)
+        }
+        other => panic!("{other:?} needs a sample"),
+    }
+    .expect("the sample is one of this version");
+    out.freeze()
+}
+
+/// A sound request.
+fn sample(api: &Api, version: i16) -> Bytes {
+    let mut out = BytesMut::new();
+    let header = RequestHeader::default()
+        .with_request_api_key(api.key as i16)
+        .with_request_api_version(version)
+        .with_correlation_id(9)
+        .with_client_id(Some(text("client")));
+    header.encode(&mut out, api.key.request_header_version(version)).expect("a header");
+    out.extend_from_slice(&body(api.key, version));
+    out.freeze()
+}
+
+fn samples() -> Vec<Bytes> {
+    let versions = APIS.iter().flat_map(|api| api.versions.clone().map(move |version| (api, version)));
+    versions.map(|(api, version)| sample(api, version)).collect()
+}
+
+/// Reads a frame to its end, as the door does. Returns what it was read as.
+fn read(frame: &Bytes) -> Result<String, Offence> {
+    let request = match Request::read(frame)? {
+        Read::Request(request) => request,
+        Read::UnknownApiVersions(_) => return Ok("unknown versions".to_owned()),
+    };
+    match request.head.key {
+        ApiKey::Produce => decode::<ProduceRequest>(request),
+        ApiKey::Fetch => decode::<FetchRequest>(request),
+        ApiKey::ListOffsets => decode::<ListOffsetsRequest>(request),
+        ApiKey::Metadata => decode::<MetadataRequest>(request),
+        ApiKey::ApiVersions => decode::<ApiVersionsRequest>(request),
+        ApiKey::InitProducerId => decode::<InitProducerIdRequest>(request),
+        other => panic!("{other:?} is not read here"),
+    }
+}
+
+fn decode<T: Decodable + std::fmt::Debug>(request: Request) -> Result<String, Offence> {
+    Ok(format!("{:?}", request.decode::<T>()?))
+}
+
+#[test]
+fn every_version_of_every_request_is_read() {
+    for frame in samples() {
+        let read = read(&frame).unwrap_or_else(|offence| panic!("{offence}: {frame:?}"));
+        assert!(!read.is_empty());
+        let longer = Bytes::from([&frame[..], b"\0"].concat());
+        assert!(matches!(self::read(&longer), Err(Offence::Malformed { .. })), "a byte more: {longer:?}");
+        for len in 0..frame.len() {
+            assert!(self::read(&frame.slice(..len)).is_err(), "cut at {len}: {frame:?}");
+        }
+    }
+}
+
+#[test]
+fn claims_are_not_believed() {
+    // An array of as many topics as there can be, with none behind it: classic and compact.
+    for (version, count) in [(1, &b"\x7f\xff\xff\xff"[..]), (9, b"\xff\xff\xff\xff\x0f")] {
+        let mut frame = BytesMut::new();
+        frame.put_slice(&[0, 3, 0, version, 0, 0, 0, 1, 0xff, 0xff]);
+        if version == 9 {
+            frame.put_u8(0);
+        }
+        frame.put_slice(count);
+        assert!(matches!(read(&frame.freeze()), Err(Offence::Malformed { .. })));
+    }
+}
+
+#[test]
+fn a_request_has_so_many_elements_and_no_more() {
+    for (count, is_taken) in [(ELEMENTS_MAX, true), (ELEMENTS_MAX + 1, false)] {
+        let mut frame = BytesMut::from(&[0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff][..]);
+        frame.put_u32(count as u32);
+        (0..count).for_each(|_| frame.put_slice(b"\0\x01a"));
+        assert_eq!(read(&frame.freeze()).is_ok(), is_taken, "{count}");
+    }
+}
+
+#[test]
+fn the_corpus_is_read_as_it_says() {
+    for line in CORPUS.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let (hex, rest) = line.split_once(' ').expect("bytes, and what they are");
+        let digits =
+            hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("hexadecimal digits"));
+        let frame: Bytes = digits.map(|pair| u8::from_str_radix(pair, 16).expect("hexadecimal")).collect();
+        let read = match read(&frame) {
+            Ok(_) => "taken".to_owned(),
+            Err(Offence::Malformed { why, .. }) => why.to_string(),
+            Err(Offence::Unknown { .. }) => "unknown".to_owned(),
+            Err(other) => other.to_string(),
+        };
+        let mut expected = String::new();
+        write!(expected, "{}", rest.trim()).expect("a string takes everything");
+        assert_eq!(read, expected, "{hex}");
+    }
+}
+
+/// One change to a frame.
+#[derive(Clone, Debug)]
+enum Mutation {
+    Set(Index, u8),
+    Remove(Index),
+    Insert(Index, u8),
+    Extreme(Index),
+}
+
+fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
+    let one = prop_oneof![
+        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Mutation::Set(at, byte)),
+        any::<Index>().prop_map(Mutation::Remove),
+        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Mutation::Insert(at, byte)),
+        any::<Index>().prop_map(Mutation::Extreme),
+    ];
+    vec(one, 1..4)
+}
+
+fn mutate(frame: &[u8], mutations: &[Mutation]) -> Bytes {
+    let mut bytes = frame.to_vec();
+    for mutation in mutations {
+        let len = bytes.len().max(1);
+        match mutation {
+            Mutation::Set(at, byte) => bytes[at.index(len)] = *byte,
+            Mutation::Remove(at) if bytes.len() > 1 => _ = bytes.remove(at.index(len)),
+            Mutation::Remove(_) => {}
+            Mutation::Insert(at, byte) => bytes.insert(at.index(len), *byte),
+            // What becomes a length of 2 GiB, wherever it is one.
+            Mutation::Extreme(at) => {
+                let at = at.index(len);
+                let end = bytes.len().min(at + 4);
+                bytes[at..end].fill(0x7f);
+            }
+        }
+    }
+    bytes.into()
+}
+
+proptest! {
+    #[test]
+    fn anything_can_be_read(bytes in vec(any::<u8>(), 0..200)) {
+        let _ = read(&Bytes::from(bytes));
+    }
+
+    #[test]
+    fn any_body_can_be_read(api in 0..APIS.len(), version in 0..20i16, body in vec(any::<u8>(), 0..200)) {
+        let mut frame = BytesMut::new();
+        frame.put_i16(APIS[api].key as i16);
+        frame.put_i16(version);
+        frame.put_slice(&[0, 0, 0, 1, 0xff, 0xff]);
+        frame.put_slice(&body);
+        let _ = read(&frame.freeze());
+    }
+
+    #[test]
+    fn what_was_sound_and_is_changed_can_be_read(sample in any::<Index>(), mutations in mutations()) {
+        let samples = samples();
+        let _ = read(&mutate(&samples[sample.index(samples.len())], &mutations));
+    }
+}

@@ -1,0 +1,142 @@
+//! Metadata: the nodes, the topics, and who leads which partition.
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        BrokerId, MetadataRequest, MetadataResponse, TopicName,
+        metadata_request::MetadataRequestTopic,
+        metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
+    },
+    protocol::StrBytes,
+};
+use minikafka_broker::{AutoCreate, Error, NodeId, Placement, TopicSummary};
+
+use super::{
+    door::Door,
+    errors,
+    shape::{BOOL, Field, TEXT, UUID, array},
+    topic_name,
+};
+
+pub(super) static SHAPE: &[Field] = &[array(TOPIC), BOOL.since(4), BOOL.since(8).until(10), BOOL.since(8)];
+static TOPIC: &[Field] = &[UUID.since(10), TEXT];
+
+/// "Nobody has asked": there are no rights to tell of.
+const OPERATIONS_UNKNOWN: i32 = i32::MIN;
+/// Nobody leads.
+const NO_NODE: BrokerId = BrokerId(-1);
+
+/// Whether a topic that is asked for may be created by that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    Create,
+    Report,
+}
+
+/// All topics, or those that are named.
+pub(super) async fn describe(door: &Door, version: i16, request: MetadataRequest) -> MetadataResponse {
+    let this = node_id(door.broker.node_id());
+    let host = StrBytes::from_string(door.node.host.clone());
+    let node =
+        MetadataResponseBroker::default().with_node_id(this).with_host(host).with_port(door.node.port.into());
+    // Before version 4 clients cannot say no.
+    let missing = match version < 4 || request.allow_auto_topic_creation {
+        true => Missing::Create,
+        false => Missing::Report,
+    };
+    let topics = match request.topics {
+        None => all(door),
+        // Version 0 has no null for that.
+        Some(none) if none.is_empty() && version == 0 => all(door),
+        Some(named) => {
+            let mut topics = Vec::with_capacity(named.len());
+            for topic in named {
+                topics.push(one(door, topic, missing).await);
+            }
+            topics
+        }
+    };
+    MetadataResponse::default()
+        .with_brokers(vec![node])
+        .with_controller_id(this)
+        .with_topics(topics)
+        .with_cluster_authorized_operations(OPERATIONS_UNKNOWN)
+}
+
+fn all(door: &Door) -> Vec<MetadataResponseTopic> {
+    let topics = door.broker.topics("", usize::MAX);
+    let seen = topics.iter().filter(|topic| topic_name::is_allowed(&topic.name));
+    seen.map(|topic| found(door, topic)).collect()
+}
+
+async fn one(door: &Door, wanted: MetadataRequestTopic, missing: Missing) -> MetadataResponseTopic {
+    let Some(name) = wanted.name else {
+        // Asked for by id, which is for later versions to answer.
+        let refused = MetadataResponseTopic::default().with_name(Some(TopicName(StrBytes::new())));
+        return refused.with_error_code(door.counts.error(ResponseError::UnsupportedVersion));
+    };
+    match look_up(door, &name, missing).await {
+        Ok(topic) => found(door, &topic),
+        Err(error) => MetadataResponseTopic::default()
+            .with_name(Some(name))
+            .with_topic_authorized_operations(OPERATIONS_UNKNOWN)
+            .with_error_code(door.counts.error(error)),
+    }
+}
+
+async fn look_up(door: &Door, name: &str, missing: Missing) -> Result<TopicSummary, ResponseError> {
+    if !topic_name::is_allowed(name) {
+        return Err(ResponseError::InvalidTopicException);
+    }
+    let described = door.broker.describe_topic(name).map(|topic| topic.summary);
+    let config = door.broker.config();
+    let summary = match described {
+        Err(Error::TopicNotFound(_))
+            if missing == Missing::Create && config.auto_create == AutoCreate::Enabled =>
+        {
+            match door.broker.create_topic(name, config.partitions).await {
+                // Somebody else was quicker.
+                Err(Error::TopicExists(_)) => door.broker.describe_topic(name).map(|topic| topic.summary),
+                created => created,
+            }
+        }
+        described => described,
+    };
+    summary.map_err(|error| errors::code(&error))
+}
+
+fn found(door: &Door, topic: &TopicSummary) -> MetadataResponseTopic {
+    let partitions = (0..topic.partitions).map(|number| partition(door, &topic.name, number));
+    MetadataResponseTopic::default()
+        .with_name(Some(TopicName(StrBytes::from_string(topic.name.clone()))))
+        .with_topic_id(uuid::Uuid::from_bytes(*topic.id.as_bytes()))
+        .with_partitions(partitions.collect())
+        .with_topic_authorized_operations(OPERATIONS_UNKNOWN)
+}
+
+fn partition(door: &Door, topic: &str, number: u32) -> MetadataResponsePartition {
+    let described = MetadataResponsePartition::default().with_partition_index(number as i32);
+    let placement = match door.broker.partition(topic, Some(number)) {
+        Ok(partition) => door.broker.placement(&partition),
+        Err(error) => {
+            let code = door.refuse(&error);
+            return described.with_error_code(code).with_leader_id(NO_NODE).with_leader_epoch(-1);
+        }
+    };
+    let Placement { leader, leader_epoch, replicas, in_sync } = placement;
+    let nodes = |nodes: Vec<NodeId>| nodes.into_iter().map(node_id).collect();
+    let (leader, code) = match leader {
+        Some(leader) => (node_id(leader), 0),
+        None => (NO_NODE, door.counts.error(ResponseError::LeaderNotAvailable)),
+    };
+    described
+        .with_error_code(code)
+        .with_leader_id(leader)
+        .with_leader_epoch(i32::try_from(leader_epoch).unwrap_or(i32::MAX))
+        .with_replica_nodes(nodes(replicas))
+        .with_isr_nodes(nodes(in_sync))
+}
+
+fn node_id(id: NodeId) -> BrokerId {
+    BrokerId(i32::try_from(id.0).unwrap_or(i32::MAX))
+}

@@ -1,0 +1,45 @@
+//! The Kafka door: unmodified Kafka clients.
+//!
+//! ```text
+//!   socket -> frames -----> request -----> dispatch -----------> pending replies -> socket
+//!             limits on     header, shape  one file for each     in the order       in pieces: records
+//!             each and all  of the body    API; produce begins   of the requests    are not copied
+//!                                          at once
+//! ```
+//!
+//! Messages are those of the crate `kafka-protocol`; what is ours is the framing, the check of a frame before it is
+//! decoded (`shape`), the reply to a fetch (`fetch/reply`), and what it all means. Which requests are answered, in
+//! which versions, is one table: `api`. What an error means is another: `errors`. Offsets are the broker's own.
+//!
+//! A new API is a file with its `SHAPE` and what it does, a row in `api`, an arm in `dispatch` and a row in
+//! `docs/kafka.md`; tests compare.
+//!
+//! - **Invariant:** replies go out in the order of the requests.
+//! - **Invariant:** batches go to the broker and to consumers as they are: nothing is recompressed.
+//! - **Invariant:** nothing is allocated by what a frame claims.
+//! - **Invariant:** what a client does wrong ends its own connection at most.
+
+mod api;
+mod api_versions;
+mod connection;
+mod counts;
+mod dispatch;
+mod door;
+mod errors;
+mod fetch;
+mod frames;
+#[cfg(test)]
+mod hostile;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod node;
+mod produce;
+mod reply;
+mod request;
+mod shape;
+mod topic_name;
+
+pub(crate) use counts::Counts;
+pub(crate) use door::KafkaDoor;
+pub(crate) use node::Node;

@@ -1,0 +1,192 @@
+//! Produce: batches, as their producers have encoded them.
+//!
+//! Each batch is checked and takes its place in the order of its partition when the request is read, so that
+//! requests of one connection are stored in their order although several are on their way. What is left for later is
+//! to wait until they are committed.
+//!
+//! The two things that change are outside of a batch's checksum: the base offset and the leader epoch. A batch
+//! without any timestamps gets the append time, and a checksum for that.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        ProduceRequest, ProduceResponse, TopicName,
+        produce_request::TopicProduceData,
+        produce_response::{PartitionProduceResponse, TopicProduceResponse},
+    },
+    protocol::StrBytes,
+};
+use minikafka_broker::{CheckedPayload, Error, Partition, Payload, PendingProduce};
+use minikafka_record::{BatchHeader, Compression};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    dispatch::{Work, outcome},
+    door::Door,
+    errors,
+    reply::Outcome,
+    request::Head,
+    shape::{BYTES, Field, I16, I32, TEXT, array},
+};
+
+pub(super) static SHAPE: &[Field] = &[TEXT.since(3), I16, I32, array(TOPIC)];
+static TOPIC: &[Field] = &[TEXT, array(PARTITION)];
+static PARTITION: &[Field] = &[I32, BYTES];
+
+/// The first version whose clients know zstd (KIP-110).
+const ZSTD_SINCE: i16 = 7;
+/// How long a commit may take at least: some clients say 0 and mean that nobody else is to be waited for.
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
+/// Nothing has this offset or time.
+const NONE: i64 = -1;
+/// The `acks` that there are.
+const ACKS_NONE: i16 = 0;
+const ACKS_LEADER: i16 = 1;
+const ACKS_ALL: i16 = -1;
+
+/// The batch for a partition, on its way or refused.
+type Begun = Result<Pending, Refused>;
+
+struct Pending {
+    partition: Partition,
+    pending: PendingProduce,
+}
+
+/// Why, as a code and in words.
+struct Refused {
+    code: ResponseError,
+    message: Option<String>,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Refused {
+        Refused { code: errors::code(&error), message: Some(error.to_string()) }
+    }
+}
+
+impl From<ResponseError> for Refused {
+    fn from(code: ResponseError) -> Refused {
+        Refused { code, message: None }
+    }
+}
+
+/// Gives each batch its place in the order of its partition. Takes until there is room for all of them.
+pub(super) async fn begin(door: &Arc<Door>, head: Head, request: ProduceRequest) -> Work {
+    let mut topics = Vec::with_capacity(request.topic_data.len());
+    for TopicProduceData { name, partition_data, .. } in request.topic_data {
+        let mut partitions = Vec::with_capacity(partition_data.len());
+        for data in partition_data {
+            let begun = match request.acks {
+                ACKS_NONE | ACKS_LEADER | ACKS_ALL => {
+                    begin_batch(door, head.version, &name, data.index, data.records).await
+                }
+                _ => Err(ResponseError::InvalidRequiredAcks.into()),
+            };
+            partitions.push((data.index, begun));
+        }
+        topics.push((name, partitions));
+    }
+    let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).max(PATIENCE_MIN);
+    let finish =
+        Finish { door: door.clone(), head, acks: request.acks, topics, begin: Instant::now(), patience };
+    Box::pin(finish.run())
+}
+
+async fn begin_batch(
+    door: &Door,
+    version: i16,
+    topic: &str,
+    partition: i32,
+    records: Option<Bytes>,
+) -> Begun {
+    let partition = door.partition(topic, partition)?;
+    let payload = check(door, version, records.unwrap_or_default())?;
+    let pending = partition.produce(payload).await?;
+    Ok(Pending { partition, pending })
+}
+
+fn check(door: &Door, version: i16, records: Bytes) -> Result<CheckedPayload, Refused> {
+    let is_zstd =
+        BatchHeader::parse(&records).is_ok_and(|header| header.compression() == Some(Compression::Zstd));
+    if is_zstd && version < ZSTD_SINCE {
+        return Err(ResponseError::UnsupportedCompressionType.into());
+    }
+    Ok(door.broker.check(Payload::Batch(records))?)
+}
+
+/// A request whose batches are on their way.
+struct Finish {
+    door: Arc<Door>,
+    head: Head,
+    acks: i16,
+    topics: Vec<(TopicName, Vec<(i32, Begun)>)>,
+    begin: Instant,
+    /// How long the client waits for the commit.
+    patience: Duration,
+}
+
+impl Finish {
+    async fn run(self) -> Outcome {
+        let deadline = self.begin + self.patience;
+        let mut has_failed = false;
+        let mut responses = Vec::with_capacity(self.topics.len());
+        for (name, partitions) in self.topics {
+            let mut answers = Vec::with_capacity(partitions.len());
+            for (index, begun) in partitions {
+                let answer = finish_batch(&self.door, self.head.version, index, begun, deadline).await;
+                has_failed |= answer.error_code != 0;
+                answers.push(answer);
+            }
+            responses.push(TopicProduceResponse::default().with_name(name).with_partition_responses(answers));
+        }
+        match self.acks {
+            // There is no reply to say so, but a connection that ends, as in Kafka.
+            ACKS_NONE if has_failed => Outcome::Close,
+            ACKS_NONE => Outcome::Silence,
+            _ => outcome(self.head, &ProduceResponse::default().with_responses(responses)),
+        }
+    }
+}
+
+/// Waits until a batch is committed.
+async fn finish_batch(
+    door: &Door,
+    version: i16,
+    index: i32,
+    begun: Begun,
+    deadline: Instant,
+) -> PartitionProduceResponse {
+    let answer = PartitionProduceResponse::default()
+        .with_index(index)
+        .with_base_offset(NONE)
+        .with_log_append_time_ms(NONE)
+        .with_log_start_offset(NONE);
+    let outcome = match begun {
+        Ok(Pending { partition, pending }) => match timeout_at(deadline, pending).await {
+            Ok(Ok(produced)) => Ok((partition, produced)),
+            Ok(Err(error)) => Err(error.into()),
+            // It goes on, and an idempotent producer that sends it again is told where it went.
+            Err(_) => Err(ResponseError::RequestTimedOut.into()),
+        },
+        Err(refused) => Err(refused),
+    };
+    match outcome {
+        Ok((partition, produced)) => {
+            let answer = answer.with_base_offset(produced.base_offset.as_i64());
+            match version >= 5 {
+                true => answer.with_log_start_offset(partition.bounds().start.as_i64()),
+                false => answer,
+            }
+        }
+        Err(Refused { code, message }) => {
+            let answer = answer.with_error_code(door.counts.error(code));
+            match version >= 8 {
+                true => answer.with_error_message(message.map(StrBytes::from_string)),
+                false => answer,
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! ListOffsets: the ends, and records by time, also inside of compressed batches.
+
+use kafka_protocol::messages::{
+    ListOffsetsRequest,
+    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+};
+use minikafka_record::{BatchBuilder, Compression, Offset};
+
+use super::client::{Client, TIME, batch, compressed, name, start};
+
+#[tokio::test]
+async fn the_ends_are_known_in_every_version() {
+    let fixture = start().await;
+    let mut client = Client::connect(&fixture).await;
+    client.create("t").await;
+    client.produce("t", batch(&["a", "b", "c"])).await;
+    for version in 1..=7 {
+        let epoch = if version >= 4 { 0 } else { -1 };
+        for (wanted, offset) in [(-1, 3), (-2, 0)] {
+            let found = client.list(version, "t", wanted).await;
+            assert_eq!(
+                (found.error_code, found.offset, found.timestamp),
+                (0, offset, -1),
+                "version {version}"
+            );
+            assert_eq!(found.leader_epoch, epoch, "version {version}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_very_record_is_found_inside_of_a_batch() {
+    let fixture = start().await;
+    let mut client = Client::connect(&fixture).await;
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        let topic = codec.to_string();
+        client.create(&topic).await;
+        client.produce(&topic, batch(&["a", "b"])).await;
+        client.produce(&topic, compressed(codec, 500)).await;
+        for (time, offset, found_time) in [
+            (0, 0, TIME),
+            (TIME + 1, 1, TIME + 1),
+            (TIME + 2, 4, TIME + 2),
+            (TIME + 321, 323, TIME + 321),
+            (TIME + 499, 501, TIME + 499),
+            (TIME + 500, -1, -1),
+        ] {
+            let found = client.list(7, &topic, time).await;
+            assert_eq!(
+                (found.error_code, found.offset, found.timestamp),
+                (0, offset, found_time),
+                "{codec} {time}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_record_with_the_largest_timestamp_is_found() {
+    let fixture = start().await;
+    let mut client = Client::connect(&fixture).await;
+    client.create("t").await;
+    let empty = client.list(7, "t", -3).await;
+    assert_eq!((empty.error_code, empty.offset, empty.timestamp), (0, -1, -1));
+    for times in [vec![5, 9, 7], vec![TIME, TIME + 80, TIME + 3], vec![TIME + 80, 1], vec![TIME + 79]] {
+        let mut builder = BatchBuilder::new();
+        times.iter().for_each(|time| builder.push(*time, None, Some(b"x"), &[]));
+        assert_eq!(client.produce("t", builder.finish(Offset::ZERO, 0)).await.error_code, 0);
+    }
+    // The first one of two.
+    let found = client.list(7, "t", -3).await;
+    assert_eq!((found.error_code, found.offset, found.timestamp), (0, 4, TIME + 80));
+    assert_eq!(client.list(6, "t", -3).await.error_code, 35, "a version that does not know it");
+    assert_eq!(client.list(7, "t", -4).await.error_code, 35);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_for_each_partition() {
+    let fixture = start().await;
+    let mut client = Client::connect(&fixture).await;
+    client.create("t").await;
+    let partition = |index, epoch| {
+        ListOffsetsPartition::default()
+            .with_partition_index(index)
+            .with_current_leader_epoch(epoch)
+            .with_timestamp(-1)
+    };
+    let partitions =
+        vec![partition(0, -1), partition(1, -1), partition(-1, -1), partition(0, 5), partition(0, 0)];
+    let topic = ListOffsetsTopic::default().with_name(name("t")).with_partitions(partitions);
+    let missing = ListOffsetsTopic::default().with_name(name("u")).with_partitions(vec![partition(0, -1)]);
+    let request = ListOffsetsRequest::default().with_topics(vec![topic, missing]);
+    let response = client.ask(7, &request).await;
+    let codes = response.topics.iter().flat_map(|topic| &topic.partitions).map(|found| found.error_code);
+    assert_eq!(codes.collect::<Vec<_>>(), [0, 3, 3, 75, 0, 3]);
+}

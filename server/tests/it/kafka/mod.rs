@@ -1,0 +1,10 @@
+//! The Kafka door, as clients see it: bytes on a socket, written and read by `kafka-protocol`.
+
+mod client;
+mod connection;
+mod doors;
+mod fetch;
+mod list_offsets;
+mod metadata;
+mod produce;
+mod versions;
