@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use minikafka_broker::{BrokerConfig, Error};
-use minikafka_record::Offset;
+use minikafka_broker::{BrokerConfig, Error, NodeId, Payload, RecordPlace};
+use minikafka_record::{BatchBuilder, Offset};
 
 use crate::setup::{memory_broker, produce, values};
 
@@ -89,4 +89,34 @@ async fn a_time_leads_to_an_offset() {
     let partition = broker.partition("t", None).unwrap();
     assert_eq!(partition.offset_at(first.append_time).await.unwrap(), Some(Offset::ZERO));
     assert_eq!(partition.offset_at(first.append_time + 10_000_000).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_record_with_the_largest_timestamp_is_found_whatever_the_timestamps_are() {
+    let broker = memory_broker(BrokerConfig::default()).await;
+    broker.create_topic("t", 1).await.unwrap();
+    let partition = broker.partition("t", None).unwrap();
+    assert_eq!(partition.newest_record().await.unwrap(), None);
+    let times =
+        [i64::MIN, -7, -2, 0, -2, 1, 1_700_000_000_123, 9, 1_700_000_000_123, i64::MAX - 1, i64::MAX, 3];
+    let mut newest: Option<RecordPlace> = None;
+    for (offset, timestamp) in times.into_iter().enumerate() {
+        let mut batch = BatchBuilder::new();
+        batch.push(timestamp, None, Some(b"x"), &[]);
+        let payload = broker.check(Payload::Batch(batch.finish(Offset::ZERO, 0))).unwrap();
+        partition.produce(payload).await.unwrap().await.unwrap();
+        if newest.is_none_or(|newest| newest.timestamp < timestamp) {
+            newest = Some(RecordPlace { offset: Offset::new(offset as u64), timestamp });
+        }
+        assert_eq!(partition.newest_record().await.unwrap(), newest, "after {timestamp}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_on_its_own_leads_all_partitions() {
+    let broker = memory_broker(BrokerConfig::default()).await;
+    produce(&broker, "t", "x").await.unwrap();
+    let placement = broker.placement(&broker.partition("t", None).unwrap());
+    assert_eq!((placement.leader, placement.leader_epoch), (Some(NodeId::ALONE), 0));
+    assert_eq!((&placement.replicas, &placement.in_sync), (&vec![NodeId::ALONE], &vec![NodeId::ALONE]));
 }
