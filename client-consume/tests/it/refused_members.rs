@@ -107,14 +107,17 @@ async fn a_topic_with_a_bad_name_is_refused_until_it_is_taken_back() {
     member.subscribe("u");
     rig.create("u", 1).await;
     rig.produce("u", 0, 1..=2).await;
-    let mut seen = 0;
-    while seen < 2 {
-        // One more refusal may be on its way.
-        match member.poll(LONG).await {
-            Ok(messages) => seen += messages.len(),
-            Err(error) => assert!(matches!(&error, ConsumeError::Refused { .. }), "{error}"),
+    let reading = async {
+        let mut seen = 0;
+        while seen < 2 {
+            // One more refusal may be on its way.
+            match member.poll(LONG).await {
+                Ok(messages) => seen += messages.len(),
+                Err(error) => assert!(matches!(&error, ConsumeError::Refused { .. }), "{error}"),
+            }
         }
-    }
+    };
+    tokio::time::timeout(LONG, reading).await.expect("it reads on");
     assert_eq!(member.member_id(), id);
 }
 
