@@ -259,39 +259,38 @@ fn copy_directory(from: &std::path::Path, to: &std::path::Path, with_blobs: bool
     }
 }
 
+/// What is kept for a minute.
+fn minute(clock: &Arc<ManualClock>) -> BrokerConfig {
+    BrokerConfig { clock: clock.clone(), retention: Some(Duration::from_secs(60)), ..BrokerConfig::default() }
+}
+
+/// The same sender at a broker that was opened on what a kill would leave now.
+async fn after_a_kill(root: &TempDir, config: BrokerConfig, sender: &Sender) -> (TempDir, Sender) {
+    let copy = TempDir::new().unwrap();
+    copy_directory(root.path(), copy.path(), true);
+    let broker = Broker::open(files(&copy), config).await.unwrap();
+    let sender = Sender::of(&broker, sender.identity).await;
+    (copy, sender)
+}
+
 #[tokio::test]
 async fn an_eviction_makes_nobody_unknown() {
-    let root = TempDir::new().unwrap();
-    let clock = ManualClock::at(1000);
-    let config = BrokerConfig {
-        clock: clock.clone(),
-        retention: Some(Duration::from_secs(60)),
-        ..BrokerConfig::default()
-    };
-    let broker = Broker::open(files(&root), config.clone()).await.unwrap();
+    let (root, clock) = (TempDir::new().unwrap(), ManualClock::at(1000));
+    let broker = Broker::open(files(&root), minute(&clock)).await.unwrap();
     let sender = Sender::new(&broker).await;
     sender.place(0, 4).await;
     clock.pass(Duration::from_secs(100));
     broker.evict().await.unwrap();
     assert_eq!(sender.partition.bounds().start, Offset::new(4));
-    let copy = TempDir::new().unwrap();
-    copy_directory(root.path(), copy.path(), true);
-    let broker = Broker::open(files(&copy), config).await.unwrap();
-    let sender = Sender::of(&broker, sender.identity).await;
+    let (_copy, sender) = after_a_kill(&root, minute(&clock), &sender).await;
     assert_eq!(sender.place(0, 4).await, (0, Origin::Earlier));
     assert_eq!(sender.place(4, 1).await, (4, Origin::This));
 }
 
 #[tokio::test]
 async fn an_eviction_of_some_of_the_last_five_makes_none_unknown() {
-    let root = TempDir::new().unwrap();
-    let clock = ManualClock::at(1000);
-    let config = BrokerConfig {
-        clock: clock.clone(),
-        retention: Some(Duration::from_secs(60)),
-        ..BrokerConfig::default()
-    };
-    let broker = Broker::open(files(&root), config.clone()).await.unwrap();
+    let (root, clock) = (TempDir::new().unwrap(), ManualClock::at(1000));
+    let broker = Broker::open(files(&root), minute(&clock)).await.unwrap();
     let sender = Sender::new(&broker).await;
     sender.place(0, 4).await;
     clock.pass(Duration::from_secs(50));
@@ -299,10 +298,7 @@ async fn an_eviction_of_some_of_the_last_five_makes_none_unknown() {
     clock.pass(Duration::from_secs(20));
     broker.evict().await.unwrap();
     assert_eq!(sender.partition.bounds().start, Offset::new(4), "the last one stays");
-    let copy = TempDir::new().unwrap();
-    copy_directory(root.path(), copy.path(), true);
-    let broker = Broker::open(files(&copy), config).await.unwrap();
-    let sender = Sender::of(&broker, sender.identity).await;
+    let (_copy, sender) = after_a_kill(&root, minute(&clock), &sender).await;
     assert_eq!(sender.place(0, 4).await, (0, Origin::Earlier));
     assert_eq!(sender.place(4, 1).await, (4, Origin::Earlier));
 }
