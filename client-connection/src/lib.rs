@@ -6,7 +6,11 @@
 mod address;
 mod backoff;
 mod channel;
+mod shared;
 
 pub use address::{Address, AddressError};
 pub use backoff::Backoff;
-pub use channel::{Client, GRPC_MESSAGE_BYTES_MAX, GroupClient, causes, connect, connect_to_groups};
+pub use channel::{
+    Client, Connection, GRPC_MESSAGE_BYTES_MAX, GroupClient, causes, connect, connect_to_groups,
+};
+pub use shared::SharedConnection;

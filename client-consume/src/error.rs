@@ -141,6 +141,11 @@ pub(crate) fn judge_partition(error: RequestError, of: &TopicPartition) -> Verdi
     })
 }
 
+/// Whether the server itself has said so: then the connection to it works.
+pub(crate) fn is_answer(status: &Status) -> bool {
+    status.get_details_error_info().is_some()
+}
+
 /// Whether the server no longer knows who asks as a member of the group.
 pub(crate) fn is_lost(error: &ConsumeError) -> bool {
     has_reason(error, &["UNKNOWN_MEMBER", "MEMBER_FENCED", "GROUP_NOT_FOUND"])

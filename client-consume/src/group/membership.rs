@@ -9,7 +9,7 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use minikafka_client_connection::{Address, Backoff, GroupClient, connect_to_groups};
+use minikafka_client_connection::{Backoff, Connection, SharedConnection};
 use minikafka_proto::v1::{
     self, Heartbeat, JoinGroup, JoinRequest, JoinResponse, Joined, LeaveGroup, OwnedPartitions,
     SubscribeTopics, join_request, join_response,
@@ -25,7 +25,7 @@ use tonic::{Status, Streaming};
 use super::board::{Assignment, Board};
 use crate::{
     ConsumeError, TopicPartition,
-    error::{Verdict, has_reason, is_lost, judge, may_heal},
+    error::{Verdict, has_reason, is_answer, is_lost, judge, may_heal},
 };
 
 /// What waits to be sent: the last word on each thing that can be said, several times over.
@@ -36,7 +36,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a member is, for good.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
-    pub(crate) address: Address,
+    pub(crate) connection: SharedConnection,
     pub(crate) group: String,
     pub(crate) instance_id: String,
     pub(crate) client_id: String,
@@ -75,7 +75,7 @@ impl Membership {
     pub(crate) fn start(member: Member, topics: Vec<Arc<str>>) -> Membership {
         let board = Board::new();
         let (wishes, wanted) = watch::channel(Wish { topics, ..Wish::default() });
-        let task = Task { member, board: board.clone(), wishes: wanted, client: None, serial: 0 };
+        let task = Task { member, board: board.clone(), wishes: wanted, connection: None, serial: 0 };
         Membership { board, wishes, task: Some(tokio::spawn(task.run())) }
     }
 
@@ -108,7 +108,8 @@ struct Task {
     member: Member,
     board: Board,
     wishes: watch::Receiver<Wish>,
-    client: Option<GroupClient>,
+    /// The one that its streams are on.
+    connection: Option<Connection>,
     /// Of the last assignment.
     serial: u64,
 }
@@ -118,6 +119,8 @@ enum End {
     /// As it wanted.
     Left,
     /// The stream is gone, the member may be not.
+    Ended(Arc<str>),
+    /// The same, and the connection is of no use any more.
     Broken(Arc<str>),
     /// The server has taken it for dead.
     Lost(Arc<str>),
@@ -130,12 +133,13 @@ enum End {
 impl From<Status> for End {
     fn from(status: Status) -> End {
         match judge(&status) {
+            Verdict::TryAgain(cause) if is_answer(&status) => End::Ended(cause),
             Verdict::TryAgain(cause) => End::Broken(cause),
             Verdict::Fail(error) if is_lost(&error) || has_reason(&error, &["STALE_MEMBER_EPOCH"]) => {
                 End::Lost(error.to_string().into())
             }
             // The member is one all the same, and the same word may be taken the next time.
-            Verdict::Fail(error) if may_heal(&error) => End::Broken(error.to_string().into()),
+            Verdict::Fail(error) if may_heal(&error) => End::Ended(error.to_string().into()),
             Verdict::Fail(error) => End::Refused(error),
         }
     }
@@ -174,8 +178,9 @@ impl Task {
             };
             match end {
                 End::Left => return,
+                End::Ended(cause) => self.board.note(|standing| standing.trouble = Some(cause)),
                 End::Broken(cause) => {
-                    self.client = None;
+                    self.give_up_connection();
                     self.board.note(|standing| standing.trouble = Some(cause));
                 }
                 End::Lost(cause) => self.lose(cause),
@@ -208,16 +213,17 @@ impl Task {
         });
     }
 
+    fn give_up_connection(&mut self) {
+        if let Some(broken) = self.connection.take() {
+            self.member.connection.give_up(&broken);
+        }
+    }
+
     /// Connects, and joins: anew, or as the member that it was.
     async fn open(&mut self) -> Result<Stream, End> {
-        let mut client = match &self.client {
-            Some(client) => client.clone(),
-            None => {
-                let connecting = connect_to_groups(self.member.address.clone());
-                let client = connecting.await.map_err(|cause| End::Broken(cause.into()))?;
-                self.client.insert(client).clone()
-            }
-        };
+        let connected = self.member.connection.open().await;
+        let connection = self.connection.insert(connected.map_err(|cause| End::Broken(cause.into()))?);
+        let mut client = connection.groups();
         let said = self.wishes.borrow_and_update().clone();
         if said.leaves && self.board.standing().member_id.is_empty() {
             return Err(End::Left);
@@ -323,7 +329,7 @@ impl Task {
                 }
                 self.board.note(|standing| {
                     standing.member_id = member_id.into();
-                    standing.client = self.client.clone();
+                    standing.client = self.connection.as_ref().map(Connection::groups);
                     standing.trouble = None;
                 });
                 self.is_heard(stream);
