@@ -23,6 +23,7 @@ mod append_clock;
 mod broker;
 mod config;
 mod description;
+mod doubt;
 mod error;
 mod eviction;
 mod fetch;
