@@ -10,19 +10,19 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use minikafka_client_connection::{Backoff, Connection, SharedConnection};
-use minikafka_proto::v1::{
-    self, Heartbeat, JoinGroup, JoinRequest, JoinResponse, Joined, LeaveGroup, OwnedPartitions,
-    SubscribeTopics, join_request, join_response,
-};
+use minikafka_proto::v1::{self, Heartbeat, JoinGroup, JoinResponse, Joined, join_request, join_response};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
     time::{self, Instant},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
-use super::board::{Assignment, Board};
+use super::{
+    board::{Assignment, Board},
+    member_stream::{Stream, Stuck, names, request},
+};
 use crate::{
     ConsumeError, TopicPartition,
     error::{Verdict, has_reason, is_answer, is_lost, judge, may_heal},
@@ -145,27 +145,10 @@ impl From<Status> for End {
     }
 }
 
-/// Nobody takes what is said on a stream.
-struct Stuck;
-
 impl From<Stuck> for End {
     fn from(_: Stuck) -> End {
         End::Broken("the server does not read".into())
     }
-}
-
-/// An open stream.
-struct Stream {
-    requests: mpsc::Sender<JoinRequest>,
-    replies: Streaming<JoinResponse>,
-    /// The member that it was opened for.
-    incarnation: u64,
-    /// What was said last.
-    said: Wish,
-    /// When that was sent which the server has not answered yet.
-    unanswered: Option<Instant>,
-    heartbeat: Duration,
-    next_heartbeat: Instant,
 }
 
 impl Task {
@@ -385,42 +368,9 @@ impl Task {
     }
 }
 
-impl Stream {
-    /// Says what is new in a wish.
-    fn say(&mut self, wish: Wish) -> Result<(), Stuck> {
-        if wish.topics != self.said.topics {
-            let topics = names(&wish.topics);
-            self.send(join_request::Message::Subscribe(SubscribeTopics { topics }))?;
-        }
-        // What an earlier member had is nobody's business any more.
-        if wish.owned.serial != self.said.owned.serial && wish.owned.incarnation == self.incarnation {
-            let partitions = wish.owned.partitions.iter().map(v1::TopicPartition::from).collect();
-            let owned = OwnedPartitions { member_epoch: wish.owned.epoch, partitions };
-            self.send(join_request::Message::Owned(owned))?;
-        }
-        if wish.leaves && !self.said.leaves {
-            self.send(join_request::Message::Leave(LeaveGroup {}))?;
-        }
-        self.said = wish;
-        Ok(())
-    }
-
-    fn send(&self, message: join_request::Message) -> Result<(), Stuck> {
-        self.requests.try_send(request(message)).map_err(|_| Stuck)
-    }
-}
-
 /// What is longer than the wire can say is refused by the server, as is what is too long for it.
 fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
-}
-
-fn request(message: join_request::Message) -> JoinRequest {
-    JoinRequest { message: Some(message) }
-}
-
-fn names(topics: &[Arc<str>]) -> Vec<String> {
-    topics.iter().map(|topic| topic.to_string()).collect()
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

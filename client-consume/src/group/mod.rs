@@ -18,9 +18,12 @@
 
 mod board;
 mod builder;
+mod by_hand;
 mod commit;
+mod commit_trouble;
 mod consumer;
 mod duties;
+mod member_stream;
 mod membership;
 
 pub use builder::GroupConsumerBuilder;

@@ -142,6 +142,11 @@ impl FakeGroup {
         self.lock().unwanted.insert(partition, status);
     }
 
+    /// Takes commits of this partition again.
+    pub(crate) fn want_commits_of(&self, partition: u32) {
+        self.lock().unwanted.remove(&partition);
+    }
+
     pub(crate) fn refuse_next_question(&self, status: Status) {
         self.lock().refused_questions.push_back(status);
     }
