@@ -24,7 +24,7 @@ const FRAME_BYTES_MAX: u32 = 256 << 10;
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 /// The same for all streams of a connection: more than one stream's, so that messages which nobody reads yet do not hold
 /// up what else is on the connection, such as a member's heartbeats.
-const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
+const CONNECTION_WINDOW_BYTES: u32 = 5 << 20;
 
 /// A client of the v1 API. Cloning shares the connection.
 pub type Client = MiniKafkaServiceClient<Channel>;

@@ -1,4 +1,4 @@
-//! How clients reach a server: what an address looks like, how a channel is opened, how long to wait before
+//! How clients reach a server: what an address looks like, how a connection is opened and shared, how long to wait before
 //! the next attempt.
 //!
 //! What the producer, the consumer and the command line share. It knows nothing of messages.
