@@ -23,6 +23,7 @@ mod append_clock;
 mod broker;
 mod config;
 mod description;
+mod doubt;
 mod error;
 mod eviction;
 mod fetch;
@@ -52,7 +53,7 @@ pub use description::{PartitionBounds, TopicDescription, TopicSummary};
 pub use error::Error;
 pub use fetch::Fetched;
 pub use group::{
-    Assignment, GroupDescription, GroupError, GroupJoin, GroupLag, GroupState, GroupSummary, Lag,
+    Assignment, GroupDescription, GroupError, GroupJoin, GroupLag, GroupPlace, GroupState, GroupSummary, Lag,
     MemberDescription, Membership, PartitionLag, PositionToStore, PositionsBy, ReturningMember, SeekMode,
     SeekTo, SoughtPosition, StoredPosition, TopicPartition,
 };

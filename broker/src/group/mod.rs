@@ -60,9 +60,9 @@ mod sessions;
 pub(crate) mod tasks;
 
 pub use api::{
-    Assignment, GroupDescription, GroupJoin, GroupLag, GroupSummary, Lag, MemberDescription, PartitionLag,
-    PositionToStore, PositionsBy, ReturningMember, SeekMode, SeekTo, SoughtPosition, StoredPosition,
-    TopicPartition,
+    Assignment, GroupDescription, GroupJoin, GroupLag, GroupPlace, GroupSummary, Lag, MemberDescription,
+    PartitionLag, PositionToStore, PositionsBy, ReturningMember, SeekMode, SeekTo, SoughtPosition,
+    StoredPosition, TopicPartition,
 };
 pub(crate) use coordinator::Coordinator;
 pub use core::{GroupError, GroupState};
