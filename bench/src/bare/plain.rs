@@ -4,6 +4,8 @@ use std::{
     fs::File,
     io::Write,
     path::Path,
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -39,4 +41,23 @@ pub(crate) fn write(dir: &Path, sync: Sync, time: Duration) -> anyhow::Result<f6
         file.sync_data()?;
     }
     Ok(written as f64 / started.elapsed().as_secs_f64())
+}
+
+/// Bytes per second that one thread writes, and does not sync, of pieces that another one has just made for it: what is
+/// written comes from memory that no processor has at hand, as with every log.
+pub(crate) fn write_handed_over(dir: &Path, piece: &[u8], waiting: usize, time: Duration) -> anyhow::Result<f64> {
+    let dir = tempfile::tempdir_in(dir)?;
+    let mut file = File::create(dir.path().join("bare"))?;
+    thread::scope(|scope| {
+        let (hand_over, pieces) = mpsc::sync_channel(waiting);
+        scope.spawn(move || while hand_over.send(piece.to_vec()).is_ok() {});
+        let mut written = 0;
+        let started = Instant::now();
+        while started.elapsed() < time {
+            let piece = pieces.recv()?;
+            file.write_all(&piece)?;
+            written += piece.len();
+        }
+        Ok(written as f64 / started.elapsed().as_secs_f64())
+    })
 }

@@ -32,13 +32,15 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     for (bytes, size) in SIZES {
         let payload = Payload::batch(bytes, RECORD_LEN);
         let (mut durable, mut plain) = (Vec::new(), Vec::new());
-        let (mut cached, mut buffered) = (Vec::new(), Vec::new());
+        let (mut cached, mut buffered, mut handed_over) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..settings.rounds {
             let cached_time = settings.time.min(CACHED_TIME_MAX);
             plain.push(best_plain(settings)?);
             durable.push(measure(settings, settings.time, &payload, SyncPolicy::Always)?);
             buffered.push(bare::write(&settings.dir, Sync::Never, cached_time)?);
             cached.push(measure(settings, cached_time, &payload, SyncPolicy::Never)?);
+            let waiting = IN_FLIGHT_BYTES / bytes;
+            handed_over.push(bare::write_handed_over(&settings.dir, &payload.bytes, waiting, cached_time)?);
         }
         Figure::new(format!("append {size}, fsync"), Unit::Bandwidth, &durable)
             .limit("write + fdatasync", &plain)
@@ -47,6 +49,9 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
         Figure::new(format!("append {size}, no fsync"), Unit::Bandwidth, &cached)
             .limit("buffered write", &buffered)
             .bar(Bar::Ratio(0.7))
+            .print();
+        Figure::new(format!("append {size}, no fsync"), Unit::Bandwidth, &cached)
+            .limit("buffered write of what another thread made", &handed_over)
             .print();
     }
     Ok(())
