@@ -82,7 +82,7 @@ impl Coordinator {
                     let key = MemberKey { group: name.clone(), member_id: member_id.clone() };
                     members.push((key, member.session, member.session_timeout_ms, member.revoking_since));
                 }
-                if group.members.is_empty() {
+                if group.is_empty() {
                     empty.push((name.clone(), group.empty_since));
                 }
             }
@@ -240,7 +240,7 @@ impl Coordinator {
             }
             Due::Group(name) => {
                 let empty_since = self.machine.read(|groups| {
-                    let group = groups.get(name).filter(|group| group.members.is_empty());
+                    let group = groups.get(name).filter(|group| group.is_empty());
                     group.map(|group| group.empty_since)
                 })?;
                 let at = empty_since.saturating_add(self.retention_ms);

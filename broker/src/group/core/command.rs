@@ -21,6 +21,12 @@ pub(crate) enum Command {
     Remove { group: String, member_id: String, because: Because },
     /// Positions are stored.
     Commit(Commit),
+    /// Positions are let go of.
+    DropPositions { group: String, of: PartitionSet },
+    /// Members of Kafka's classic protocol have the group from now on: see `occupied`.
+    Occupy { group: String },
+    /// The last of them is gone. `occupation` is the one that this is about, `generation` the last that they had.
+    Vacate { group: String, occupation: u64, generation: u64 },
     /// A group is deleted.
     Delete { group: String },
     /// The positions of a group that has been empty since `empty_since` are old enough to go.
@@ -81,6 +87,8 @@ pub(crate) struct Commit {
 pub(crate) enum Committer {
     /// A member, with its epoch.
     Member { id: String, epoch: u64 },
+    /// A member of Kafka's classic protocol, which somebody else has checked.
+    Classic { id: String },
     /// Somebody from outside, which only a group without members takes.
     Outsider,
 }
@@ -115,6 +123,8 @@ pub(crate) struct MemberKey {
 pub(crate) struct Applied {
     /// The number of the stream that a join has opened.
     pub(crate) session: Option<u64>,
+    /// The number of the occupation that has begun.
+    pub(crate) occupation: Option<u64>,
     /// Members whose assignment has changed. Known at the end of the round.
     pub(crate) changed: Vec<MemberKey>,
     /// Members that are so no more.
@@ -188,6 +198,25 @@ pub enum GroupError {
         group: String,
         /// How many there are.
         members: usize,
+    },
+    /// Stop its members first, or be one.
+    #[error("group \"{0}\" has members that speak Kafka's classic protocol: that needs a group without")]
+    Occupied(String),
+    /// Join as the others did, or stop them first.
+    #[error("group \"{group}\" has members, and they joined by {theirs}: another way to join needs a group without")]
+    OtherProtocol {
+        /// The group.
+        group: String,
+        /// How.
+        theirs: &'static str,
+    },
+    /// Have its members stop reading the topic first.
+    #[error("group \"{group}\" has members that read topic \"{topic}\": its positions stay")]
+    TopicInUse {
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
     },
     /// Give each process an instance id of its own.
     #[error("another member of group \"{group}\" lives under the instance id \"{instance_id}\"")]

@@ -9,6 +9,7 @@ mod group;
 mod groups;
 pub(crate) mod limits;
 mod member;
+mod occupied;
 mod partitions;
 mod weight;
 
