@@ -9,6 +9,7 @@
 //!   codec         how they are stored                   sessions      who was heard when (in memory)
 //!   membership    a member as its door sees it          alarms, tasks one timer; topics that come and go
 //!   description   for those who look at groups          lag           how far they are behind
+//!   classic       members that speak Kafka's classic protocol, which is another one: over the same positions
 //! ```
 //!
 //! # What is durable, and why there is never a second owner
@@ -49,6 +50,7 @@
 
 mod alarms;
 mod api;
+mod classic;
 mod codec;
 mod coordinator;
 mod core;
@@ -63,6 +65,11 @@ pub use api::{
     Assignment, GroupDescription, GroupJoin, GroupLag, GroupSummary, Lag, MemberDescription, PartitionLag,
     PositionToStore, PositionsBy, ReturningMember, SeekMode, SeekTo, SoughtPosition, StoredPosition,
     TopicPartition,
+};
+pub use classic::{
+    ClassicAssignment, ClassicDescription, ClassicJoin, ClassicJoined, ClassicLeaver, ClassicMember,
+    ClassicMemberDescription, ClassicPeer, ClassicProtocol, ClassicState, ClassicSummary, ClassicSync,
+    ClassicSynced, Newcomers,
 };
 pub(crate) use coordinator::Coordinator;
 pub use core::{GroupError, GroupState};

@@ -5,6 +5,7 @@
 
 mod assign;
 mod command;
+mod error;
 mod group;
 mod groups;
 pub(crate) mod limits;
@@ -13,11 +14,11 @@ mod occupied;
 mod partitions;
 mod weight;
 
-pub use command::GroupError;
 pub(crate) use command::{
     Applied, Because, Command, Commit, Committer, Join, MemberKey, NamedView, NewPosition, Returning,
     TopicView,
 };
+pub use error::GroupError;
 pub use group::GroupState;
 pub(crate) use group::{Group, Position, TopicViews};
 pub(crate) use groups::Groups;
