@@ -71,6 +71,8 @@ impl Group {
         self.choose_protocol();
         self.phase = Phase::Syncing;
         self.sync_until = Some(now.saturating_add(self.rebalance_timeout_ms()));
+        let (group, generation, protocol) = (&self.name, self.generation, &self.protocol);
+        tracing::debug!(group, generation, protocol, members = self.members.len(), "a generation begins");
         let ids: Vec<String> = self.members.keys().cloned().collect();
         for id in ids {
             let joined = self.joined(&id, false);
@@ -128,9 +130,8 @@ impl Group {
         for member in self.members.values_mut().filter(|member| member.waits()) {
             member.heard_at = now;
         }
-        let is_late = |member: &Member| member.owes_sync;
         let has_ended = self.sync_until.is_some_and(|until| until <= now);
-        let is_gone = |member: &Member| member.deadline() <= now || has_ended && is_late(member);
+        let is_gone = |member: &Member| member.deadline() <= now || has_ended && member.owes_sync;
         let gone: Vec<String> =
             self.members.iter().filter(|(_, member)| is_gone(member)).map(|(id, _)| id.clone()).collect();
         if has_ended {
