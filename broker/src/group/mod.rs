@@ -41,6 +41,9 @@
 //! A process that joins under the instance_id of a member whose stream is broken takes its place: the caller says with
 //! the name that the old process has ended. Should it live, its commits are refused.
 //!
+//! All of this is about the server's own protocol. What classic members read is what their leader says, and any of them
+//! commits any position, as in Kafka: see `classic`.
+//!
 //! - **Invariant:** no partition has two owners, and only its owner commits it.
 //! - **Invariant:** what a member is told is durable.
 //! - **Invariant:** positions are durable when their commit returns, and go with their topic, or when their group was

@@ -24,9 +24,9 @@ impl Group {
         if join.member_id.is_empty() {
             let holder = join.instance_id.as_deref().and_then(|id| self.of_instance(id)).map(str::to_owned);
             return match holder {
-                Some(holder) => Ok(self.replace(&holder, join, new_id, now)),
+                Some(holder) => Ok(self.replace(&holder, join, &new_id, now)),
                 None if join.instance_id.is_none() && join.newcomers == Newcomers::NameFirst => {
-                    Err(self.name(join, new_id, now)?)
+                    Err(self.name(&join, new_id, now)?)
                 }
                 None => self.add(join, new_id, now),
             };
@@ -69,7 +69,7 @@ impl Group {
     }
 
     /// Gives a name to a newcomer, who comes back with it. Returns what tells it so.
-    fn name(&mut self, join: ClassicJoin, id: String, now: Millis) -> Outcome<GroupError> {
+    fn name(&mut self, join: &ClassicJoin, id: String, now: Millis) -> Outcome<GroupError> {
         self.check_room(&id)?;
         self.named.insert(id.clone(), now.saturating_add(join.session_timeout.as_millis() as Millis));
         Ok(GroupError::MemberIdRequired { group: self.name.clone(), member_id: id })
@@ -104,20 +104,20 @@ impl Group {
 
     /// Another process takes the place of an instance. If it says what the one before has said, it takes the
     /// assignment over, and nobody notices.
-    fn replace(&mut self, holder: &str, join: ClassicJoin, id: String, now: Millis) -> Waiter<ClassicJoined> {
+    fn replace(&mut self, holder: &str, join: ClassicJoin, id: &str, now: Millis) -> Waiter<ClassicJoined> {
         let mut member = self.members.remove(holder).expect("it was just found");
         member.refuse(&self.fenced(member.instance_id.as_deref().unwrap_or_default()));
         let leads = self.leader.as_deref() == Some(holder);
         let (says_the_same, can_skip) = (member.protocols == join.protocols, join.can_skip_assignment);
         member.update(join, now);
-        self.members.insert(id.clone(), member);
+        self.members.insert(id.to_owned(), member);
         if leads {
-            self.leader = Some(id.clone());
+            self.leader = Some(id.to_owned());
         }
         if self.phase != Phase::Stable || !says_the_same {
-            return self.join_next(&id, now);
+            return self.join_next(id, now);
         }
-        let mut joined = self.joined(&id, can_skip);
+        let mut joined = self.joined(id, can_skip);
         if leads && !can_skip {
             // It would assign partitions, and everybody would have to be told: let it believe that another one leads.
             joined.leader = holder.to_owned();

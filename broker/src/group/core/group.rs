@@ -24,11 +24,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use minikafka_record::Offset;
 use minikafka_storage::{Millis, TopicId};
 
 use super::{
-    Because, Committer, GroupError, Holding, Join, Member, NewPosition, PartitionMap, PartitionSet,
+    Because, Committer, GroupError, Holding, Join, Member, NewPosition, PartitionMap, PartitionSet, Position,
     TopicView,
     assign::{Before, assign},
     limits::MEMBERS_MAX,
@@ -60,19 +59,6 @@ enum Pending {
     Reconcile,
     /// Who is to have what may be something else.
     Reassign,
-}
-
-/// How far a group has come in a partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Position {
-    /// Which topic of its name that was.
-    pub(crate) topic_id: TopicId,
-    /// What to read next.
-    pub(crate) offset: Offset,
-    /// What the committer wants to remember with it.
-    pub(crate) metadata: String,
-    /// When it was stored.
-    pub(crate) committed_at: Millis,
 }
 
 /// How a group is.

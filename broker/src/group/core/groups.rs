@@ -78,7 +78,7 @@ impl Groups {
             Command::Remove { group, member_id, because } => self.remove(&group, &member_id, because, at),
             Command::Commit(commit) => self.commit(commit, at),
             Command::DropPositions { group, of } => self.drop_positions(&group, &of),
-            Command::Occupy { group } => self.occupy(group),
+            Command::Occupy { group } => self.occupy(&group),
             Command::Vacate { group, occupation, generation } => {
                 Ok(self.vacate(group, occupation, generation, at))
             }
@@ -156,15 +156,15 @@ impl Groups {
         Ok(applied)
     }
 
-    fn occupy(&mut self, name: String) -> Result<Applied, GroupError> {
-        match self.get(&name) {
-            Some(group) => group.check_occupy(&name)?,
+    fn occupy(&mut self, name: &str) -> Result<Applied, GroupError> {
+        match self.get(name) {
+            Some(group) => group.check_occupy(name)?,
             None => {
                 self.check_room()?;
                 self.check_bytes(Group::default().bytes())?;
             }
         }
-        let occupation = self.with(&name, |group, _| group.occupy());
+        let occupation = self.with(name, |group, _| group.occupy());
         Ok(Applied { occupation: Some(occupation), ..Applied::default() })
     }
 

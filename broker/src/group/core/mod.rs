@@ -12,6 +12,7 @@ pub(crate) mod limits;
 mod member;
 mod occupied;
 mod partitions;
+mod position;
 mod weight;
 
 pub(crate) use command::{
@@ -20,10 +21,11 @@ pub(crate) use command::{
 };
 pub use error::GroupError;
 pub use group::GroupState;
-pub(crate) use group::{Group, Position, TopicViews};
+pub(crate) use group::{Group, TopicViews};
 pub(crate) use groups::Groups;
 pub(crate) use member::{Holding, Member};
 pub(crate) use partitions::{PartitionMap, PartitionSet};
+pub(crate) use position::Position;
 
 #[cfg(test)]
 mod tests;

@@ -159,7 +159,7 @@ async fn retention_counts_from_the_moment_at_which_the_last_member_is_gone() {
     let joining = client.send(3, &join_request("").with_session_timeout_ms(1_800_000)).await;
     soon(async {
         while broker.group("g").is_none_or(|group| group.members == 0) {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;

@@ -145,7 +145,7 @@ async fn a_silent_member_is_gone() {
     // Its connection is open all the time, which counts for nothing.
     soon(async {
         while fixture.server.broker().group("g").is_some() {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;
