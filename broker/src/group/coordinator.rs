@@ -268,7 +268,7 @@ impl Coordinator {
     }
 
     /// Does what is due among the classic members of a group. When they are gone: what ends the occupation.
-    fn look_at_classic(&self, name: &str, now: Millis) -> Option<Command> {
+    pub(super) fn look_at_classic(&self, name: &str, now: Millis) -> Option<Command> {
         // Before it is known that nobody is there: whoever comes after that begins another one.
         let occupation = self.machine.read(|groups| groups.get(name)?.occupied);
         let next = self.classic().pass(name, now);

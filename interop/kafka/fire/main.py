@@ -27,21 +27,20 @@ class Members:
     """The processes, and what was done to them."""
 
     def __init__(self):
-        self.living, self.done, self.count = [], collections.Counter(), 0
+        self.started, self.living, self.done = [], [], collections.Counter()
 
     def start(self):
-        kind = KINDS[self.count % len(KINDS)]
-        notes = NOTES / f"{self.count}"
-        with open(NOTES / f"{self.count}.stderr", "wb") as stderr:
-            self.living.append(subprocess.Popen([sys.executable, HERE / kind, BOOTSTRAP, GROUP, TOPIC, notes], stderr=stderr))
-        self.count += 1
+        number = len(self.started)
+        command = [sys.executable, HERE / KINDS[number % len(KINDS)], BOOTSTRAP, GROUP, TOPIC, NOTES / f"{number}"]
+        with open(NOTES / f"{number}.stderr", "wb") as stderr:
+            self.started.append(subprocess.Popen(command, stderr=stderr))
+        self.living.append(self.started[-1])
         self.done["joined"] += 1
 
     def stop(self, how):
         member = self.living.pop(random.randrange(len(self.living)))
         member.send_signal(how)
         self.done["killed" if how == signal.SIGKILL else "left"] += 1
-        return member
 
     def shot(self):
         """Something happens to somebody."""
@@ -56,7 +55,7 @@ class Members:
     def end(self):
         for member in self.living:
             member.send_signal(signal.SIGTERM)
-        for member in self.living:
+        for member in self.started:
             member.wait(30)
 
 
@@ -101,8 +100,17 @@ def main():
     seed = random.randrange(1 << 32)
     print(f"seed {seed}", file=sys.stderr)
     random.seed(seed)
-    members, counts = Members(), [0] * PARTITIONS
-    producer = Producer({"bootstrap.servers": BOOTSTRAP, "linger.ms": 5})
+    members = Members()
+    try:
+        print(run(members))
+    finally:
+        for member in members.started:
+            member.kill()
+
+
+def run(members):
+    counts = [0] * PARTITIONS
+    producer = Producer({"bootstrap.servers": BOOTSTRAP, "linger.ms": 5, "enable.idempotence": True})
     for _ in MEMBERS:
         members.start()
     end, next_shot = time.monotonic() + SECONDS, time.monotonic() + 3
@@ -122,9 +130,9 @@ def main():
     members.end()
     assert positions == wanted, {of: (positions[of], wanted[of]) for of in wanted if positions[of] != wanted[of]}
     again = sum(seen.values()) - sum(counts)
-    print(f"A group under fire, {SECONDS:.0f} s over {PARTITIONS} partitions, members of confluent-kafka and kafka-python: "
-          f"{members.done['joined']} joined, {members.done['left']} left, {members.done['killed']} were killed; "
-          f"{sum(counts)} records were read, none was skipped, {again} were read again.")
+    return (f"A group under fire, {SECONDS:.0f} s over {PARTITIONS} partitions, members of confluent-kafka and kafka-python: "
+            f"{members.done['joined']} joined, {members.done['left']} left, {members.done['killed']} were killed; "
+            f"{sum(counts)} records were read, none was skipped, {again} were read again.")
 
 
 main()

@@ -1,5 +1,7 @@
 //! What doors call for classic members. Checks, occupies groups, and waits.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use minikafka_storage::{Millis, TopicId};
 
@@ -71,11 +73,11 @@ impl Broker {
         Ok(self.0.groups.as_member(by, |group, now| group.heartbeat(by, now))?)
     }
 
-    /// Members go, or are sent away, each with an outcome.
+    /// Members go, or are sent away, each with an outcome. When nobody is left, the group is anybody's on return.
     ///
     /// # Errors
     /// When the broker stops, or the group cannot be.
-    pub fn leave_classic(
+    pub async fn leave_classic(
         &self,
         group: &str,
         leavers: &[ClassicLeaver],
@@ -86,12 +88,13 @@ impl Broker {
         let now = groups.now();
         let leave = |leaver: &ClassicLeaver| {
             let done = groups.classic().change(group, now, |of| of.leave(leaver, now));
-            match done {
-                Some(done) => groups.done(group, done),
-                None => Err(unknown(group, &leaver.member_id)),
-            }
+            done.map_or_else(|| Err(unknown(group, &leaver.member_id)), |done| done.outcome)
         };
-        Ok(leavers.iter().map(leave).collect())
+        let outcomes: Vec<_> = leavers.iter().map(leave).collect();
+        if outcomes.iter().any(Result::is_ok) {
+            groups.follow_leaving(group, now).await;
+        }
+        Ok(outcomes)
     }
 
     /// A group of classic members; `None` when it has none.
@@ -145,6 +148,17 @@ impl Coordinator {
         // What shows that a member lives makes nothing due earlier.
         let looked = self.classic().look(&by.group, |group| act(group, now));
         looked.unwrap_or_else(|| Err(unknown(&by.group, &by.member_id)))
+    }
+
+    /// Sees to what members leave behind: to those who are left, or to the end of the occupation.
+    async fn follow_leaving(self: &Arc<Self>, group: &str, now: Millis) {
+        if let Some(command) = self.look_at_classic(group, now)
+            && let Err(error) = self.submit(command).await
+        {
+            tracing::warn!(group, %error, "that a group has no members any more cannot be stored, trying again");
+            self.sessions().alarms.set(Due::Classic(group.to_owned()), now);
+        }
+        self.wake_timer();
     }
 
     /// Checks that a member may commit, which also shows that it lives.

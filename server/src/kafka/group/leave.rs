@@ -21,12 +21,12 @@ static MEMBER: &[Field] = &[TEXT, TEXT, TEXT.since(5)];
 const SEVERAL_SINCE: i16 = 3;
 
 /// Removes them.
-pub(super) fn leave(door: &Door, version: i16, request: LeaveGroupRequest) -> LeaveGroupResponse {
+pub(super) async fn leave(door: &Door, version: i16, request: LeaveGroupRequest) -> LeaveGroupResponse {
     let leavers: Vec<ClassicLeaver> = match version >= SEVERAL_SINCE {
         true => request.members.iter().map(leaver).collect(),
         false => vec![ClassicLeaver { member_id: request.member_id.to_string(), instance_id: None }],
     };
-    let codes: Vec<i16> = match door.broker.leave_classic(&request.group_id, &leavers) {
+    let codes: Vec<i16> = match door.broker.leave_classic(&request.group_id, &leavers).await {
         Ok(outcomes) => {
             outcomes.into_iter().map(|outcome| code(door, outcome.map_err(Error::from))).collect()
         }

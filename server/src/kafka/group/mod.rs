@@ -69,7 +69,7 @@ pub(super) fn begin(door: Arc<Door>, caller: &Caller, request: Request) -> Resul
         }
         ApiKey::LeaveGroup => {
             let request = request.decode()?;
-            Box::pin(async move { outcome(head, &leave::leave(&door, version, request)) })
+            Box::pin(async move { outcome(head, &leave::leave(&door, version, request).await) })
         }
         ApiKey::OffsetCommit => {
             let request = request.decode()?;
