@@ -5,7 +5,7 @@
 //!
 //! What comes first, the logs or the command, is [`metadata`](crate::metadata)'s rule.
 
-use std::{future::Future, ops::Range, sync::Arc};
+use std::{collections::BTreeSet, future::Future, ops::Range, sync::Arc};
 
 use minikafka_storage::{Log, LogId, TopicId};
 use tokio::{sync::OwnedMutexGuard, task::JoinSet};
@@ -16,8 +16,6 @@ use crate::{
     metadata::{Command, Metadata, Output, TopicRecord},
     partition::PartitionState,
     retention::RunningRetention,
-    settings::TopicLimits,
-    topic::Topic,
     validate_topic_name,
 };
 
@@ -29,6 +27,10 @@ const CREATIONS_MAX: usize = 8;
 pub(crate) struct Admin {
     /// The logs of deleted topics whose removal failed.
     pub(crate) leftovers: Vec<LogId>,
+    /// New logs of changes of which nobody knows whether they are on the disk.
+    pub(crate) in_doubt: Vec<LogId>,
+    /// How often the log of the metadata was opened again when that was last looked into.
+    pub(crate) reopenings_seen: u64,
     pub(crate) retention: Option<RunningRetention>,
 }
 
@@ -112,15 +114,23 @@ impl Broker {
         self.0.metadata.read(Metadata::next_producer_id)
     }
 
-    /// Runs `work` alone, in a task of its own. Whoever goes away while waiting for the turn has asked for
-    /// nothing.
-    async fn in_turn<T: Send + 'static, W>(&self, work: impl FnOnce(Broker, Turn) -> W) -> Result<T, Error>
+    /// Runs `work` alone, in a task of its own, once there is no doubt about what others have done before. Whoever goes
+    /// away while waiting for the turn has asked for nothing.
+    pub(crate) async fn in_turn<T: Send + 'static, W>(
+        &self,
+        work: impl FnOnce(Broker, Turn) -> W + Send + 'static,
+    ) -> Result<T, Error>
     where
         W: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let turn = self.0.admin.clone().lock_owned().await;
+        let mut turn = self.0.admin.clone().lock_owned().await;
         self.check_running()?;
-        match tokio::spawn(work(self.clone(), turn)).await {
+        let broker = self.clone();
+        let working = async move {
+            broker.clear_doubt(&mut turn).await?;
+            work(broker, turn).await
+        };
+        match tokio::spawn(working).await {
             Ok(outcome) => outcome,
             Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
             Err(_) => Err(Error::Stopping),
@@ -129,7 +139,7 @@ impl Broker {
 
     async fn create(
         self,
-        _turn: Turn,
+        mut turn: Turn,
         name: String,
         partitions: u32,
         settings: TopicSettings,
@@ -142,16 +152,13 @@ impl Broker {
         let record = TopicRecord { id: TopicId::random().map_err(Error::Storage)?, partitions, settings };
         let logs = self.create_logs(&name, record.id, 0..partitions).await?;
         let command = Command::CreateTopic(name.clone(), record);
-        self.submit_with(&logs, command, &name).await?;
-        let limits = Arc::new(TopicLimits::new(&settings, &self.0.config));
-        let started = self.start_partitions(logs, &limits).await?;
-        let partitions = started.into_iter().map(Some).collect();
-        let topic = self.0.topics.insert(Topic::new(name, record.id, partitions, settings, limits));
+        self.submit_with(&mut turn, &logs, command, &name).await?;
+        let topic = self.serve_topic(name, record, logs).await?;
         tracing::info!(topic = topic.name, id = %topic.id, partitions = topic.count(), "created topic");
         Ok(topic.summary())
     }
 
-    async fn alter(self, _turn: Turn, name: String, change: TopicChange) -> Result<TopicSummary, Error> {
+    async fn alter(self, mut turn: Turn, name: String, change: TopicChange) -> Result<TopicSummary, Error> {
         let topic = self.0.topics.require(&name)?;
         let (before, partitions) = (topic.count(), change.partitions.unwrap_or(topic.count()));
         if partitions < before {
@@ -165,28 +172,34 @@ impl Broker {
         let record = TopicRecord { id: topic.id, partitions, settings };
         let logs = self.create_logs(&name, topic.id, before..partitions).await?;
         let command = Command::AlterTopic(name.clone(), record);
-        self.submit_with(&logs, command, &name).await?;
-        topic.limits.set(&settings, &self.0.config);
-        let added = self.start_partitions(logs, &topic.limits).await?.into_iter().map(Some);
-        let partitions = topic.partitions.iter().cloned().chain(added).collect();
-        let altered = Topic::new(name, topic.id, partitions, settings, topic.limits.clone());
-        let altered = self.0.topics.insert(altered);
+        self.submit_with(&mut turn, &logs, command, &name).await?;
+        let altered = self.serve_topic(name, record, logs).await?;
         altered.served().for_each(|partition| partition.core.rearm_retention());
         tracing::info!(topic = altered.name, partitions = altered.count(), ?settings, "altered topic");
         Ok(altered.summary())
     }
 
     /// Submits a command about a topic whose new logs are there, and takes them back when it fails for certain.
-    async fn submit_with(&self, logs: &[NewLog], command: Command, name: &str) -> Result<(), Error> {
+    async fn submit_with(
+        &self,
+        turn: &mut Turn,
+        logs: &[NewLog],
+        command: Command,
+        name: &str,
+    ) -> Result<(), Error> {
+        let ids = logs.iter().map(|(id, _)| id.clone());
         let error = match self.0.metadata.submit(command).await {
             Ok(Output::Done) => return Ok(()),
-            // If it is on the disk, the next opening needs the logs, and if it is not, it removes them.
-            Err(unknown @ Error::OutcomeUnknown { .. }) => return Err(unknown),
+            // If it is on the disk, the logs are needed, and if it is not, they go when that shows.
+            Err(unknown @ Error::OutcomeUnknown { .. }) => {
+                turn.in_doubt.extend(ids);
+                return Err(unknown);
+            }
             Err(error) => error,
             Ok(Output::TopicExists) => Error::TopicExists(name.to_owned()),
             Ok(_) => Error::TopicNotFound(name.to_owned()),
         };
-        self.take_back(logs.iter().map(|(id, _)| id.clone()).collect()).await;
+        self.take_back(ids.collect()).await;
         Err(error)
     }
 
@@ -194,7 +207,7 @@ impl Broker {
         if let Some(topic) = self.0.topics.get(&name) {
             let deletion = self.0.metadata.submit(Command::DeleteTopic(name.clone(), topic.id)).await;
             let deletion = match deletion {
-                // What is acknowledged from now on may be gone after a restart: nothing is.
+                // What is acknowledged from now on may be gone when it shows: nothing is.
                 Err(source @ Error::OutcomeUnknown { .. }) => {
                     Err(Error::NotDeleted { topic: name.clone(), source: Box::new(source) })
                 }
@@ -249,6 +262,23 @@ impl Broker {
         Ok(())
     }
 
+    /// Removes these logs, which are all that is left of deleted topics, and forgets about those topics.
+    pub(crate) async fn clear_away(
+        &self,
+        admin: &mut Admin,
+        deleted: BTreeSet<TopicId>,
+        logs: Vec<LogId>,
+    ) -> Result<(), Error> {
+        admin.leftovers = logs.clone();
+        if let Err(error) = self.remove_logs(&mut admin.leftovers, logs).await {
+            tracing::error!(%error, "logs of deleted topics cannot be removed, the next start tries again");
+            return Ok(());
+        }
+        // Of some there was nothing left.
+        self.0.metadata.submit(Command::ForgetTopics(deleted.into_iter().collect())).await?;
+        Ok(())
+    }
+
     fn check_room_for(&self, more: u32) -> Result<(), Error> {
         let (there, more, max) =
             (self.0.topics.partition_count(), more as usize, self.0.config.partitions_max);
@@ -295,7 +325,7 @@ impl Broker {
     }
 
     /// Removes logs that came to nothing. They hold nothing, and the next opening removes what is left.
-    async fn take_back(&self, logs: Vec<LogId>) {
+    pub(crate) async fn take_back(&self, logs: Vec<LogId>) {
         let storage = self.0.storage.clone();
         let removed = blocking(move || {
             let mut outcome = Ok(());

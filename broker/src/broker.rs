@@ -17,13 +17,13 @@ use crate::{
     append_clock::AppendClock,
     group::{AppendTimes, Coordinator},
     machine::Machine,
-    metadata::Metadata,
+    metadata::{Metadata, TopicRecord},
     owner::Produce,
     partition::{PartitionCore, PartitionState, Progress},
     producers::{Memory, ProducerIds},
     retention::{RetentionQueue, Watch},
     settings::TopicLimits,
-    topic::Topics,
+    topic::{Topic, Topics},
     traffic::Traffic,
     validate_topic_name,
 };
@@ -52,7 +52,7 @@ pub(crate) struct Inner {
 
 impl Broker {
     /// Starts partitions on logs that are there. Reads what the logs say about producers first.
-    pub(crate) async fn start_partitions(
+    async fn start_partitions(
         &self,
         logs: Vec<(LogId, Arc<dyn Log>)>,
         limits: &Arc<TopicLimits>,
@@ -68,6 +68,31 @@ impl Broker {
         let remembered = blocking(remembering).await?;
         let start = |(id, log, producers)| self.start_partition(id, log, producers, limits.clone());
         Ok(remembered.into_iter().map(start).collect())
+    }
+
+    /// Serves a topic as the metadata has it: makes it, or brings the one that is there up to date. A partition without
+    /// a log among the new ones is out of service.
+    pub(crate) async fn serve_topic(
+        &self,
+        name: String,
+        record: TopicRecord,
+        new: Vec<(LogId, Arc<dyn Log>)>,
+    ) -> Result<Arc<Topic>, Error> {
+        let TopicRecord { id, partitions: count, settings } = record;
+        let (limits, mut partitions) = match self.0.topics.get(&name).filter(|topic| topic.id == id) {
+            Some(topic) => (topic.limits.clone(), topic.partitions.clone()),
+            None => (Arc::new(TopicLimits::new(&settings, &self.0.config)), Vec::new()),
+        };
+        let mut started = self.start_partitions(new, &limits).await?.into_iter().peekable();
+        for number in partitions.len() as u32..count {
+            let partition = started.next_if(|partition| partition.number() == number);
+            if partition.is_none() {
+                tracing::error!(topic = name, partition = number, %id, "its log is missing or damaged: the partition is out of service");
+            }
+            partitions.push(partition);
+        }
+        limits.set(&settings, &self.0.config);
+        Ok(self.0.topics.insert(Topic::new(name, id, partitions, settings, limits)))
     }
 
     fn start_partition(

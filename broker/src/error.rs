@@ -174,9 +174,9 @@ pub enum Error {
         /// What storage says.
         reason: String,
     },
-    /// Mend the disk, restart the server, and look whether the topic is there still.
+    /// Mend the disk, and look whether the topic is there: that shows with the next change of a topic, or a restart.
     #[error(
-        "topic \"{topic}\" is out of service, but nobody knows whether its deletion is on the disk, and it may be back after a restart: {source}"
+        "topic \"{topic}\" is out of service, but nobody knows whether its deletion is on the disk, and it may be back once the disk works: {source}"
     )]
     NotDeleted {
         /// The topic.

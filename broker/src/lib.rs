@@ -23,6 +23,7 @@ mod append_clock;
 mod broker;
 mod config;
 mod description;
+mod doubt;
 mod error;
 mod eviction;
 mod fetch;
@@ -54,8 +55,8 @@ pub use fetch::Fetched;
 pub use group::{
     Assignment, ClassicAssignment, ClassicDescription, ClassicJoin, ClassicJoined, ClassicLeaver,
     ClassicMember, ClassicMemberDescription, ClassicPeer, ClassicProtocol, ClassicState, ClassicSummary,
-    ClassicSync, ClassicSynced, GroupDescription, GroupError, GroupJoin, GroupLag, GroupState, GroupSummary,
-    Lag, MemberDescription, Membership, Newcomers, PartitionLag, PositionToStore, PositionsBy,
+    ClassicSync, ClassicSynced, GroupDescription, GroupError, GroupJoin, GroupLag, GroupPlace, GroupState,
+    GroupSummary, Lag, MemberDescription, Membership, Newcomers, PartitionLag, PositionToStore, PositionsBy,
     ReturningMember, SeekMode, SeekTo, SoughtPosition, StoredPosition, TopicPartition,
 };
 pub use owner::{Origin, PendingProduce, Produced};

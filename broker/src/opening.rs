@@ -29,13 +29,13 @@ use crate::{
     AppendClock, Broker, BrokerConfig, Error, TopicSettings,
     admin::Admin,
     broker::{Inner, blocking},
+    doubt,
     group::{self, AppendTimes, Coordinator},
     machine::{INTERNAL_PREFIX, Machine},
     metadata::{self, Command, Metadata, TopicRecord},
     producers::ProducerIds,
     retention::{Retention, RetentionQueue},
-    settings::TopicLimits,
-    topic::{Topic, Topics},
+    topic::Topics,
 };
 
 /// Threads that may wait for cold reads at the same time: enough to keep a disk busy, few enough to bound
@@ -95,6 +95,7 @@ impl Broker {
             retention,
         }));
         broker.place(found).await?;
+        doubt::watch(&broker);
         // Once all topics are there: positions of those that are not are forgotten.
         group::tasks::start(&broker);
         for (core, error) in broker.evict_all().await? {
@@ -160,15 +161,7 @@ impl Broker {
                 !is_deleted
             });
         }
-        let mut admin = self.0.admin.lock().await;
-        admin.leftovers = logs.clone();
-        if let Err(error) = self.remove_logs(&mut admin.leftovers, logs).await {
-            tracing::error!(%error, "logs of deleted topics cannot be removed, the next start tries again");
-            return Ok(());
-        }
-        // Of some there was nothing left.
-        self.0.metadata.submit(Command::ForgetTopics(deleted.into_iter().collect())).await?;
-        Ok(())
+        self.clear_away(&mut *self.0.admin.lock().await, deleted, logs).await
     }
 
     /// Removes logs whose creation did not come to its end: no topic has them, and they are empty.
@@ -253,25 +246,11 @@ impl Broker {
     /// Starts all topics that the metadata knows.
     async fn serve(&self, mut topics: BTreeMap<String, Namesakes>) -> Result<(), Error> {
         let known = self.0.metadata.read(|metadata| metadata.topics().clone());
-        for (name, TopicRecord { id: topic_id, partitions, settings }) in known {
-            let mut logs =
-                topics.remove(&name).and_then(|mut found| found.remove(&topic_id)).unwrap_or_default();
-            let limits = Arc::new(TopicLimits::new(&settings, &self.0.config));
-            let mut there = Vec::new();
-            for partition in 0..partitions {
-                let id = LogId { topic: name.clone(), partition, topic_id };
-                match logs.remove(&partition) {
-                    Some(log) => there.push((id, log)),
-                    None => {
-                        tracing::error!(partition = %id, id = %topic_id, "its log is missing or damaged: the partition is out of service");
-                    }
-                }
-            }
-            let mut started = self.start_partitions(there, &limits).await?.into_iter().peekable();
-            let partitions = (0..partitions)
-                .map(|number| started.next_if(|partition| partition.number() == number))
-                .collect();
-            self.0.topics.insert(Topic::new(name, topic_id, partitions, settings, limits));
+        for (name, record) in known {
+            let logs = topics.remove(&name).and_then(|mut found| found.remove(&record.id));
+            let id = |partition| LogId { topic: name.clone(), partition, topic_id: record.id };
+            let logs = logs.unwrap_or_default().into_iter().map(|(number, log)| (id(number), log)).collect();
+            self.serve_topic(name, record, logs).await?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use minikafka_client_connection::SharedConnection;
 use tokio::time;
 
 use crate::{
@@ -110,7 +111,7 @@ impl ConsumerBuilder {
     /// What [`Consumer::poll`] would say; and when the address cannot be read, or nobody answers there.
     pub async fn subscribe(self) -> Result<Consumer, ConsumeError> {
         let address: Address = self.host.parse()?;
-        let mut link = Link::new(address);
+        let mut link = Link::new(SharedConnection::new(address));
         link.connect().await?;
         let timeout = self.timeout;
         let reads = Reads::new(link, self.max_bytes, self.reset_policy);

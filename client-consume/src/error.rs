@@ -77,6 +77,15 @@ pub enum ConsumeError {
         /// Why.
         cause: Arc<str>,
     },
+    /// The server fails over positions of the group again and again, and what was read and is not committed comes again
+    /// if its reader dies. Poll again: the consumer goes on trying.
+    #[error("positions of group \"{group}\" are not stored: {cause}")]
+    NotCommitted {
+        /// The group.
+        group: String,
+        /// What the server said last.
+        cause: Arc<str>,
+    },
     /// The server refuses the request and will refuse it again.
     #[error("{message}")]
     Refused {
@@ -92,8 +101,8 @@ pub enum ConsumeError {
 impl ConsumeError {
     /// Whether polling again may help, without doing anything else.
     pub fn is_retryable(&self) -> bool {
-        use ConsumeError::{Corrupt, MembershipLost, Unreachable};
-        matches!(self, Unreachable { .. } | Corrupt { .. } | MembershipLost { .. })
+        use ConsumeError::{Corrupt, MembershipLost, NotCommitted, Unreachable};
+        matches!(self, Unreachable { .. } | Corrupt { .. } | MembershipLost { .. } | NotCommitted { .. })
     }
 }
 
@@ -139,6 +148,11 @@ pub(crate) fn judge_partition(error: RequestError, of: &TopicPartition) -> Verdi
         _ if retry_after_ms.is_some() => return Verdict::TryAgain(message.into()),
         _ => ConsumeError::Refused { code: Code::from_i32(code), reason, message },
     })
+}
+
+/// Whether the server itself has said so: then the connection to it works.
+pub(crate) fn is_answer(status: &Status) -> bool {
+    status.get_details_error_info().is_some()
 }
 
 /// Whether the server no longer knows who asks as a member of the group.

@@ -124,8 +124,9 @@
 //! One stream brings record batches of all partitions as they are stored. They are checked against their checksums,
 //! decompressed if their producer has compressed them, and cut into messages, about 1 MiB at a time: what is
 //! not compressed shares the bytes of the reply. When the stream breaks, the next one is opened at the
-//! positions, after pauses that grow from 50 ms to 2 s. A member of a group has a second connection, on which a
-//! background task shows that it lives, so that neither large messages nor a slow caller hold that up.
+//! positions, after pauses that grow from 50 ms to 2 s. A member of a group has a second stream on the same connection,
+//! on which a background task shows that it lives. Each stream has a window of its own for what is not taken yet, so
+//! that neither large messages nor a slow caller hold that up.
 
 mod builder;
 mod consumer;

@@ -20,11 +20,11 @@ use tokio::{
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Status, Streaming};
 
-use minikafka_client_connection::{self as connection, Backoff, Client};
+use minikafka_client_connection::{Backoff, Client, Connection, SharedConnection};
 
 use crate::{
-    Address, ConsumeError,
-    error::{Verdict, judge},
+    ConsumeError,
+    error::{Verdict, is_answer, judge},
 };
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -35,19 +35,25 @@ const REQUESTS_MAX: usize = 64;
 
 /// See the module. It works while it is polled, and goes on where it was when it is polled again.
 pub(crate) struct Link {
-    address: Address,
+    shared: SharedConnection,
     /// An open connection outlives its streams.
-    client: Option<Client>,
+    connected: Option<Connected>,
     stage: Stage,
     backoff: Backoff,
     /// Why there is no connection, or no stream.
     trouble: Option<Arc<str>>,
 }
 
+/// The connection, and who talks over it.
+struct Connected {
+    connection: Connection,
+    client: Client,
+}
+
 enum Stage {
     Idle,
     Pausing(Pin<Box<Sleep>>),
-    Connecting(BoxFuture<Result<Client, String>>),
+    Connecting(BoxFuture<Result<Connection, String>>),
     Opening(BoxFuture<Result<Open, Status>>),
     Open(Box<Open>),
 }
@@ -59,8 +65,8 @@ struct Open {
 }
 
 impl Link {
-    pub(crate) fn new(address: Address) -> Link {
-        Link { address, client: None, stage: Stage::Idle, backoff: Backoff::new(), trouble: None }
+    pub(crate) fn new(shared: SharedConnection) -> Link {
+        Link { shared, connected: None, stage: Stage::Idle, backoff: Backoff::new(), trouble: None }
     }
 
     /// Connects, with one attempt.
@@ -68,8 +74,8 @@ impl Link {
     /// # Errors
     /// [`ConsumeError::Unreachable`].
     pub(crate) async fn connect(&mut self) -> Result<Client, ConsumeError> {
-        match connection::connect(self.address.clone()).await {
-            Ok(client) => Ok(self.client.insert(client).clone()),
+        match self.shared.open().await {
+            Ok(connection) => Ok(self.connected.insert(connection.into()).client.clone()),
             Err(cause) => Err(self.unreachable(cause.into())),
         }
     }
@@ -80,7 +86,7 @@ impl Link {
     }
 
     pub(crate) fn unreachable(&self, cause: Arc<str>) -> ConsumeError {
-        ConsumeError::Unreachable { address: self.address.to_string(), cause }
+        ConsumeError::Unreachable { address: self.shared.address().to_string(), cause }
     }
 
     /// Gives up the stream; the next one is opened with the next poll.
@@ -101,7 +107,7 @@ impl Link {
 
     /// The connection, when there is one.
     pub(crate) fn client(&self) -> Option<&Client> {
-        self.client.as_ref()
+        self.connected.as_ref().map(|connected| &connected.client)
     }
 
     /// Changes what the stream reads. When it cannot be told, it is given up: the next one is told everything.
@@ -132,8 +138,8 @@ impl Link {
                     self.stage = Stage::Idle;
                 }
                 Stage::Connecting(connecting) => match ready!(connecting.as_mut().poll(context)) {
-                    Ok(client) => {
-                        self.client = Some(client);
+                    Ok(connection) => {
+                        self.connected = Some(connection.into());
                         self.stage = Stage::Idle;
                         self.trouble = None;
                     }
@@ -150,22 +156,33 @@ impl Link {
                         return Poll::Ready(Ok(reply));
                     }
                     Some(Err(status)) => self.take_status(&status)?,
-                    None => self.fail("the server is stopping".into()),
+                    None => {
+                        self.give_up_connection();
+                        self.fail("the server is stopping".into());
+                    }
                 },
             }
         }
     }
 
     fn begin(&mut self, requests: &impl Fn() -> Vec<ReadRequest>) {
-        self.stage = match self.client.clone() {
-            None => Stage::Connecting(Box::pin(connection::connect(self.address.clone()))),
-            Some(client) => Stage::Opening(Box::pin(open(client, requests()))),
+        self.stage = match &self.connected {
+            None => {
+                let shared = self.shared.clone();
+                Stage::Connecting(Box::pin(async move { shared.open().await }))
+            }
+            Some(Connected { client, .. }) => Stage::Opening(Box::pin(open(client.clone(), requests()))),
         };
     }
 
     fn take_status(&mut self, status: &Status) -> Result<(), ConsumeError> {
         match judge(status) {
-            Verdict::TryAgain(cause) => self.fail(cause),
+            Verdict::TryAgain(cause) => {
+                if !is_answer(status) {
+                    self.give_up_connection();
+                }
+                self.fail(cause);
+            }
             Verdict::Fail(error) => {
                 self.stage = Stage::Idle;
                 return Err(error);
@@ -174,14 +191,28 @@ impl Link {
         Ok(())
     }
 
+    /// The connection does not work, or will not for long.
+    fn give_up_connection(&self) {
+        if let Some(Connected { connection, .. }) = &self.connected {
+            self.shared.give_up(connection);
+        }
+    }
+
     fn fail(&mut self, cause: Arc<str>) {
-        self.client = None;
+        // The next stream is opened on the one that everybody has then, which may be the same.
+        self.connected = None;
         self.trouble = Some(cause);
         self.pause();
     }
 
     fn pause(&mut self) {
         self.stage = Stage::Pausing(Box::pin(time::sleep(self.backoff.next_wait())));
+    }
+}
+
+impl From<Connection> for Connected {
+    fn from(connection: Connection) -> Connected {
+        Connected { client: connection.client(), connection }
     }
 }
 

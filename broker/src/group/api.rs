@@ -124,6 +124,15 @@ pub struct GroupDescription {
     pub positions: Vec<PartitionLag>,
 }
 
+/// Where a part of a description begins: members come first, by name, and then positions, ordered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupPlace {
+    /// With this member, or the next one; then all positions.
+    Member(String),
+    /// With this position, or the next one.
+    Position(TopicPartition),
+}
+
 /// A member of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberDescription {
@@ -212,6 +221,27 @@ pub struct SoughtPosition {
     pub from: Option<Offset>,
     /// Where it is.
     pub to: Offset,
+}
+
+impl GroupPlace {
+    /// Before everything.
+    pub const START: GroupPlace = GroupPlace::Member(String::new());
+
+    /// The member that it is at; `None` behind all members.
+    pub(super) fn first_member(&self) -> Option<&str> {
+        match self {
+            GroupPlace::Member(first) => Some(first),
+            GroupPlace::Position(_) => None,
+        }
+    }
+
+    /// Whether a position is behind it, or there.
+    pub(super) fn is_before(&self, position: &TopicPartition) -> bool {
+        match self {
+            GroupPlace::Member(_) => true,
+            GroupPlace::Position(first) => position >= first,
+        }
+    }
 }
 
 impl TopicPartition {

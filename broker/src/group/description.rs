@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, ops::Bound, time::Duration};
 
 use super::{
     api::{
-        GroupDescription, GroupSummary, Lag, MemberDescription, PartitionLag, StoredPosition, TopicPartition,
+        GroupDescription, GroupPlace, GroupSummary, Lag, MemberDescription, PartitionLag, StoredPosition,
+        TopicPartition,
     },
     classic::{ClassicDescription, ClassicMemberDescription, ClassicState, ClassicSummary},
     core::{Group, GroupError, GroupState, Member, MemberKey, PartitionMap, Position},
@@ -43,21 +44,38 @@ impl Broker {
     /// # Errors
     /// When the group is not there, or a log cannot be read.
     pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, Error> {
+        self.describe_group_from(group, &GroupPlace::START, usize::MAX).await
+    }
+
+    /// The same from a place on, up to `count` members and positions. Only for these are logs asked.
+    ///
+    /// # Errors
+    /// As [`describe_group`](Broker::describe_group).
+    pub async fn describe_group_from(
+        &self,
+        group: &str,
+        place: &GroupPlace,
+        count: usize,
+    ) -> Result<GroupDescription, Error> {
         check_group_name(group)?;
         let classic = self.classic_group(group);
         let holders = self.0.groups.classic().holders(group);
         let (mut description, positions) = self.0.groups.machine.read(|groups| {
             let found = groups.require(group)?;
+            let members = place.first_member().map_or_else(Vec::new, |first| {
+                let behind = (Bound::Included(first), Bound::Unbounded);
+                found.members.range::<str, _>(behind).take(count).map(member).collect()
+            });
             let description = GroupDescription {
                 summary: summary(group, found),
                 epoch: found.epoch,
-                members: found.members.iter().map(member).collect(),
+                members,
                 positions: Vec::new(),
             };
             Ok::<_, GroupError>((description, positions(found, &holders)))
         })?;
         if let Some(classic) = classic {
-            description.add(classic);
+            description.add(classic, place, count);
         }
         {
             let sessions = self.0.groups.sessions();
@@ -68,24 +86,29 @@ impl Broker {
                 }
             }
         }
-        let mut nexts = Vec::new();
-        for (of, (position, member_id)) in positions {
-            // Of a topic that is gone there is nothing to say.
-            let Ok(partition) = self.partition(&of.topic, Some(of.partition)) else { continue };
-            let stored = position.filter(|position| self.is_of(&of, position)).map(StoredPosition::from);
-            if stored.is_none() && member_id.is_none() {
-                continue;
-            }
-            let end = partition.bounds().high_watermark;
-            let next = Next::new(partition, stored.as_ref().map(|stored| stored.offset));
-            let lag = Lag { messages: next.messages, age: Duration::ZERO };
-            nexts.push(next);
-            description.positions.push(PartitionLag { of, end, stored, lag, member_id });
-        }
+        let room = count - description.members.len();
+        let behind = positions.into_iter().filter(|(of, _)| place.is_before(of));
+        let (lags, nexts): (Vec<_>, Vec<_>) =
+            behind.filter_map(|(of, known)| self.lag(of, known)).take(room).unzip();
+        description.positions = lags;
         for (position, age) in description.positions.iter_mut().zip(self.ages(nexts).await?) {
             position.lag.age = age;
         }
         Ok(description)
+    }
+
+    /// How far a group has come in a partition, but for the age, and from where on that counts. `None`: of a topic that
+    /// is gone there is nothing to say.
+    fn lag(&self, of: TopicPartition, (position, member_id): Known) -> Option<(PartitionLag, Next)> {
+        let partition = self.partition(&of.topic, Some(of.partition)).ok()?;
+        let stored = position.filter(|position| self.is_of(&of, position)).map(StoredPosition::from);
+        if stored.is_none() && member_id.is_none() {
+            return None;
+        }
+        let end = partition.bounds().high_watermark;
+        let next = Next::new(partition, stored.as_ref().map(|stored| stored.offset));
+        let lag = Lag { messages: next.messages, age: Duration::ZERO };
+        Some((PartitionLag { of, end, stored, lag, member_id }, next))
     }
 
     /// Of the oldest message from each place on. One thread looks them all up.
@@ -127,10 +150,19 @@ impl GroupSummary {
 }
 
 impl GroupDescription {
-    fn add(&mut self, classic: ClassicDescription) {
+    /// Adds what is known of classic members; of themselves up to `count` from a place on. A group that has such members
+    /// has no others.
+    fn add(&mut self, classic: ClassicDescription, place: &GroupPlace, count: usize) {
         let generation = u64::try_from(classic.generation).unwrap_or(0);
         self.epoch = generation;
-        self.members.extend(classic.members.into_iter().map(|member| classic_member(member, generation)));
+        if let Some(first) = place.first_member() {
+            let mut members = classic.members;
+            members.retain(|member| member.member_id.as_str() >= first);
+            members.sort_by(|one, other| one.member_id.cmp(&other.member_id));
+            let room = count.saturating_sub(self.members.len());
+            self.members
+                .extend(members.into_iter().take(room).map(|member| classic_member(member, generation)));
+        }
         self.summary.add(classic.summary);
     }
 }
@@ -161,12 +193,12 @@ fn member((id, member): (&String, &Member)) -> MemberDescription {
     }
 }
 
+/// What is known of a partition: the position that is stored, and the member that holds it.
+type Known = (Option<Position>, Option<String>);
+
 /// What is stored or held, or is to be.
-fn positions(
-    group: &Group,
-    classic: &PartitionMap<String>,
-) -> BTreeMap<TopicPartition, (Option<Position>, Option<String>)> {
-    let mut positions: BTreeMap<TopicPartition, (Option<Position>, Option<String>)> = BTreeMap::new();
+fn positions(group: &Group, classic: &PartitionMap<String>) -> BTreeMap<TopicPartition, Known> {
+    let mut positions: BTreeMap<TopicPartition, Known> = BTreeMap::new();
     for (topic, number, position) in group.positions.iter() {
         positions.entry(TopicPartition::new(topic, number)).or_default().0 = Some(position.clone());
     }

@@ -65,9 +65,9 @@ mod sessions;
 pub(crate) mod tasks;
 
 pub use api::{
-    Assignment, GroupDescription, GroupJoin, GroupLag, GroupSummary, Lag, MemberDescription, PartitionLag,
-    PositionToStore, PositionsBy, ReturningMember, SeekMode, SeekTo, SoughtPosition, StoredPosition,
-    TopicPartition,
+    Assignment, GroupDescription, GroupJoin, GroupLag, GroupPlace, GroupSummary, Lag, MemberDescription,
+    PartitionLag, PositionToStore, PositionsBy, ReturningMember, SeekMode, SeekTo, SoughtPosition,
+    StoredPosition, TopicPartition,
 };
 pub use classic::{
     ClassicAssignment, ClassicDescription, ClassicJoin, ClassicJoined, ClassicLeaver, ClassicMember,

@@ -168,8 +168,8 @@ impl<S: StateMachine> Machine<S> {
     /// meanwhile does not take it back.
     ///
     /// # Errors
-    /// When it could not be appended: it is not applied. After [`Error::OutcomeUnknown`] it may be once the
-    /// server is restarted.
+    /// When it could not be appended: it is not applied. After [`Error::OutcomeUnknown`] it may be once the log is
+    /// opened again: [`clear_doubt`](Machine::clear_doubt).
     pub async fn submit(&self, command: S::Command) -> Result<S::Output, Error> {
         let bytes = S::encode(&command);
         if bytes.len() > COMMAND_BYTES_MAX {
@@ -192,6 +192,16 @@ impl<S: StateMachine> Machine<S> {
     /// Changes whenever commands were applied: the offset behind the last one.
     pub fn applied(&self) -> watch::Receiver<Offset> {
         self.shared.applied.subscribe()
+    }
+
+    /// Waits until it is known what came of all commands before: opens the log again if its disk has failed over one.
+    ///
+    /// # Errors
+    /// When the log cannot be opened again, or it is too soon to try: they stay in doubt.
+    pub async fn clear_doubt(&self) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Request::ClearDoubt(reply)).await.map_err(|_| Error::Stopping)?;
+        answer.await.unwrap_or(Err(Error::Stopping))
     }
 
     /// Counts how often the log was opened again after its disk had failed. Commands that were on their way then may

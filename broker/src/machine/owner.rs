@@ -25,6 +25,8 @@ const SNAPSHOT_AFTER_BYTES: u64 = 1024 * 1024;
 pub(super) enum Request<S: StateMachine> {
     /// Append this, apply it, and answer.
     Submit(Submission<S>),
+    /// Open the log again if something is in doubt.
+    ClearDoubt(oneshot::Sender<Result<(), Error>>),
     /// Store a snapshot now.
     Snapshot(oneshot::Sender<Result<(), Error>>),
     /// Take nothing more.
@@ -53,6 +55,8 @@ pub(super) struct Owner<S: StateMachine> {
     storing: Option<JoinHandle<Result<u64, Error>>>,
     /// The log takes no more appends until it is opened again.
     has_failed: bool,
+    /// Nobody knows what came of the commands over which it has failed.
+    is_in_doubt: bool,
     reopening: Reopening,
     /// Dropped when the task ends.
     _running: watch::Sender<()>,
@@ -77,6 +81,7 @@ impl<S: StateMachine> Owner<S> {
             snapshot_at_bytes,
             storing: None,
             has_failed: false,
+            is_in_doubt: false,
             reopening: Reopening::default(),
             _running: running,
         }
@@ -97,6 +102,11 @@ impl<S: StateMachine> Owner<S> {
                         round_bytes += submission.bytes.len();
                         round.push(submission);
                     }
+                    Request::ClearDoubt(reply) => {
+                        self.commit(std::mem::take(&mut round)).await;
+                        round_bytes = 0;
+                        let _ = reply.send(self.clear_doubt().await);
+                    }
                     Request::Snapshot(reply) => {
                         self.commit(std::mem::take(&mut round)).await;
                         round_bytes = 0;
@@ -115,9 +125,7 @@ impl<S: StateMachine> Owner<S> {
         if round.is_empty() {
             return;
         }
-        if self.has_failed && self.reopening.is_due() {
-            self.reopen().await;
-        }
+        self.reopen_if_due().await;
         // The log is asked each time: a refused append has taken its numbers back.
         let bounds = self.log.bounds();
         let at = self.clock.now().max(bounds.last_append_time.unwrap_or(Millis::MIN));
@@ -137,6 +145,7 @@ impl<S: StateMachine> Owner<S> {
         if let Err(error) = completion.await.unwrap_or(Err(StorageError::Closed)) {
             self.has_failed |=
                 matches!(error, StorageError::Io { .. } | StorageError::Poisoned(_) | StorageError::Reopened);
+            self.is_in_doubt |= matches!(error, StorageError::Io { .. });
             for submission in round {
                 let _ = submission.reply.send(Err(self.shared.append_error(error.clone())));
             }
@@ -152,6 +161,24 @@ impl<S: StateMachine> Owner<S> {
             let _ = reply.send(Ok(output));
         }
         self.snapshot_if_due().await;
+    }
+
+    /// Leaves no doubt about what came of everything before.
+    async fn clear_doubt(&mut self) -> Result<(), Error> {
+        if self.is_in_doubt {
+            self.reopen_if_due().await;
+        }
+        if self.is_in_doubt {
+            let why = "its disk has failed, and it is not open again yet".to_owned();
+            return Err(self.shared.append_error(StorageError::Poisoned(why)));
+        }
+        Ok(())
+    }
+
+    async fn reopen_if_due(&mut self) {
+        if self.has_failed && self.reopening.is_due() {
+            self.reopen().await;
+        }
     }
 
     /// Opens the log again after its disk has failed, and applies what was on its way then and is there.
@@ -181,7 +208,7 @@ impl<S: StateMachine> Owner<S> {
         }
         self.shared.applied.send_replace(end);
         self.shared.reopened.send_modify(|times| *times += 1);
-        (self.log, self.has_failed) = (log, false);
+        (self.log, self.has_failed, self.is_in_doubt) = (log, false, false);
     }
 
     /// Begins to store a snapshot if enough has come in since the last one. Commands go on meanwhile, until the

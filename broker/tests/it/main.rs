@@ -4,6 +4,7 @@
 
 mod classic_groups;
 mod clock;
+mod doubt;
 mod faults;
 mod fetch;
 mod group_trouble;

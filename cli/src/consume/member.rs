@@ -171,6 +171,7 @@ impl Member {
                 }
             }
             ConsumeError::MembershipLost { .. } => eprintln!("consume: {error}; joining again"),
+            ConsumeError::NotCommitted { .. } => eprintln!("consume: {error}; trying again"),
             ConsumeError::Damaged { of, from, next: Some(next), .. } => {
                 say_lost(from, next);
                 consumer.seek(&of.topic, of.partition, Position::Number(next))?;

@@ -68,6 +68,7 @@ fn print(
 fn overcome(error: ConsumeError, consumer: &mut GroupConsumer) -> anyhow::Result<()> {
     match error {
         ConsumeError::MembershipLost { .. } => eprintln!("{error}; joined again"),
+        ConsumeError::NotCommitted { .. } => eprintln!("{error}; trying again"),
         ConsumeError::Damaged { of, from, next: Some(next), .. } => {
             eprintln!("{}", lost(from, next));
             consumer.seek(&of.topic, of.partition, Position::Number(next))?;

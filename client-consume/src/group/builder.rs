@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use minikafka_client_connection::SharedConnection;
+
 use super::{consumer::Options, membership::Member};
 use crate::{
     Address, ConsumeError, GroupConsumer, Position, ResetPolicy,
@@ -132,10 +134,11 @@ impl GroupConsumerBuilder {
     /// When the address cannot be read, nobody answers there, or the server does not want the member.
     pub async fn join_consumer_group(self) -> Result<GroupConsumer, ConsumeError> {
         let address: Address = self.host.parse()?;
-        let mut link = Link::new(address.clone());
+        let connection = SharedConnection::new(address);
+        let mut link = Link::new(connection.clone());
         link.connect().await?;
         let member = Member {
-            address,
+            connection,
             group: self.group.clone(),
             instance_id: self.instance_id,
             client_id: self.client_id,

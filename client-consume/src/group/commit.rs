@@ -10,7 +10,7 @@ use tokio::time;
 
 use crate::{
     ConsumeError, TopicPartition,
-    error::{Verdict, has_reason, is_lost, judge, may_heal},
+    error::{Verdict, has_reason, is_answer, is_lost, judge, may_heal},
 };
 
 /// A server takes requests of positions as large as its largest batch, megabytes by default. This is far below that, so
@@ -53,10 +53,12 @@ pub(crate) struct Outcome {
     pub(crate) cut_short: Option<CutShort>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum CutShort {
-    /// Trying again may help.
+    /// There was no answer, or not one to what was asked. Trying again helps.
     TryAgain(Arc<str>),
+    /// The server has failed. Trying again may help, and does no harm.
+    Failed(Arc<str>),
     /// The member is lost.
     Lost(Arc<str>),
 }
@@ -77,22 +79,27 @@ pub(crate) async fn commit(
             member_epoch: who.epoch,
             positions: positions.iter().map(PartitionPosition::from).collect(),
         };
+        let mut is_answered = false;
         let verdict = match time::timeout(TIMEOUT, client.commit_positions(request)).await {
             Ok(Ok(_)) => {
                 outcome.stored.extend(positions.into_iter().map(|each| (each.of, each.number)));
                 continue;
             }
-            Ok(Err(status)) => judge(&status),
+            Ok(Err(status)) => {
+                is_answered = is_answer(&status);
+                judge(&status)
+            }
             Err(_elapsed) => Verdict::TryAgain("the server does not answer".into()),
         };
         match verdict {
+            Verdict::TryAgain(cause) if is_answered => outcome.cut_short = Some(CutShort::Failed(cause)),
             Verdict::TryAgain(cause) => outcome.cut_short = Some(CutShort::TryAgain(cause)),
             Verdict::Fail(error) if is_lost(&error) => {
                 outcome.cut_short = Some(CutShort::Lost(error.to_string().into()));
             }
-            // Whether it is stored, the server does not know; to store it twice does no harm.
+            // Whether it is stored, the server does not know.
             Verdict::Fail(error) if may_heal(&error) => {
-                outcome.cut_short = Some(CutShort::TryAgain(error.to_string().into()));
+                outcome.cut_short = Some(CutShort::Failed(error.to_string().into()));
             }
             // The next assignment is on its way.
             Verdict::Fail(error) if has_reason(&error, &["STALE_MEMBER_EPOCH"]) => {

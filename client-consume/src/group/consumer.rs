@@ -12,12 +12,13 @@ use std::{
 };
 
 use minikafka_client_connection::Backoff;
-use tokio::time::{self, Instant, Interval, MissedTickBehavior, Sleep};
+use tokio::time::{self, Interval, MissedTickBehavior, Sleep};
 
 use super::{
     GroupConsumerBuilder,
     board::Standing,
-    commit::{CutShort, Outcome, PositionToCommit, Positions, commit},
+    commit::{Outcome, Positions},
+    commit_trouble::CommitTrouble,
     duties::to_commit,
     membership::{Member, Membership},
 };
@@ -33,7 +34,8 @@ use crate::{
 ///
 /// What a poll has returned counts as done when the next poll begins. Unless told otherwise, the consumer commits what is
 /// done every 5 s, when a partition moves to another member, and when it leaves. A message that was returned and not
-/// committed comes again if its reader dies: at least once. None is skipped.
+/// committed comes again if its reader dies: at least once. None is skipped. A commit over which the server fails is tried
+/// again; after the fifth time in a row a poll says so, and what is read meanwhile is to come again, too.
 ///
 /// # What it does by itself
 ///
@@ -76,6 +78,7 @@ pub struct GroupConsumer {
     /// Until a commit is tried again.
     pub(super) pause: Option<Pin<Box<Sleep>>>,
     pub(super) backoff: Backoff,
+    pub(super) commit_trouble: CommitTrouble,
     /// Wakes a poll that waits, so that it is seen to be polled.
     pub(super) awake: Interval,
 }
@@ -144,6 +147,7 @@ impl GroupConsumer {
             due,
             pause: None,
             backoff: Backoff::new(),
+            commit_trouble: CommitTrouble::default(),
             awake,
         };
         let joined = poll_fn(|context| {
@@ -166,7 +170,8 @@ impl GroupConsumer {
     ///
     /// # Errors
     /// As [`Consumer::poll`](crate::Consumer::poll); [`ConsumeError::MembershipLost`], once, when the member has joined
-    /// anew; and what the server says about a commit or about joining.
+    /// anew; [`ConsumeError::NotCommitted`], now and then while commits fail; and what the server says about a commit or
+    /// about joining.
     pub async fn poll(&mut self, wait: Duration) -> Result<Vec<Message>, ConsumeError> {
         let polled = time::timeout(wait.min(FOREVER), poll_fn(|context| self.poll_messages(context)));
         match polled.await {
@@ -226,60 +231,6 @@ impl GroupConsumer {
         let gone: Vec<_> = self.owned.keys().filter(|of| &*of.topic == topic).cloned().collect();
         gone.iter().for_each(|of| self.give_up(of));
         self.say_topics();
-    }
-
-    /// Commits everything that polls have returned, whether or not that happens automatically.
-    ///
-    /// # Errors
-    /// When it is not stored: [`ConsumeError::Unreachable`] after the timeout, others at once.
-    pub async fn commit(&mut self) -> Result<(), ConsumeError> {
-        let positions = self.uncommitted();
-        self.commit_positions(positions).await
-    }
-
-    /// Commits these positions, with what is to be remembered with them. Where the consumer reads does not change.
-    ///
-    /// # Errors
-    /// As [`commit`](GroupConsumer::commit), and when a position is not one of the partition, or the partition not one
-    /// of this member.
-    pub async fn commit_positions(
-        &mut self,
-        positions: impl IntoIterator<Item = PositionToCommit>,
-    ) -> Result<(), ConsumeError> {
-        let mut positions: Vec<_> = positions.into_iter().collect();
-        let deadline = Instant::now() + self.options.timeout;
-        let mut backoff = Backoff::new();
-        // One after the other: a later position must not be overtaken by an earlier one.
-        if let Some(committing) = &mut self.committing {
-            let outcome = committing.await;
-            self.committing = None;
-            self.take(outcome)?;
-        }
-        while !positions.is_empty() {
-            let cause = match self.committer() {
-                Some((client, who)) => {
-                    let outcome = commit(client, who, positions.clone()).await;
-                    positions.retain(|each| !outcome.stored.iter().any(|(of, _)| *of == each.of));
-                    let cause = match &outcome.cut_short {
-                        Some(CutShort::TryAgain(cause)) => cause.clone(),
-                        Some(CutShort::Lost(cause)) => {
-                            let (group, cause) = (self.options.group.clone(), cause.clone());
-                            self.take(outcome)?;
-                            return Err(ConsumeError::MembershipLost { group, cause });
-                        }
-                        None => return self.take(outcome),
-                    };
-                    self.take(outcome)?;
-                    cause
-                }
-                None => "it is not a member just now".into(),
-            };
-            if Instant::now() >= deadline {
-                return Err(self.unreachable(&cause));
-            }
-            time::sleep(backoff.next_wait()).await;
-        }
-        Ok(())
     }
 
     /// Commits what polls have returned, unless that is done by hand, and leaves: the others get its partitions at

@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeMap,
     mem,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -189,6 +190,9 @@ impl GroupConsumer {
                 let Poll::Ready(outcome) = committing.as_mut().poll(context) else { return Ok(()) };
                 self.committing = None;
                 self.take(outcome)?;
+                if let Some(cause) = self.commit_trouble.take_unsaid() {
+                    return Err(self.not_committed(cause));
+                }
                 // What was taken away may be confirmed now.
                 self.poll_standing(context)?;
             }
@@ -255,6 +259,10 @@ impl GroupConsumer {
         Some((client, Committer { group, member_id, epoch }))
     }
 
+    pub(super) fn not_committed(&self, cause: Arc<str>) -> ConsumeError {
+        ConsumeError::NotCommitted { group: self.options.group.clone(), cause }
+    }
+
     /// Notes what came of a commit.
     pub(super) fn take(&mut self, outcome: Outcome) -> Result<(), ConsumeError> {
         for (of, number) in outcome.stored {
@@ -267,8 +275,15 @@ impl GroupConsumer {
             }
         }
         match outcome.cut_short {
-            None => self.backoff.reset(),
+            None => {
+                self.backoff.reset();
+                self.commit_trouble.end();
+            }
             Some(CutShort::TryAgain(_)) => {
+                self.pause = Some(Box::pin(time::sleep(self.backoff.next_wait())));
+            }
+            Some(CutShort::Failed(cause)) => {
+                self.commit_trouble.note(&self.options.group, &cause);
                 self.pause = Some(Box::pin(time::sleep(self.backoff.next_wait())));
             }
             Some(CutShort::Lost(_)) => {

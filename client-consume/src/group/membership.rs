@@ -9,23 +9,23 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use minikafka_client_connection::{Address, Backoff, GroupClient, connect_to_groups};
-use minikafka_proto::v1::{
-    self, Heartbeat, JoinGroup, JoinRequest, JoinResponse, Joined, LeaveGroup, OwnedPartitions,
-    SubscribeTopics, join_request, join_response,
-};
+use minikafka_client_connection::{Backoff, Connection, SharedConnection};
+use minikafka_proto::v1::{self, Heartbeat, JoinGroup, JoinResponse, Joined, join_request, join_response};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
     time::{self, Instant},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
-use super::board::{Assignment, Board};
+use super::{
+    board::{Assignment, Board},
+    member_stream::{Stream, Stuck, names, request},
+};
 use crate::{
     ConsumeError, TopicPartition,
-    error::{Verdict, has_reason, is_lost, judge, may_heal},
+    error::{Verdict, has_reason, is_answer, is_lost, judge, may_heal},
 };
 
 /// What waits to be sent: the last word on each thing that can be said, several times over.
@@ -36,7 +36,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a member is, for good.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
-    pub(crate) address: Address,
+    pub(crate) connection: SharedConnection,
     pub(crate) group: String,
     pub(crate) instance_id: String,
     pub(crate) client_id: String,
@@ -75,7 +75,7 @@ impl Membership {
     pub(crate) fn start(member: Member, topics: Vec<Arc<str>>) -> Membership {
         let board = Board::new();
         let (wishes, wanted) = watch::channel(Wish { topics, ..Wish::default() });
-        let task = Task { member, board: board.clone(), wishes: wanted, client: None, serial: 0 };
+        let task = Task { member, board: board.clone(), wishes: wanted, connection: None, serial: 0 };
         Membership { board, wishes, task: Some(tokio::spawn(task.run())) }
     }
 
@@ -108,7 +108,8 @@ struct Task {
     member: Member,
     board: Board,
     wishes: watch::Receiver<Wish>,
-    client: Option<GroupClient>,
+    /// The one that its streams are on.
+    connection: Option<Connection>,
     /// Of the last assignment.
     serial: u64,
 }
@@ -118,6 +119,8 @@ enum End {
     /// As it wanted.
     Left,
     /// The stream is gone, the member may be not.
+    Ended(Arc<str>),
+    /// The same, and the connection is of no use any more.
     Broken(Arc<str>),
     /// The server has taken it for dead.
     Lost(Arc<str>),
@@ -130,38 +133,22 @@ enum End {
 impl From<Status> for End {
     fn from(status: Status) -> End {
         match judge(&status) {
+            Verdict::TryAgain(cause) if is_answer(&status) => End::Ended(cause),
             Verdict::TryAgain(cause) => End::Broken(cause),
             Verdict::Fail(error) if is_lost(&error) || has_reason(&error, &["STALE_MEMBER_EPOCH"]) => {
                 End::Lost(error.to_string().into())
             }
             // The member is one all the same, and the same word may be taken the next time.
-            Verdict::Fail(error) if may_heal(&error) => End::Broken(error.to_string().into()),
+            Verdict::Fail(error) if may_heal(&error) => End::Ended(error.to_string().into()),
             Verdict::Fail(error) => End::Refused(error),
         }
     }
 }
 
-/// Nobody takes what is said on a stream.
-struct Stuck;
-
 impl From<Stuck> for End {
     fn from(_: Stuck) -> End {
         End::Broken("the server does not read".into())
     }
-}
-
-/// An open stream.
-struct Stream {
-    requests: mpsc::Sender<JoinRequest>,
-    replies: Streaming<JoinResponse>,
-    /// The member that it was opened for.
-    incarnation: u64,
-    /// What was said last.
-    said: Wish,
-    /// When that was sent which the server has not answered yet.
-    unanswered: Option<Instant>,
-    heartbeat: Duration,
-    next_heartbeat: Instant,
 }
 
 impl Task {
@@ -174,8 +161,9 @@ impl Task {
             };
             match end {
                 End::Left => return,
+                End::Ended(cause) => self.board.note(|standing| standing.trouble = Some(cause)),
                 End::Broken(cause) => {
-                    self.client = None;
+                    self.give_up_connection();
                     self.board.note(|standing| standing.trouble = Some(cause));
                 }
                 End::Lost(cause) => self.lose(cause),
@@ -208,16 +196,17 @@ impl Task {
         });
     }
 
+    fn give_up_connection(&mut self) {
+        if let Some(broken) = self.connection.take() {
+            self.member.connection.give_up(&broken);
+        }
+    }
+
     /// Connects, and joins: anew, or as the member that it was.
     async fn open(&mut self) -> Result<Stream, End> {
-        let mut client = match &self.client {
-            Some(client) => client.clone(),
-            None => {
-                let connecting = connect_to_groups(self.member.address.clone());
-                let client = connecting.await.map_err(|cause| End::Broken(cause.into()))?;
-                self.client.insert(client).clone()
-            }
-        };
+        let connected = self.member.connection.open().await;
+        let connection = self.connection.insert(connected.map_err(|cause| End::Broken(cause.into()))?);
+        let mut client = connection.groups();
         let said = self.wishes.borrow_and_update().clone();
         if said.leaves && self.board.standing().member_id.is_empty() {
             return Err(End::Left);
@@ -323,7 +312,7 @@ impl Task {
                 }
                 self.board.note(|standing| {
                     standing.member_id = member_id.into();
-                    standing.client = self.client.clone();
+                    standing.client = self.connection.as_ref().map(Connection::groups);
                     standing.trouble = None;
                 });
                 self.is_heard(stream);
@@ -379,42 +368,9 @@ impl Task {
     }
 }
 
-impl Stream {
-    /// Says what is new in a wish.
-    fn say(&mut self, wish: Wish) -> Result<(), Stuck> {
-        if wish.topics != self.said.topics {
-            let topics = names(&wish.topics);
-            self.send(join_request::Message::Subscribe(SubscribeTopics { topics }))?;
-        }
-        // What an earlier member had is nobody's business any more.
-        if wish.owned.serial != self.said.owned.serial && wish.owned.incarnation == self.incarnation {
-            let partitions = wish.owned.partitions.iter().map(v1::TopicPartition::from).collect();
-            let owned = OwnedPartitions { member_epoch: wish.owned.epoch, partitions };
-            self.send(join_request::Message::Owned(owned))?;
-        }
-        if wish.leaves && !self.said.leaves {
-            self.send(join_request::Message::Leave(LeaveGroup {}))?;
-        }
-        self.said = wish;
-        Ok(())
-    }
-
-    fn send(&self, message: join_request::Message) -> Result<(), Stuck> {
-        self.requests.try_send(request(message)).map_err(|_| Stuck)
-    }
-}
-
 /// What is longer than the wire can say is refused by the server, as is what is too long for it.
 fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
-}
-
-fn request(message: join_request::Message) -> JoinRequest {
-    JoinRequest { message: Some(message) }
-}
-
-fn names(topics: &[Arc<str>]) -> Vec<String> {
-    topics.iter().map(|topic| topic.to_string()).collect()
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

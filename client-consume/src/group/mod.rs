@@ -7,6 +7,9 @@
 //!        +--- Reads: the assigned partitions          +--- commits, by calls of their own
 //! ```
 //!
+//! All of it is on one connection, which belongs to none of them: whoever finds it broken gives it up, and the others come
+//! after.
+//!
 //! - **Invariant:** a commit holds only positions before which everything was returned by an earlier poll.
 //! - **Invariant:** a partition is confirmed to be given up only after it is no longer read and, with automatic commits,
 //!   its position is committed or the commit was refused.
@@ -15,9 +18,12 @@
 
 mod board;
 mod builder;
+mod by_hand;
 mod commit;
+mod commit_trouble;
 mod consumer;
 mod duties;
+mod member_stream;
 mod membership;
 
 pub use builder::GroupConsumerBuilder;

@@ -19,7 +19,10 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
-use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
+use tokio_stream::{
+    StreamExt as _,
+    wrappers::{TcpListenerStream, UnboundedReceiverStream},
+};
 use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream};
 
 use crate::{
@@ -48,6 +51,8 @@ type State = Arc<Mutex<Inner>>;
 
 #[derive(Default)]
 struct Inner {
+    /// How many were opened.
+    connections: usize,
     events: Vec<Event>,
     streams: Vec<mpsc::UnboundedSender<Result<JoinResponse, Status>>>,
     /// What the next requests to join are refused with.
@@ -64,6 +69,8 @@ struct Inner {
     /// When the next question for positions is answered, with what was stored when it was asked.
     answers_when: Option<oneshot::Receiver<()>>,
     is_silent: bool,
+    /// Beside what was asked for, readers get so many replies of a MiB.
+    flood: usize,
 }
 
 impl FakeGroup {
@@ -72,11 +79,16 @@ impl FakeGroup {
         let host = listener.local_addr().unwrap().to_string();
         let state = State::default();
         let (groups, messages) = (Service(state.clone()), Service(state.clone()));
+        let counting = state.clone();
+        let incoming = TcpListenerStream::new(listener).map(move |opened| {
+            counting.lock().unwrap().connections += 1;
+            opened
+        });
         let serving = tokio::spawn(async move {
             let served = tonic::transport::Server::builder()
                 .add_service(GroupServiceServer::new(groups))
                 .add_service(MiniKafkaServiceServer::new(messages))
-                .serve_with_incoming(TcpListenerStream::new(listener));
+                .serve_with_incoming(incoming);
             served.await.unwrap();
         });
         FakeGroup { host, state, serving }
@@ -113,6 +125,11 @@ impl FakeGroup {
         self.lock().is_silent = true;
     }
 
+    /// From now on, sends readers so many replies of a MiB beside what they have asked for.
+    pub(crate) fn flood(&self, replies: usize) {
+        self.lock().flood = replies;
+    }
+
     pub(crate) fn refuse_next_join(&self, status: Status) {
         self.lock().refused_joins.push_back(status);
     }
@@ -123,6 +140,11 @@ impl FakeGroup {
 
     pub(crate) fn refuse_commits_of(&self, partition: u32, status: Status) {
         self.lock().unwanted.insert(partition, status);
+    }
+
+    /// Takes commits of this partition again.
+    pub(crate) fn want_commits_of(&self, partition: u32) {
+        self.lock().unwanted.remove(&partition);
     }
 
     pub(crate) fn refuse_next_question(&self, status: Status) {
@@ -149,6 +171,11 @@ impl FakeGroup {
     /// The position that is stored of a partition of "t".
     pub(crate) fn stored(&self, partition: u32) -> Option<u64> {
         self.lock().stored.get(&partition).copied()
+    }
+
+    /// How many connections were opened.
+    pub(crate) fn connections(&self) -> usize {
+        self.lock().connections
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {
@@ -332,7 +359,8 @@ impl MiniKafkaService for Service {
     /// One reply for each partition, with all of its messages from the position on.
     async fn read(&self, request: Request<Streaming<ReadRequest>>) -> Answer<BoxStream<ReadResponse>> {
         let (replies, outgoing) = mpsc::unbounded_channel();
-        let mut requests = request.into_inner();
+        let flood = ReadResponse { record_batches: vec![vec![0; 1 << 20].into()], ..ReadResponse::default() };
+        let (state, mut requests) = (self.0.clone(), request.into_inner());
         tokio::spawn(async move {
             while let Ok(Some(request)) = requests.message().await {
                 for add in request.add {
@@ -348,6 +376,10 @@ impl MiniKafkaService for Service {
                         let record_batches = vec![batch(from..=10)];
                         let _ = replies.send(Ok(ReadResponse { record_batches, next_number: 11, ..place }));
                     }
+                }
+                let replies_of_a_mib = state.lock().unwrap().flood;
+                for _ in 0..replies_of_a_mib {
+                    let _ = replies.send(Ok(flood.clone()));
                 }
             }
         });

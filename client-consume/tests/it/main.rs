@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod compression;
+mod connections;
 mod fake;
 mod fake_group;
 mod faults;

@@ -154,6 +154,38 @@ async fn a_commit_by_hand_is_tried_again_after_a_failed_sync() {
     assert_eq!(fake.stored(0), Some(11));
 }
 
+/// A server whose disk is broken for good answers each commit alike.
+#[tokio::test]
+async fn commits_that_fail_again_and_again_are_said_and_tried_until_they_are_stored() {
+    let fake = FakeGroup::start().await;
+    let mut member = fake.member().commit_interval(Duration::ZERO).join_consumer_group().await.unwrap();
+    fake.refuse_commits_of(0, storage_failed());
+    fake.assign(1, &[(0, None), (1, None)]);
+    read(&mut member, 20).await;
+    let error = fail(&mut member).await;
+    assert!(matches!(error, ConsumeError::NotCommitted { .. }) && error.is_retryable(), "{error}");
+    assert!(error.to_string().contains("positions of group \"g\" are not stored"), "{error}");
+    // A message of it is not news, so soon after that.
+    assert!(member.poll(Duration::from_secs(3)).await.unwrap().is_empty());
+    fake.want_commits_of(0);
+    fake.until(&mut member, |_| fake.stored(0) == Some(11)).await;
+}
+
+#[tokio::test]
+async fn a_commit_by_hand_that_fails_again_and_again_says_why_after_its_timeout() {
+    let fake = FakeGroup::start().await;
+    let builder = fake.member().commit_by_hand().timeout(Duration::from_millis(500));
+    let mut member = builder.join_consumer_group().await.unwrap();
+    fake.refuse_commits_of(0, storage_failed());
+    fake.assign(1, &[(0, None)]);
+    read(&mut member, 10).await;
+    let error = member.commit().await.unwrap_err();
+    assert!(matches!(error, ConsumeError::NotCommitted { .. }), "{error}");
+    fake.want_commits_of(0);
+    member.commit().await.unwrap();
+    assert_eq!(fake.stored(0), Some(11));
+}
+
 /// A member that had partitions 0 to 2, has given up 0 and 1, and confirmed that.
 async fn gave_up(fake: &FakeGroup) -> GroupConsumer {
     let mut member = fake.member().commit_interval(NEVER).join_consumer_group().await.unwrap();

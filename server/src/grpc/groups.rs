@@ -1,7 +1,7 @@
 //! [`Groups`], the service for consumer groups: one line for each call but `Join`, which is in `group_join.rs`.
 
 use minikafka_broker::{
-    Broker, GroupError, GroupState as State, PositionToStore, PositionsBy, SeekMode, SeekTo,
+    Broker, GroupError, GroupPlace, GroupState as State, PositionToStore, PositionsBy, SeekMode, SeekTo,
     TopicPartition as Of,
 };
 use minikafka_proto::v1::{
@@ -180,34 +180,43 @@ fn list(broker: &Broker, request: &ListGroupsRequest) -> ListGroupsResponse {
 }
 
 async fn describe(broker: &Broker, request: &DescribeGroupRequest) -> Result<DescribeGroupResponse, Refusal> {
-    let group = broker.describe_group(&request.group).await.map_err(refuse(broker))?;
+    let page_size = match request.page_size {
+        0 => PAGE_MAX as u32,
+        wanted => wanted.min(PAGE_MAX as u32),
+    };
+    // One more tells whether there is another page.
+    let (place, count) = (group_place(&request.page_token)?, page_size as usize + 1);
+    let group = broker.describe_group_from(&request.group, &place, count).await.map_err(refuse(broker))?;
     let mut reply = DescribeGroupResponse {
         name: group.summary.name,
         state: state(group.summary.state).into(),
         epoch: group.epoch,
         ..DescribeGroupResponse::default()
     };
-    // Members come first, and then positions.
-    let (first_member, first_position) = match request.page_token.split_once(' ') {
-        None if request.page_token.is_empty() => (Some(""), None),
-        Some((MEMBERS, member_id)) => (Some(member_id), None),
-        Some((POSITIONS, token)) => (None, partition_place(token)?),
-        _ => return Err(unknown(&request.page_token)),
-    };
-    let mut page = Page::new(request.page_size);
+    let mut page = Page::new(page_size);
     let members = group.members.into_iter();
-    let members = members.filter(|member| first_member.is_some_and(|first| *member.member_id >= *first));
     let members = members.map(|of| (format!("{MEMBERS} {}", of.member_id), member(of)));
     let mut next = page.fill(members, &mut reply.members);
     if next.is_none() {
         let positions = group.positions.into_iter();
-        let positions = positions.filter(|position| Some(&position.of) >= first_position.as_ref());
         let positions =
             positions.map(|of| (format!("{POSITIONS} {}", partition_token(&of.of)), position(of)));
         next = page.fill(positions, &mut reply.positions);
     }
     reply.next_page_token = next.unwrap_or_default();
     Ok(reply)
+}
+
+/// Where a page of a group begins.
+fn group_place(token: &str) -> Result<GroupPlace, Refusal> {
+    match token.split_once(' ') {
+        None if token.is_empty() => Ok(GroupPlace::START),
+        Some((MEMBERS, member_id)) => Ok(GroupPlace::Member(member_id.to_owned())),
+        Some((POSITIONS, token)) => {
+            partition_place(token)?.map(GroupPlace::Position).ok_or_else(|| unknown(token))
+        }
+        _ => Err(unknown(token)),
+    }
 }
 
 fn member(member: minikafka_broker::MemberDescription) -> GroupMember {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::support::Fixture;
+use crate::support::{Fixture, why};
 
 fn batch(identity: &InitProducerResponse, sequence: i32, values: &[&str]) -> Bytes {
     let mut builder = BatchBuilder::new();
@@ -54,6 +54,52 @@ async fn a_batch_that_is_sent_again_says_where_it_is() {
     assert_eq!((listed[0].producer_id, listed[0].producer_epoch), (identity.producer_id, 0));
     assert_eq!((listed[0].partition, listed[0].last_sequence, listed[0].last_number), (0, 1, 2));
     fixture.stop().await;
+}
+
+/// The places of a page end at its size, within a partition or at its end, and the next page goes on behind them.
+#[tokio::test]
+async fn producers_are_listed_page_by_page() {
+    let fixture = Fixture::with(|config| config.partitions = 3).await;
+    let mut client = fixture.v1.clone();
+    let mut wanted = Vec::new();
+    for partition in [2, 0, 1] {
+        for _ in 0..3 {
+            let identity = init(&fixture, None).await;
+            let produce = ProduceRequest { partition: Some(partition), ..request(&identity, 0, &["a"]) };
+            client.produce(produce).await.unwrap();
+            wanted.push((partition, identity.producer_id));
+        }
+    }
+    wanted.sort_unstable();
+    let all = ListProducersRequest { topic: "t".to_owned(), ..ListProducersRequest::default() };
+    for (page_size, sizes) in [(0, vec![9]), (3, vec![3, 3, 3]), (4, vec![4, 4, 1]), (9, vec![9])] {
+        let pages = pages(&fixture, ListProducersRequest { page_size, ..all.clone() }).await;
+        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), sizes);
+        assert_eq!(pages.concat(), wanted, "pages of {page_size}");
+    }
+    let of_one = ListProducersRequest { partition: Some(1), page_size: 2, ..all.clone() };
+    let pages = pages(&fixture, of_one).await;
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(pages.concat(), wanted[3..6]);
+    for page_token in ["1", "1/", "one/2", "/"] {
+        let request = ListProducersRequest { page_token: page_token.to_owned(), ..all.clone() };
+        let status = client.list_producers(request).await.unwrap_err();
+        assert_eq!(why(&status), (Code::InvalidArgument, "INVALID_REQUEST".to_owned()), "{page_token:?}");
+    }
+    fixture.stop().await;
+}
+
+/// All pages of a list: partitions and ids.
+async fn pages(fixture: &Fixture, mut request: ListProducersRequest) -> Vec<Vec<(u32, i64)>> {
+    let mut pages = Vec::new();
+    loop {
+        let page = fixture.v1.clone().list_producers(request.clone()).await.unwrap().into_inner();
+        pages.push(page.producers.iter().map(|each| (each.partition, each.producer_id)).collect());
+        if page.next_page_token.is_empty() {
+            return pages;
+        }
+        request.page_token = page.next_page_token;
+    }
 }
 
 #[tokio::test]

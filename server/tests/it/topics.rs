@@ -1,5 +1,6 @@
 //! Topics: list, describe, create, alter, delete.
 
+use minikafka_broker::AutoCreate;
 use minikafka_proto::v1::{
     AlterTopicRequest, CreateTopicRequest, DeleteTopicRequest, DescribeTopicRequest, DescribeTopicResponse,
     Durability, ListTopicsRequest, Message, ProduceRequest, SettingSource, TopicSetting, TopicSettings,
@@ -76,6 +77,45 @@ async fn topics_are_listed_page_by_page() {
     assert_eq!((names, pages), (wanted.clone(), 3));
     let all = fixture.v1.clone().list_topics(ListTopicsRequest::default()).await.unwrap().into_inner();
     assert_eq!(all.topics.len(), wanted.drain(..).len());
+}
+
+fn describe_or_create(topic: &str) -> DescribeTopicRequest {
+    DescribeTopicRequest { create_missing: true, ..describe(topic) }
+}
+
+#[tokio::test]
+async fn who_asks_may_have_a_missing_topic_created() {
+    let fixture = Fixture::with(|config| (config.partitions, config.partitions_max) = (3, 4)).await;
+    let mut v1 = fixture.v1.clone();
+    let status = v1.describe_topic(describe("t")).await.expect_err("nobody wants it created");
+    assert_eq!(why(&status), (Code::NotFound, "TOPIC_NOT_FOUND".to_owned()));
+    let created = v1.describe_topic(describe_or_create("t")).await.unwrap().into_inner();
+    let ends: Vec<_> = created.partitions.iter().map(|partition| partition.end_number).collect();
+    assert_eq!((created.name.as_str(), ends.as_slice()), ("t", &[1, 1, 1][..]));
+    // What is there is as it was.
+    fixture.produce("t", &["a"]).await;
+    let again = v1.describe_topic(describe_or_create("t")).await.unwrap().into_inner();
+    assert_eq!(again.id, created.id);
+    for (name, code, reason) in [
+        ("a/b", Code::InvalidArgument, "INVALID_TOPIC_NAME"),
+        ("__minikafka_own", Code::InvalidArgument, "INVALID_TOPIC_NAME"),
+        ("one too many", Code::ResourceExhausted, "TOO_MANY_PARTITIONS"),
+    ] {
+        let status = v1.describe_topic(describe_or_create(name)).await.expect_err(name);
+        assert_eq!(why(&status), (code, reason.to_owned()), "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_topics_are_created_by_hand_nobody_else_creates_one() {
+    let fixture = Fixture::with(|config| config.auto_create = AutoCreate::Disabled).await;
+    let mut v1 = fixture.v1.clone();
+    let status = v1.describe_topic(describe_or_create("t")).await.expect_err("created by hand only");
+    assert_eq!(why(&status), (Code::NotFound, "TOPIC_NOT_FOUND".to_owned()));
+    assert!(v1.list_topics(ListTopicsRequest::default()).await.unwrap().into_inner().topics.is_empty());
+    v1.create_topic(create("t", 2)).await.unwrap();
+    let described = v1.describe_topic(describe_or_create("t")).await.unwrap().into_inner();
+    assert_eq!(described.partitions.len(), 2);
 }
 
 #[tokio::test]

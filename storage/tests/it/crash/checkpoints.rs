@@ -1,7 +1,8 @@
 //! How much an opening reads after a crash.
 
-use std::sync::mpsc;
+use std::{path::Path, sync::mpsc};
 
+use minikafka_record::Offset;
 use minikafka_storage::{Storage, filesystem::Options};
 
 use super::run::open;
@@ -51,6 +52,39 @@ fn the_checkpoint_follows_appends_that_never_pause() {
     let behind = (IN_FLIGHT * APPEND_BYTES) as u64 + 2 * step;
     assert!(written > 30 << 20, "{written}");
     assert!(read < 2 * behind + (1 << 20), "{read} of {written} bytes were read");
+}
+
+/// What is written while a sync is under way is not what that sync makes durable, and the checkpoint does not speak of it.
+#[test]
+fn a_checkpoint_speaks_of_nothing_that_came_during_the_sync() {
+    const EARLY_BYTES: usize = 2 << 20;
+    let options = Options { early_bytes: EARLY_BYTES as u64, ..Options::default() };
+    let disk = FakeDisk::new();
+    let storage = open(&disk, &options).unwrap();
+    let log = storage.open(&id("t")).unwrap();
+    let append = |value: &[u8]| begin_append(&*log, vec![entry_at(&*log, 1, 0, &[value])]);
+    let hold = disk.hold_syncs_of("log");
+    let first = append(&vec![b'x'; EARLY_BYTES - 1]);
+    disk.wait_for_held_sync();
+    // Two pieces for the writer, which does not wait for the flusher.
+    let piece = [b'y'; EARLY_BYTES / 8];
+    let later: Vec<_> = (0..17).map(|_| append(&piece)).collect();
+    let is_segment = |path: &Path| path.extension().is_some_and(|found| found == "log");
+    // When the second is there, the writer has told of the first.
+    disk.wait_for_change(|name, path, bytes| {
+        name == "write" && is_segment(path) && bytes.end > 3 * EARLY_BYTES as u64
+    });
+    hold.release_waiting();
+    first.recv().unwrap().unwrap();
+    disk.wait_for_change(|name, path, _| name == "rename" && path.to_string_lossy().ends_with(".index.new"));
+    for seed in 0..20 {
+        let disk = FakeDisk::with(&disk.image_after(&PowerLoss::seeded(seed)));
+        let bounds = open(&disk, &options).unwrap().open(&id("t")).unwrap().bounds();
+        assert_eq!(bounds.damaged, 0, "seed {seed}");
+        assert!(bounds.end > Offset::ZERO, "seed {seed}");
+    }
+    drop(hold);
+    later.into_iter().for_each(|wait| wait.recv().unwrap().unwrap());
 }
 
 /// Small appends go to the journal, and the writer brings them to the segment: the checkpoint follows there, too, long

@@ -167,7 +167,7 @@ fn an_eviction_behind_a_truncation_that_failed_loses_nothing() {
 /// What is not acknowledged and gone stays gone, although the journal may still have it.
 #[test]
 fn what_the_journal_has_of_a_round_that_failed_does_not_come_back() {
-    let options = Options { direct_bytes: 300, ..tiny(SyncPolicy::Always) };
+    let options = Options { direct_bytes: 1000, ..tiny(SyncPolicy::Always) };
     // Whatever the disk made of the record: all of it, a part, nothing.
     for seed in 0..20 {
         let disk = FakeDisk::new();
@@ -180,7 +180,7 @@ fn what_the_journal_has_of_a_round_that_failed_does_not_come_back() {
         let log = storage.open(&id("t")).unwrap();
         let end = log.bounds().end;
         // Straight to the segment, so that no later record of the journal takes these numbers.
-        append(&*log, vec![entry_at(&*log, 1, 0, &[&[b'x'; 400]])]).unwrap();
+        append(&*log, vec![entry_at(&*log, 1, 0, &[&[b'x'; 1000]])]).unwrap();
         drop((storage, logs, log));
         for image in [disk.live_image(), disk.image_after(&PowerLoss::seeded(seed))] {
             let storage = open(&FakeDisk::with(&image), &options).unwrap();
@@ -329,30 +329,32 @@ fn a_round_of_several_records_that_failed_is_as_doubtful_as_the_last_one() {
     for after in 0..6 {
         let disk = FakeDisk::new();
         let (storage, logs) = started(&disk, &options, &["a", "b", "c"]);
-        disk.hold_syncs();
+        let hold = disk.hold_syncs_in(&["flusher", "writer"]);
         let first = begin_append(&*logs[2], vec![entry_at(&*logs[2], 1, 0, &[b"first"])]);
         disk.wait_for_held_sync();
         // Too much for one record.
         let round =
             [&logs[0], &logs[1]].map(|log| begin_append(&**log, vec![entry_at(&**log, 1, 0, &[&large])]));
+        disk.spare("writer");
         disk.fail(Fault { after, ..EIO });
-        disk.release_syncs();
+        // Nobody takes away the file that it is in.
+        hold.only(&["writer"]);
         first.recv().unwrap().unwrap();
         failures += round.into_iter().filter(|wait| wait.recv().unwrap().is_err()).count();
         disk.heal();
         let c = storage.open(&id("c")).unwrap();
         (0..5).for_each(|_| _ = append_message(&*c, 1, b"later"));
-        drop((storage, logs, c));
-        let ends = |disk: &FakeDisk| {
+        let disk = disk.after_kill();
+        drop((hold, storage, logs, c));
+        // What opening promises is there when nobody comes to bring it to the segments.
+        let open_without_writer = |disk: &FakeDisk| {
+            disk.fail_in("writer");
             let storage = open(disk, &options).unwrap();
-            ["a", "b", "c"].map(|topic| storage.open(&id(topic)).unwrap().bounds().end)
+            let ends = ["a", "b", "c"].map(|topic| storage.open(&id(topic)).unwrap().bounds().end);
+            (ends, disk.image_after(&PowerLoss::NothingUnsynced))
         };
-        let served = ends(&disk);
-        assert_eq!(
-            ends(&FakeDisk::with(&disk.image_after(&PowerLoss::NothingUnsynced))),
-            served,
-            "after {after}"
-        );
+        let (served, image) = open_without_writer(&disk);
+        assert_eq!(open_without_writer(&FakeDisk::with(&image)).0, served, "after {after}");
         assert_eq!(served[2], Offset::new(7));
     }
     assert!(failures > 2, "{failures}");

@@ -72,7 +72,7 @@ impl Plan {
 }
 
 /// What the disk only pretends to do: for planted bugs, as if the backend had forgotten to ask for it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) enum Lies {
     #[default]
     None,

@@ -89,7 +89,7 @@ impl DiskFile for FakeFile {
         state.note_sync(self.node, &self.path);
         // What is written while it waits is not its business.
         let upto = state.sequence;
-        let mut state = self.disk.pass_gate(state)?;
+        let mut state = self.disk.pass_gate(&self.path, state)?;
         if !state.lies.sync(&self.path) {
             state.file_mut(self.node).sync(upto);
         }

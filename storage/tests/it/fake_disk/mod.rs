@@ -42,7 +42,7 @@ pub(crate) use self::{
 use self::{
     handle::FakeFile,
     names::NodeId,
-    state::{State, Verdict},
+    state::{Held, State, Verdict},
 };
 
 /// Bytes of a disk without a bound.
@@ -166,12 +166,37 @@ impl FakeDisk {
 
     /// From now on, syncs wait until they are released.
     pub(crate) fn hold_syncs(&self) {
-        self.state().held = true;
+        self.state().held = Held::Everybody;
+    }
+
+    /// From now on, syncs that threads of these names ask for wait.
+    #[must_use]
+    pub(crate) fn hold_syncs_in(&self, threads: &'static [&'static str]) -> Hold {
+        self.hold(Held::Threads(threads));
+        Hold(self.clone())
+    }
+
+    /// From now on, syncs of files whose names end like this wait, whoever asks for them.
+    #[must_use]
+    pub(crate) fn hold_syncs_of(&self, extension: &'static str) -> Hold {
+        self.hold(Held::Files(extension));
+        Hold(self.clone())
     }
 
     pub(crate) fn release_syncs(&self) {
-        self.state().held = false;
+        self.hold(Held::Nobody);
+    }
+
+    fn hold(&self, held: Held) {
+        self.state().held = held;
         self.0.gate.notify_all();
+    }
+
+    /// The disk as another process finds it when this one is killed: what is not synced is still not.
+    pub(crate) fn after_kill(&self) -> FakeDisk {
+        let mut state = self.state().clone();
+        state.forget_process();
+        FakeDisk(Arc::new(Shared { state: Mutex::new(state), gate: Condvar::new() }))
     }
 
     /// Waits until a sync waits.
@@ -180,6 +205,15 @@ impl FakeDisk {
         while state.waiting == 0 {
             state = self.0.gate.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Waits until a change was made that is like this: its name, the path, the bytes.
+    pub(crate) fn wait_for_change(&self, is_it: impl Fn(&str, &Path, &Range<u64>) -> bool) {
+        let misses = |state: &mut State| {
+            let is_it = |change: &state::Operation| is_it(change.name, &change.path, &change.bytes);
+            !state.trace.iter().any(is_it)
+        };
+        drop(self.0.gate.wait_while(self.state(), misses).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The next read waits until it is released.
@@ -268,7 +302,10 @@ impl FakeDisk {
     fn begin(&self, class: Class, name: &'static str, path: &Path) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         match state.begin(class, name, path, 0..0) {
-            Verdict::Go => Ok(state),
+            Verdict::Go => {
+                self.0.gate.notify_all();
+                Ok(state)
+            }
             Verdict::Fail(error) => Err(error),
             Verdict::Stop => {
                 self.0.gate.notify_all();
@@ -278,11 +315,18 @@ impl FakeDisk {
     }
 
     /// Waits while syncs are held.
-    fn pass_gate<'s>(&'s self, mut state: MutexGuard<'s, State>) -> io::Result<MutexGuard<'s, State>> {
-        while state.held && !state.stopped {
+    fn pass_gate<'s>(
+        &'s self,
+        path: &Path,
+        mut state: MutexGuard<'s, State>,
+    ) -> io::Result<MutexGuard<'s, State>> {
+        if state.is_held(path, u64::MAX) {
+            state.had_to_wait += 1;
+            let number = state.had_to_wait;
             state.waiting += 1;
             self.0.gate.notify_all();
-            state = self.0.gate.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let waits = |state: &mut State| state.is_held(path, number);
+            state = self.0.gate.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
         }
         if state.stopped { Err(Errno::Eio.error()) } else { Ok(state) }
@@ -364,7 +408,7 @@ impl Disk for FakeDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let state = self.begin(Class::Change, "sync_dir", dir)?;
-        let mut state = self.pass_gate(state)?;
+        let mut state = self.pass_gate(dir, state)?;
         let lie = state.lies.sync_dir(dir);
         let names = state.dir_mut(dir)?;
         if !lie {
@@ -385,6 +429,30 @@ impl Disk for FakeDisk {
         let state = self.begin(Class::Look, "space", dir)?;
         let total_bytes = state.capacity_bytes.unwrap_or(PLENTY_BYTES);
         Ok(Space { available_bytes: state.free_bytes().min(total_bytes), total_bytes })
+    }
+}
+
+/// Syncs that wait; they are released when it goes.
+pub(crate) struct Hold(FakeDisk);
+
+impl Hold {
+    /// Lets those through that wait now; later ones wait.
+    pub(crate) fn release_waiting(&self) {
+        let mut state = self.0.state();
+        state.let_through = state.had_to_wait;
+        drop(state);
+        self.0.0.gate.notify_all();
+    }
+
+    /// Only threads of these names are still held.
+    pub(crate) fn only(&self, threads: &'static [&'static str]) {
+        self.0.hold(Held::Threads(threads));
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.release_syncs();
     }
 }
 

@@ -28,7 +28,7 @@ enum Node {
 }
 
 /// All that is on a disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     nodes: BTreeMap<NodeId, Node>,
     /// Who has a file open, by node.
@@ -44,8 +44,10 @@ pub(super) struct State {
     pub(super) stopped: bool,
     pub(super) capacity_bytes: Option<u64>,
     pub(super) locked: BTreeSet<PathBuf>,
-    /// Syncs wait.
-    pub(super) held: bool,
+    pub(super) held: Held,
+    /// So many syncs had to wait, and so many of them, the first ones, need not any more.
+    pub(super) had_to_wait: u64,
+    pub(super) let_through: u64,
     /// The next read waits; one waits.
     pub(super) hold_read: bool,
     pub(super) read_waits: bool,
@@ -68,6 +70,28 @@ pub(super) struct Operation {
     pub(super) name: &'static str,
     pub(super) path: PathBuf,
     pub(super) bytes: Range<u64>,
+}
+
+/// Whose syncs wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    Nobody,
+    Everybody,
+    /// Those of threads of these names.
+    Threads(&'static [&'static str]),
+    /// Those of files whose names end like this.
+    Files(&'static str),
+}
+
+impl Held {
+    fn is_mine(self, path: &Path) -> bool {
+        match self {
+            Held::Nobody => false,
+            Held::Everybody => true,
+            Held::Threads(names) => std::thread::current().name().is_some_and(|name| names.contains(&name)),
+            Held::Files(extension) => path.extension().is_some_and(|found| found == extension),
+        }
+    }
 }
 
 /// What becomes of an operation.
@@ -102,7 +126,9 @@ impl State {
             stopped: false,
             capacity_bytes: None,
             locked: BTreeSet::new(),
-            held: false,
+            held: Held::Nobody,
+            had_to_wait: 0,
+            let_through: 0,
             hold_read: false,
             read_waits: false,
             read_bytes: 0,
@@ -231,6 +257,18 @@ impl State {
             Some(Node::File(file)) => file,
             _ => panic!("a directory was opened as a file"),
         }
+    }
+
+    /// The process is gone that had files open and locked, and all plans that were made for it.
+    pub(super) fn forget_process(&mut self) {
+        self.handles.clear();
+        self.locked.clear();
+        (self.plan, self.held) = (Plan::default(), Held::Nobody);
+    }
+
+    /// Whether the sync that the calling thread asks for waits; it is the so-manieth that has to.
+    pub(super) fn is_held(&self, path: &Path, number: u64) -> bool {
+        self.held.is_mine(path) && number > self.let_through && !self.stopped
     }
 
     pub(super) fn next_sequence(&mut self) -> u64 {
