@@ -53,9 +53,11 @@ pub use description::{PartitionBounds, TopicDescription, TopicSummary};
 pub use error::Error;
 pub use fetch::Fetched;
 pub use group::{
-    Assignment, GroupDescription, GroupError, GroupJoin, GroupLag, GroupPlace, GroupState, GroupSummary, Lag,
-    MemberDescription, Membership, PartitionLag, PositionToStore, PositionsBy, ReturningMember, SeekMode,
-    SeekTo, SoughtPosition, StoredPosition, TopicPartition,
+    Assignment, ClassicAssignment, ClassicDescription, ClassicJoin, ClassicJoined, ClassicLeaver,
+    ClassicMember, ClassicMemberDescription, ClassicPeer, ClassicProtocol, ClassicState, ClassicSummary,
+    ClassicSync, ClassicSynced, GroupDescription, GroupError, GroupJoin, GroupLag, GroupPlace, GroupState,
+    GroupSummary, Lag, MemberDescription, Membership, Newcomers, PartitionLag, PositionToStore, PositionsBy,
+    ReturningMember, SeekMode, SeekTo, SoughtPosition, StoredPosition, TopicPartition,
 };
 pub use owner::{Origin, PendingProduce, Produced};
 pub use partition::Partition;

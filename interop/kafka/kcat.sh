@@ -25,6 +25,11 @@ ends() { query -1 | grep -q "offset $count" && query -2 | grep -q 'offset 0' && 
 
 by_time() { query 1000 | grep -q 'offset 0' && query 99999999999999 | grep -qE 'offset (-1|200)'; }
 
+# The first member of a group reads a part, and the next one goes on behind it.
+member() { kcat -q -b "$bootstrap" -X auto.offset.reset=earliest -X enable.auto.offset.store=true -K : -c "$1" -G "$prefix-group" "$prefix-lz4"; }
+
+group() { diff <(sent) <(member 120 && member $((count - 120))) >&2; }
+
 feature() { # name, command...
   local name=$1; shift
   if "$@"; then printf '%s\tok\n' "$name"; else printf '%s\tfailed\n' "$name"; fi
@@ -36,3 +41,4 @@ feature "idempotent" codec "$prefix-idempotent" -X enable.idempotence=true
 feature "assign, seek" seek
 feature "ends" ends
 feature "by time" by_time
+feature "group" group

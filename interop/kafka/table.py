@@ -4,12 +4,13 @@ import pathlib
 import sys
 
 FEATURES = ["produce none", "produce gzip", "produce snappy", "produce lz4", "produce zstd", "idempotent",
-            "assign, seek", "ends", "by time"]
+            "assign, seek", "ends", "by time", "group", "two members"]
 HEAD = """# Kafka clients that were run
 
 Each cell is a real run against a real server, written by `interop/kafka/run`; an empty one is what the client does not have or
 its program does not do. A producer sends 200 messages with keys, null keys, empty values, headers and timestamps, in the codec of the
-column; then they are read back, whole and in order. *ends* and *by time* are ListOffsets.
+column; then they are read back, whole and in order. *ends* and *by time* are ListOffsets. *group*: a member reads a part and commits, and the
+next one goes on behind it. *two members* share the partitions of a topic evenly, and each reads its own.
 """
 
 results = pathlib.Path(sys.argv[1])
@@ -21,5 +22,8 @@ for path in sorted(path for path in results.iterdir() if not path.name.endswith(
     cells = [said.get(feature, "") for feature in FEATURES]
     print(f"| {path.name} | {said.get('version', '?')} | " + " | ".join(cells) + " |")
 print("""
-kafkajs brings no codec but gzip, and reads in groups only, which this server does not have over Kafka's protocol yet: what it sent
-is counted by ListOffsets instead.""")
+kafkajs brings no codec but gzip, and reads in groups only: what it sent in other columns is counted by ListOffsets instead. Its first member reads
+everything.""")
+fire = results.parent / "fire"
+if fire.exists():
+    print(f"\n{fire.read_text().strip()}")

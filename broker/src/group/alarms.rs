@@ -18,6 +18,8 @@ pub(super) enum Due {
     Revocation(MemberKey),
     /// A group was empty for the positions' retention.
     Group(String),
+    /// Something in a group of classic members; or they are gone, and their occupation is to be ended.
+    Classic(String),
 }
 
 /// At most one for each thing that may be due.

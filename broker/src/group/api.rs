@@ -5,7 +5,10 @@ use std::time::Duration;
 use minikafka_record::Offset;
 use minikafka_storage::Millis;
 
-use super::core::GroupState;
+use super::{
+    classic::{ClassicMember, ClassicSummary},
+    core::GroupState,
+};
 
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +70,8 @@ pub enum PositionsBy {
         /// As of its newest assignment.
         epoch: u64,
     },
+    /// A classic member of the group.
+    Classic(ClassicMember),
     /// Nobody of the group, which must have no members.
     Outsider,
 }
@@ -102,6 +107,8 @@ pub struct GroupSummary {
     pub state: GroupState,
     /// Number of members.
     pub members: usize,
+    /// More, if they are classic ones.
+    pub classic: Option<ClassicSummary>,
 }
 
 /// A group.
@@ -109,7 +116,7 @@ pub struct GroupSummary {
 pub struct GroupDescription {
     /// The short of it.
     pub summary: GroupSummary,
-    /// Rises whenever members or what they subscribe to change.
+    /// Rises whenever members or what they subscribe to change; the generation of classic members.
     pub epoch: u64,
     /// Its members, by name.
     pub members: Vec<MemberDescription>,
@@ -137,7 +144,7 @@ pub struct MemberDescription {
     pub client_id: String,
     /// Where it comes from; `None` while its stream is broken.
     pub client_address: Option<String>,
-    /// Its epoch.
+    /// Its epoch; a classic member's generation.
     pub epoch: u64,
     /// What it subscribes to.
     pub topics: Vec<String>,
@@ -219,6 +226,14 @@ pub struct SoughtPosition {
 impl GroupPlace {
     /// Before everything.
     pub const START: GroupPlace = GroupPlace::Member(String::new());
+
+    /// The member that it is at; `None` behind all members.
+    pub(super) fn first_member(&self) -> Option<&str> {
+        match self {
+            GroupPlace::Member(first) => Some(first),
+            GroupPlace::Position(_) => None,
+        }
+    }
 
     /// Whether a position is behind it, or there.
     pub(super) fn is_before(&self, position: &TopicPartition) -> bool {

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::{
     alarms::Due,
+    classic::Registry,
     core::{Applied, Because, Command, Groups, MemberKey},
     sessions::{Session, Sessions},
 };
@@ -30,6 +31,8 @@ pub(crate) struct Coordinator {
     opened_at: Millis,
     /// A std lock: held for a look-up or a change, never across an await, nor while the state is read.
     sessions: Mutex<Sessions>,
+    /// As that one, and never held together with it.
+    classic: Mutex<Registry>,
     /// Wakes the timer: another alarm is the next one.
     alarms_changed: watch::Sender<()>,
     /// Wakes who looks after topics: what groups know of them may be wrong.
@@ -56,6 +59,7 @@ impl Coordinator {
             retention_ms: millis(retention),
             opened_at,
             sessions: Mutex::default(),
+            classic: Mutex::default(),
             alarms_changed: watch::Sender::new(()),
             topics_suspected: watch::Sender::new(()),
         };
@@ -73,20 +77,21 @@ impl Coordinator {
 
     /// Takes up what commands have done whose outputs nobody has: those from before the start, and those that proved
     /// durable only when the log was opened again. Members without a stream have their session timeout from now on,
-    /// alarms are set, and everybody looks at what there is. Returns the members, with the numbers of their streams.
+    /// occupations without members are looked at, alarms are set, and everybody looks at what there is. Returns the members, with the numbers of their streams.
     pub(super) fn take_up(&self) -> Vec<(MemberKey, u64)> {
-        let (members, empty) = self.machine.read(|groups| {
-            let (mut members, mut empty) = (Vec::new(), Vec::new());
+        let (members, empty, occupied) = self.machine.read(|groups| {
+            let (mut members, mut empty, mut occupied) = (Vec::new(), Vec::new(), Vec::new());
             for (name, group) in &groups.groups {
                 for (member_id, member) in &group.members {
                     let key = MemberKey { group: name.clone(), member_id: member_id.clone() };
                     members.push((key, member.session, member.session_timeout_ms, member.revoking_since));
                 }
-                if group.members.is_empty() {
+                if group.is_empty() {
                     empty.push((name.clone(), group.empty_since));
                 }
+                occupied.extend(group.occupied.map(|_| name.clone()));
             }
-            (members, empty)
+            (members, empty, occupied)
         });
         let now = self.now();
         let mut sessions = self.sessions();
@@ -102,6 +107,9 @@ impl Coordinator {
         }
         for (group, empty_since) in empty {
             sessions.alarms.set(Due::Group(group), empty_since.saturating_add(self.retention_ms));
+        }
+        for group in occupied {
+            sessions.alarms.set(Due::Classic(group), now);
         }
         sessions.tell_all();
         drop(sessions);
@@ -126,6 +134,10 @@ impl Coordinator {
 
     pub(super) fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn classic(&self) -> MutexGuard<'_, Registry> {
+        self.classic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn now(&self) -> Millis {
@@ -240,12 +252,13 @@ impl Coordinator {
             }
             Due::Group(name) => {
                 let empty_since = self.machine.read(|groups| {
-                    let group = groups.get(name).filter(|group| group.members.is_empty());
+                    let group = groups.get(name).filter(|group| group.is_empty());
                     group.map(|group| group.empty_since)
                 })?;
                 let at = empty_since.saturating_add(self.retention_ms);
                 (at, Command::Forget { group: name.clone(), empty_since })
             }
+            Due::Classic(name) => return self.look_at_classic(name, now),
         };
         if at <= now {
             return Some(command);
@@ -254,9 +267,23 @@ impl Coordinator {
         None
     }
 
+    /// Does what is due among the classic members of a group. When they are gone: what ends the occupation.
+    pub(super) fn look_at_classic(&self, name: &str, now: Millis) -> Option<Command> {
+        // Before it is known that nobody is there: whoever comes after that begins another one.
+        let occupation = self.machine.read(|groups| groups.get(name)?.occupied);
+        let next = self.classic().pass(name, now);
+        if let Some(at) = next {
+            self.sessions().alarms.set(Due::Classic(name.to_owned()), at.max(now + 1));
+            return None;
+        }
+        let generation = self.classic().last_generation(name);
+        Some(Command::Vacate { group: name.to_owned(), occupation: occupation?, generation })
+    }
+
     /// Members hear of it, and nothing more is done by itself.
     pub(crate) fn begin_stop(&self) {
         self.sessions().stop();
+        self.classic().stop();
     }
 
     /// Takes nothing more.

@@ -7,7 +7,8 @@ use super::{
         GroupDescription, GroupPlace, GroupSummary, Lag, MemberDescription, PartitionLag, StoredPosition,
         TopicPartition,
     },
-    core::{Group, GroupError, Member, MemberKey, Position},
+    classic::{ClassicDescription, ClassicMemberDescription, ClassicState, ClassicSummary},
+    core::{Group, GroupError, GroupState, Member, MemberKey, PartitionMap, Position},
     lag::Next,
     membership::check_group_name,
 };
@@ -16,10 +17,26 @@ use crate::{Broker, Error, broker::blocking};
 impl Broker {
     /// Up to `count` groups with names behind `after`, ordered by name.
     pub fn groups(&self, after: &str, count: usize) -> Vec<GroupSummary> {
-        self.0.groups.machine.read(|groups| {
+        let mut summaries: Vec<GroupSummary> = self.0.groups.machine.read(|groups| {
             let behind = groups.groups.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
             behind.take(count).map(|(name, group)| summary(name, group)).collect()
-        })
+        });
+        let classic = self.0.groups.classic();
+        for summary in &mut summaries {
+            if let Some(of) = classic.summary(&summary.name) {
+                summary.add(of);
+            }
+        }
+        summaries
+    }
+
+    /// A group, in short; `None` when it is not there.
+    pub fn group(&self, name: &str) -> Option<GroupSummary> {
+        let mut found = self.0.groups.machine.read(|groups| Some(summary(name, groups.get(name)?)))?;
+        if let Some(classic) = self.0.groups.classic().summary(name) {
+            found.add(classic);
+        }
+        Some(found)
     }
 
     /// One group with its members, positions and lag.
@@ -41,28 +58,32 @@ impl Broker {
         count: usize,
     ) -> Result<GroupDescription, Error> {
         check_group_name(group)?;
+        let classic = self.classic_group(group);
+        let holders = self.0.groups.classic().holders(group);
         let (mut description, positions) = self.0.groups.machine.read(|groups| {
             let found = groups.require(group)?;
-            let members = match place {
-                GroupPlace::Member(first) => {
-                    let behind = (Bound::Included(first.as_str()), Bound::Unbounded);
-                    found.members.range::<str, _>(behind).take(count).map(member).collect()
-                }
-                GroupPlace::Position(_) => Vec::new(),
-            };
+            let members = place.first_member().map_or_else(Vec::new, |first| {
+                let behind = (Bound::Included(first), Bound::Unbounded);
+                found.members.range::<str, _>(behind).take(count).map(member).collect()
+            });
             let description = GroupDescription {
                 summary: summary(group, found),
                 epoch: found.epoch,
                 members,
                 positions: Vec::new(),
             };
-            Ok::<_, GroupError>((description, positions(found)))
+            Ok::<_, GroupError>((description, positions(found, &holders)))
         })?;
+        if let Some(classic) = classic {
+            description.add(classic, place, count);
+        }
         {
             let sessions = self.0.groups.sessions();
             for member in &mut description.members {
                 let key = MemberKey { group: group.to_owned(), member_id: member.member_id.clone() };
-                member.client_address = sessions.get(&key).and_then(|session| session.address.clone());
+                if let Some(session) = sessions.get(&key) {
+                    member.client_address.clone_from(&session.address);
+                }
             }
         }
         let room = count - description.members.len();
@@ -113,7 +134,50 @@ impl Broker {
 }
 
 fn summary(name: &str, group: &Group) -> GroupSummary {
-    GroupSummary { name: name.to_owned(), state: group.state(), members: group.members.len() }
+    GroupSummary { name: name.to_owned(), state: group.state(), members: group.members.len(), classic: None }
+}
+
+impl GroupSummary {
+    fn add(&mut self, classic: ClassicSummary) {
+        self.state = match classic.state {
+            ClassicState::Empty => GroupState::Empty,
+            ClassicState::PreparingRebalance | ClassicState::CompletingRebalance => GroupState::Reconciling,
+            ClassicState::Stable => GroupState::Stable,
+        };
+        self.members = classic.members;
+        self.classic = Some(classic);
+    }
+}
+
+impl GroupDescription {
+    /// Adds what is known of classic members; of themselves up to `count` from a place on. A group that has such members
+    /// has no others.
+    fn add(&mut self, classic: ClassicDescription, place: &GroupPlace, count: usize) {
+        let generation = u64::try_from(classic.generation).unwrap_or(0);
+        self.epoch = generation;
+        if let Some(first) = place.first_member() {
+            let mut members = classic.members;
+            members.retain(|member| member.member_id.as_str() >= first);
+            members.sort_by(|one, other| one.member_id.cmp(&other.member_id));
+            let room = count.saturating_sub(self.members.len());
+            self.members
+                .extend(members.into_iter().take(room).map(|member| classic_member(member, generation)));
+        }
+        self.summary.add(classic.summary);
+    }
+}
+
+fn classic_member(member: ClassicMemberDescription, generation: u64) -> MemberDescription {
+    MemberDescription {
+        member_id: member.member_id,
+        instance_id: member.instance_id.unwrap_or_default(),
+        client_id: member.client_id,
+        client_address: Some(member.client_address),
+        epoch: generation,
+        topics: member.topics,
+        target: member.assignment.partitions.clone(),
+        owned: member.assignment.partitions,
+    }
 }
 
 fn member((id, member): (&String, &Member)) -> MemberDescription {
@@ -133,13 +197,16 @@ fn member((id, member): (&String, &Member)) -> MemberDescription {
 type Known = (Option<Position>, Option<String>);
 
 /// What is stored or held, or is to be.
-fn positions(group: &Group) -> BTreeMap<TopicPartition, Known> {
+fn positions(group: &Group, classic: &PartitionMap<String>) -> BTreeMap<TopicPartition, Known> {
     let mut positions: BTreeMap<TopicPartition, Known> = BTreeMap::new();
     for (topic, number, position) in group.positions.iter() {
         positions.entry(TopicPartition::new(topic, number)).or_default().0 = Some(position.clone());
     }
     for (topic, number, id) in group.holders().iter() {
         positions.entry(TopicPartition::new(topic, number)).or_default().1 = Some((*id).to_owned());
+    }
+    for (topic, number, id) in classic.iter() {
+        positions.entry(TopicPartition::new(topic, number)).or_default().1 = Some(id.clone());
     }
     positions
 }

@@ -15,7 +15,7 @@ use minikafka_storage::{Millis, Seek, StorageError, TopicId};
 
 use super::{
     api::{GroupLag, TopicPartition},
-    core::Group,
+    core::{Group, PartitionMap},
 };
 use crate::{Broker, Partition};
 
@@ -126,7 +126,9 @@ impl Broker {
                 break;
             }
             // Group by group, so that nobody waits long for the state.
-            let nexts = self.0.groups.machine.read(|groups| groups.get(&name).map(nexts));
+            let classic = self.0.groups.classic().holders(&name);
+            let nexts =
+                self.0.groups.machine.read(|groups| groups.get(&name).map(|group| nexts(group, &classic)));
             if let Some(nexts) = nexts {
                 behind.push((name, self.resolve(nexts)));
             }
@@ -165,8 +167,9 @@ struct Stored {
     is_held: bool,
 }
 
-fn nexts(group: &Group) -> Vec<(TopicPartition, Stored)> {
-    let holders = group.holders();
+fn nexts(group: &Group, classic: &PartitionMap<String>) -> Vec<(TopicPartition, Stored)> {
+    let mut holders = group.holders();
+    classic.iter().for_each(|(topic, number, id)| holders.insert(topic, number, id));
     let stored = group.positions.iter().map(|(topic, number, position)| {
         let position = Some((position.topic_id, position.offset));
         (TopicPartition::new(topic, number), Stored { position, is_held: holders.contains(topic, number) })

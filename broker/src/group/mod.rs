@@ -9,6 +9,7 @@
 //!   codec         how they are stored                   sessions      who was heard when (in memory)
 //!   membership    a member as its door sees it          alarms, tasks one timer; topics that come and go
 //!   description   for those who look at groups          lag           how far they are behind
+//!   classic       members that speak Kafka's classic protocol, which is another one: over the same positions
 //! ```
 //!
 //! # What is durable, and why there is never a second owner
@@ -40,6 +41,9 @@
 //! A process that joins under the instance_id of a member whose stream is broken takes its place: the caller says with
 //! the name that the old process has ended. Should it live, its commits are refused.
 //!
+//! All of this is about the server's own protocol. What classic members read is what their leader says, and any of them
+//! commits any position, as in Kafka: see `classic`.
+//!
 //! - **Invariant:** no partition has two owners, and only its owner commits it.
 //! - **Invariant:** what a member is told is durable.
 //! - **Invariant:** positions are durable when their commit returns, and go with their topic, or when their group was
@@ -49,6 +53,7 @@
 
 mod alarms;
 mod api;
+mod classic;
 mod codec;
 mod coordinator;
 mod core;
@@ -63,6 +68,11 @@ pub use api::{
     Assignment, GroupDescription, GroupJoin, GroupLag, GroupPlace, GroupSummary, Lag, MemberDescription,
     PartitionLag, PositionToStore, PositionsBy, ReturningMember, SeekMode, SeekTo, SoughtPosition,
     StoredPosition, TopicPartition,
+};
+pub use classic::{
+    ClassicAssignment, ClassicDescription, ClassicJoin, ClassicJoined, ClassicLeaver, ClassicMember,
+    ClassicMemberDescription, ClassicPeer, ClassicProtocol, ClassicState, ClassicSummary, ClassicSync,
+    ClassicSynced, Newcomers,
 };
 pub(crate) use coordinator::Coordinator;
 pub use core::{GroupError, GroupState};

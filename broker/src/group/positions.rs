@@ -31,6 +31,10 @@ impl Broker {
         check_group_name(group)?;
         let by = match by {
             PositionsBy::Member { member_id, epoch } => Committer::Member { id: member_id, epoch },
+            PositionsBy::Classic(by) => {
+                self.0.groups.check_classic_commit(&by)?;
+                Committer::Classic { id: by.member_id }
+            }
             PositionsBy::Outsider => Committer::Outsider,
         };
         let positions = self.check_positions(positions)?;
@@ -169,6 +173,23 @@ impl Broker {
             self.store_positions(group, Committer::Outsider, positions).await?;
         }
         Ok(sought)
+    }
+
+    /// Lets go of positions of a group whose members, if it has any, do not read the topics; durable on return.
+    /// Those that are not stored are none.
+    ///
+    /// # Errors
+    /// When the group is not there, a topic is read, or that cannot be stored.
+    pub async fn drop_positions(&self, group: &str, of: &[TopicPartition]) -> Result<(), Error> {
+        self.check_running()?;
+        check_group_name(group)?;
+        if let Some(read) = of.iter().find(|of| self.0.groups.classic().reads(group, &of.topic)) {
+            let (group, topic) = (group.to_owned(), read.topic.clone());
+            return Err(GroupError::TopicInUse { group, topic }.into());
+        }
+        let of = of.iter().map(|of| (of.topic.as_str(), of.partition)).collect();
+        self.0.groups.submit(Command::DropPositions { group: group.to_owned(), of }).await?;
+        Ok(())
     }
 
     /// Deletes a group without members, and its positions; durable on return.

@@ -54,6 +54,7 @@ async fn keep_time(coordinator: Weak<Coordinator>, mut alarms: watch::Receiver<(
                     tracing::warn!(?late, "the server was kept from running, members get their time anew");
                     let now = coordinator.now();
                     coordinator.sessions().forgive(now);
+                    coordinator.classic().forgive(now);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod classic_groups;
 mod clock;
 mod doubt;
 mod faults;

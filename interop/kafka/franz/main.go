@@ -17,6 +17,10 @@ import (
 const (
 	count = 200
 	start = 1_700_000_000_000
+	// Of a group's first member; the next one goes on behind them.
+	part = 120
+	// Of the topic that two members share.
+	partitions = 4
 )
 
 var bootstrap, prefix = os.Args[1], os.Args[2]
@@ -174,6 +178,114 @@ func byTime(ctx context.Context, admin *kadm.Client) error {
 	return nil
 }
 
+// group reads a part as one member, commits, and reads the rest as the next one.
+func group() error {
+	topic := prefix + "-group"
+	if err := produce(topic, kgo.DisableIdempotentWrite()); err != nil {
+		return err
+	}
+	next := int64(0)
+	for _, wanted := range []int{part, count - part} {
+		records, err := takeAsMember(topic, wanted)
+		if err != nil {
+			return err
+		}
+		for _, record := range records {
+			if record.Offset != next {
+				return fmt.Errorf("offset %d instead of %d", record.Offset, next)
+			}
+			next++
+		}
+	}
+	return nil
+}
+
+func takeAsMember(topic string, wanted int) ([]*kgo.Record, error) {
+	client, err := member(topic, topic)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var taken []*kgo.Record
+	for len(taken) < wanted {
+		fetches := client.PollRecords(ctx, wanted-len(taken))
+		if err := fetches.Err(); err != nil {
+			return nil, err
+		}
+		taken = append(taken, fetches.Records()...)
+	}
+	return taken, client.CommitRecords(ctx, taken...)
+}
+
+func member(topic, group string) (*kgo.Client, error) {
+	return kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topic), kgo.ConsumerGroup(group), kgo.DisableAutoCommit(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+}
+
+// twoMembers share a topic: each reads its own part of it.
+func twoMembers() error {
+	topic, group := "shared-"+prefix, prefix+"-two"
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	var members []*kgo.Client
+	for range 2 {
+		client, err := member(topic, group)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		members = append(members, client)
+	}
+	err := withAdmin(func(ctx context.Context, admin *kadm.Client) error {
+		for ctx.Err() == nil {
+			described, err := admin.DescribeGroups(ctx, group)
+			if err != nil {
+				return err
+			}
+			of := described[group]
+			if of.State == "Stable" && len(of.Members) == 2 {
+				return nil
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	producer, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	for n := range count {
+		record := &kgo.Record{Topic: topic, Partition: int32(n % partitions), Value: value(n)}
+		if err := producer.ProduceSync(ctx, record).FirstErr(); err != nil {
+			return err
+		}
+	}
+	seen := map[string]int{}
+	for len(seen) < count && ctx.Err() == nil {
+		for index, client := range members {
+			turn, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+			client.PollFetches(turn).EachRecord(func(record *kgo.Record) {
+				seen[fmt.Sprintf("%d/%d", record.Partition, record.Offset)] = index
+			})
+			cancel()
+		}
+	}
+	shares := []int{0, 0}
+	for _, index := range seen {
+		shares[index]++
+	}
+	if shares[0] != count/2 || shares[1] != count/2 {
+		return fmt.Errorf("shares of %v", shares)
+	}
+	return nil
+}
+
 func feature(name string, err error) {
 	outcome := "ok"
 	if err != nil {
@@ -199,4 +311,6 @@ func main() {
 	feature("assign, seek", seek())
 	feature("ends", withAdmin(ends))
 	feature("by time", withAdmin(byTime))
+	feature("group", group())
+	feature("two members", twoMembers())
 }

@@ -1,9 +1,10 @@
 // kafkajs, and what it does: one line for each feature, `feature<TAB>outcome`. It brings one codec, gzip, and reads
-// in groups only, which are not there yet.
+// in groups only.
 const { CompressionTypes, Kafka, logLevel } = require("kafkajs")
 
 const [, , bootstrap, prefix] = process.argv
 const COUNT = 200
+const PARTITIONS = 4
 const TIME = 1_700_000_000_000
 const kafka = new Kafka({ clientId: "interop", brokers: [bootstrap], logLevel: logLevel.ERROR, retry: { retries: 3 } })
 
@@ -57,6 +58,58 @@ const byTime = (topic) =>
     }
   })
 
+// Reads as members of a group until so many messages have come, and returns them by member.
+const read = async (groupId, topic, members, count, whenSharing = async () => {}) => {
+  const consumers = Array.from({ length: members }, () => kafka.consumer({ groupId, heartbeatInterval: 500 }))
+  const taken = consumers.map(() => [])
+  const shares = consumers.map(() => 0)
+  const until = async (isSo, what) => {
+    for (let end = Date.now() + 30_000; !isSo(); await new Promise((resolve) => setTimeout(resolve, 50)))
+      if (Date.now() > end) throw new Error(what)
+  }
+  try {
+    for (const [index, consumer] of consumers.entries()) {
+      consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => (shares[index] = (payload.memberAssignment[topic] ?? []).length))
+      await consumer.connect()
+      await consumer.subscribe({ topics: [topic], fromBeginning: true })
+      await consumer.run({ eachMessage: async ({ partition, message }) => void taken[index].push({ partition, ...message }) })
+    }
+    await until(() => shares.every((share) => share > 0 && share === shares[0]), `shares of ${shares}`)
+    await whenSharing()
+    await until(() => taken.flat().length >= count, `${taken.flat().length} messages`)
+  } finally {
+    // Commits what was read.
+    for (const consumer of consumers) await consumer.disconnect()
+  }
+  return taken
+}
+
+const group = async () => {
+  const topic = `${prefix}-group`
+  await produce(topic, CompressionTypes.GZIP, {})
+  const [all] = await read(topic, topic, 1, COUNT)
+  all.forEach((found, n) => {
+    const wanted = message(n)
+    expect([found.offset, found.key?.toString() ?? null, found.value.toString(), found.timestamp], [String(n), wanted.key, wanted.value, wanted.timestamp])
+  })
+  const producer = kafka.producer()
+  await producer.connect()
+  const [later] = await read(topic, topic, 1, 1, () => producer.send({ topic, messages: [{ value: "later" }] }))
+  await producer.disconnect()
+  expect(later.map((found) => found.offset), [String(COUNT)])
+}
+
+const twoMembers = async () => {
+  const topic = `shared-${prefix}`
+  const producer = kafka.producer()
+  await producer.connect()
+  const messages = Array.from({ length: COUNT }, (_, n) => ({ value: `value ${n}`, partition: n % PARTITIONS }))
+  const taken = await read(`${prefix}-two`, topic, 2, COUNT, () => producer.send({ topic, messages }))
+  await producer.disconnect()
+  expect(taken.map((of) => of.length), [COUNT / 2, COUNT / 2])
+  expect(new Set(taken.flat().map((found) => `${found.partition}/${found.offset}`)).size, COUNT)
+}
+
 const feature = async (name, run) => {
   let outcome = "ok"
   try {
@@ -75,6 +128,8 @@ const main = async () => {
   await feature("idempotent", () => produce(`${prefix}-idempotent`, CompressionTypes.GZIP, { idempotent: true, maxInFlightRequests: 1 }))
   await feature("ends", () => ends(`${prefix}-gzip`))
   await feature("by time", () => byTime(`${prefix}-gzip`))
+  await feature("group", group)
+  await feature("two members", twoMembers)
 }
 
 main().then(() => process.exit(0))

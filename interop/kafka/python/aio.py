@@ -5,7 +5,8 @@ import asyncio
 import aiokafka
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from report import BOOTSTRAP, CODECS, COUNT, PREFIX, TIME, check, feature, headers, key, value, version
+from report import (BOOTSTRAP, CODECS, COUNT, PART, PARTITIONS, PREFIX, SHARED, TIME, check, check_shared, feature, headers, key, value,
+                    version)
 
 
 async def produce(topic, **settings):
@@ -84,6 +85,41 @@ async def by_time():
     await with_consumer(f"{PREFIX}-zstd", use)
 
 
+async def group():
+    topic = f"{PREFIX}-group"
+    await produce(topic)
+    taken = []
+    for count in (PART, COUNT - PART):
+        consumer = AIOKafkaConsumer(topic, bootstrap_servers=BOOTSTRAP, group_id=topic, enable_auto_commit=False,
+                                    auto_offset_reset="earliest")
+        await consumer.start()
+        taken += await take(consumer, count)
+        await consumer.commit()
+        await consumer.stop()
+    check(taken)
+
+
+async def two_members():
+    consumers = [AIOKafkaConsumer(SHARED, bootstrap_servers=BOOTSTRAP, group_id=f"{PREFIX}-two", auto_offset_reset="earliest")
+                 for _ in range(2)]
+    await asyncio.gather(*(consumer.start() for consumer in consumers))
+    end = asyncio.get_running_loop().time() + 30
+    while sorted(len(consumer.assignment()) for consumer in consumers) != [PARTITIONS // 2] * 2:
+        assert asyncio.get_running_loop().time() < end, "they do not share"
+        await asyncio.sleep(0.1)
+    producer = AIOKafkaProducer(bootstrap_servers=BOOTSTRAP)
+    await producer.start()
+    await asyncio.gather(*[await producer.send(SHARED, value=value(n), partition=n % PARTITIONS) for n in range(COUNT)])
+    await producer.stop()
+    taken = [set(), set()]
+    while sum(map(len, taken)) < COUNT and asyncio.get_running_loop().time() < end:
+        for consumer, of in zip(consumers, taken):
+            for records in (await consumer.getmany(timeout_ms=50)).values():
+                of.update((record.partition, record.offset) for record in records)
+    check_shared(*taken)
+    await asyncio.gather(*(consumer.stop() for consumer in consumers))
+
+
 version(aiokafka.__version__)
 for name in CODECS:
     feature(f"produce {name}", lambda name=name: asyncio.run(codec(name)))
@@ -91,3 +127,5 @@ feature("idempotent", lambda: asyncio.run(idempotent()))
 feature("assign, seek", lambda: asyncio.run(seek()))
 feature("ends", lambda: asyncio.run(ends()))
 feature("by time", lambda: asyncio.run(by_time()))
+feature("group", lambda: asyncio.run(group()))
+feature("two members", lambda: asyncio.run(two_members()))

@@ -5,7 +5,8 @@ import time
 import confluent_kafka
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from report import BOOTSTRAP, CODECS, COUNT, PREFIX, TIME, check, feature, headers, key, value, version
+from report import (BOOTSTRAP, CODECS, COUNT, PART, PARTITIONS, PREFIX, SHARED, TIME, check, check_shared, feature, headers, key, share,
+                    value, version)
 
 
 def produce(topic, **settings):
@@ -18,8 +19,8 @@ def produce(topic, **settings):
     assert not failed, failed[0]
 
 
-def consumer():
-    return Consumer({"bootstrap.servers": BOOTSTRAP, "group.id": "unused", "enable.auto.commit": False,
+def consumer(group="unused"):
+    return Consumer({"bootstrap.servers": BOOTSTRAP, "group.id": group, "enable.auto.commit": False,
                      "auto.offset.reset": "earliest"})
 
 
@@ -78,6 +79,46 @@ def by_time():
     reader.close()
 
 
+def group():
+    topic = f"{PREFIX}-group"
+    produce(topic)
+    taken = []
+    for count in (PART, COUNT - PART):
+        reader = consumer(topic)
+        reader.subscribe([topic])
+        taken += take(reader, count)
+        reader.commit(asynchronous=False)
+        reader.close()
+    check(taken)
+
+
+def two_members():
+    readers = [consumer(f"{PREFIX}-two") for _ in range(2)]
+    for reader in readers:
+        reader.subscribe([SHARED])
+
+    def turn():
+        for reader in readers:
+            assert reader.poll(0.1) is None, "nothing is there yet"
+        return [len(reader.assignment()) for reader in readers]
+
+    share(turn)
+    producer = Producer({"bootstrap.servers": BOOTSTRAP})
+    for n in range(COUNT):
+        producer.produce(SHARED, value=value(n), partition=n % PARTITIONS)
+    assert producer.flush(30) == 0
+    taken, end = [set(), set()], time.monotonic() + 30
+    while sum(map(len, taken)) < COUNT and time.monotonic() < end:
+        for reader, of in zip(readers, taken):
+            message = reader.poll(0.05)
+            if message is not None:
+                assert message.error() is None, message.error()
+                of.add((message.partition(), message.offset()))
+    check_shared(*taken)
+    for reader in readers:
+        reader.close()
+
+
 version(f"{confluent_kafka.version()} (librdkafka {confluent_kafka.libversion()[0]})")
 for name in CODECS:
     feature(f"produce {name}", lambda name=name: codec(name))
@@ -85,3 +126,5 @@ feature("idempotent", idempotent)
 feature("assign, seek", seek)
 feature("ends", ends)
 feature("by time", by_time)
+feature("group", group)
+feature("two members", two_members)

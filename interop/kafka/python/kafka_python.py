@@ -1,9 +1,13 @@
 """kafka-python."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import kafka
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from report import BOOTSTRAP, CODECS, COUNT, PREFIX, TIME, check, feature, headers, key, value, version
+from report import (BOOTSTRAP, CODECS, COUNT, PART, PARTITIONS, PREFIX, SHARED, TIME, check, check_shared, feature, headers, key, share,
+                    value, version)
 
 
 def produce(topic, **settings):
@@ -15,8 +19,8 @@ def produce(topic, **settings):
     producer.close(timeout=10)
 
 
-def consumer():
-    return KafkaConsumer(bootstrap_servers=BOOTSTRAP, auto_offset_reset="earliest", consumer_timeout_ms=20_000)
+def consumer(**settings):
+    return KafkaConsumer(bootstrap_servers=BOOTSTRAP, auto_offset_reset="earliest", consumer_timeout_ms=20_000, **settings)
 
 
 def take(reader, count):
@@ -78,6 +82,47 @@ def by_time():
     reader.close()
 
 
+def group():
+    topic = f"{PREFIX}-group"
+    produce(topic, enable_idempotence=False)
+    taken = []
+    for count in (PART, COUNT - PART):
+        reader = consumer(group_id=topic, enable_auto_commit=False)
+        reader.subscribe([topic])
+        taken += take(reader, count)
+        reader.commit()
+        reader.close()
+    check(taken)
+
+
+def two_members():
+    readers = [consumer(group_id=f"{PREFIX}-two", enable_auto_commit=False) for _ in range(2)]
+    for reader in readers:
+        reader.subscribe([SHARED])
+
+    # Side by side: each waits in its poll for the other one to join.
+    with ThreadPoolExecutor(len(readers)) as pool:
+
+        def turn():
+            list(pool.map(lambda reader: reader.poll(timeout_ms=1000), readers))
+            return [len(reader.assignment()) for reader in readers]
+
+        share(turn)
+    producer = KafkaProducer(bootstrap_servers=BOOTSTRAP)
+    sent = [producer.send(SHARED, value=value(n), partition=n % PARTITIONS) for n in range(COUNT)]
+    for future in sent:
+        future.get(timeout=30)
+    producer.close(timeout=10)
+    taken, end = [set(), set()], time.monotonic() + 30
+    while sum(map(len, taken)) < COUNT and time.monotonic() < end:
+        for reader, of in zip(readers, taken):
+            for records in reader.poll(timeout_ms=50).values():
+                of.update((record.partition, record.offset) for record in records)
+    check_shared(*taken)
+    for reader in readers:
+        reader.close()
+
+
 version(kafka.__version__)
 for name in CODECS:
     feature(f"produce {name}", lambda name=name: codec(name))
@@ -85,3 +130,5 @@ feature("idempotent", idempotent)
 feature("assign, seek", seek)
 feature("ends", ends)
 feature("by time", by_time)
+feature("group", group)
+feature("two members", two_members)

@@ -1,11 +1,17 @@
 """What each client does, and how it is told: one line for each feature, `feature<TAB>outcome`."""
 
 import sys
+import time
 import traceback
 
 COUNT = 200
 TIME = 1_700_000_000_000
 BOOTSTRAP, PREFIX = sys.argv[1], sys.argv[2]
+# Of a group's first member; the next one goes on behind them.
+PART = 120
+# A topic that is there, with so many partitions.
+SHARED = f"shared-{PREFIX}"
+PARTITIONS = 4
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
 
@@ -27,6 +33,20 @@ def check(records):
     for n, record in enumerate(records):
         expected = (n, key(n), value(n), headers(n), TIME + n)
         assert record == expected, f"{record} is not {expected}"
+
+
+def share(turn):
+    """Takes turns, each of which returns how many partitions members have, until they share them evenly."""
+    end = time.monotonic() + 30
+    while turn() != [PARTITIONS // 2] * 2:
+        assert time.monotonic() < end, "they do not share"
+
+
+def check_shared(one, other):
+    """What two members have read, as (partition, offset): all of it, each its own share."""
+    assert not one & other, "both have read the same"
+    assert one | other == {(n % PARTITIONS, n // PARTITIONS) for n in range(COUNT)}, (len(one), len(other))
+    assert len(one) == len(other) == COUNT // 2, (len(one), len(other))
 
 
 def feature(name, run):

@@ -171,7 +171,10 @@ fn of_group(error: &GroupError) -> (Code, &'static str) {
         GroupError::Fenced { .. } => (Code::FailedPrecondition, "MEMBER_FENCED"),
         GroupError::StaleEpoch { .. } => (Code::FailedPrecondition, "STALE_MEMBER_EPOCH"),
         GroupError::NotOwner { .. } => (Code::FailedPrecondition, "NOT_OWNER"),
-        GroupError::NotEmpty { .. } => (Code::FailedPrecondition, "GROUP_NOT_EMPTY"),
+        GroupError::NotEmpty { .. } | GroupError::Occupied(_) => {
+            (Code::FailedPrecondition, "GROUP_NOT_EMPTY")
+        }
+        GroupError::OtherProtocol { .. } => (Code::FailedPrecondition, "INCONSISTENT_GROUP_PROTOCOL"),
         GroupError::InstanceInUse { .. } => (Code::AlreadyExists, "INSTANCE_IN_USE"),
         GroupError::TooManyGroups { .. } => (Code::ResourceExhausted, "TOO_MANY_GROUPS"),
         GroupError::TooMuchState { .. } => (Code::ResourceExhausted, "GROUP_STATE_FULL"),

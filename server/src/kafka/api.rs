@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use kafka_protocol::messages::ApiKey;
 
 use super::{
-    api_versions, fetch, init_producer_id, list_offsets, metadata, produce,
+    api_versions, fetch, group, init_producer_id, list_offsets, metadata, produce,
     shape::{Encoding, Field},
 };
 
@@ -35,7 +35,7 @@ pub(super) enum Size {
 }
 
 /// All of them.
-pub(super) static APIS: [Api; 6] = [
+pub(super) static APIS: [Api; 17] = [
     Api {
         // librdkafka believes that a broker without version 0 knows no compression. Versions 0 to 2 end the
         // connection, as with Kafka 4.
@@ -45,8 +45,19 @@ pub(super) static APIS: [Api; 6] = [
     api(ApiKey::Fetch, "Fetch", 4..=12, fetch::SHAPE, Size::Names),
     api(ApiKey::ListOffsets, "ListOffsets", 1..=7, list_offsets::SHAPE, Size::Names),
     api(ApiKey::Metadata, "Metadata", 0..=12, metadata::SHAPE, Size::Names),
+    api(ApiKey::OffsetCommit, "OffsetCommit", 2..=9, group::offset_commit::SHAPE, Size::Names),
+    api(ApiKey::OffsetFetch, "OffsetFetch", 1..=9, group::offset_fetch::SHAPE, Size::Names),
+    api(ApiKey::FindCoordinator, "FindCoordinator", 0..=6, group::find_coordinator::SHAPE, Size::Names),
+    api(ApiKey::JoinGroup, "JoinGroup", 0..=9, group::join::SHAPE, Size::Names),
+    api(ApiKey::Heartbeat, "Heartbeat", 0..=4, group::heartbeat::SHAPE, Size::Names),
+    api(ApiKey::LeaveGroup, "LeaveGroup", 0..=5, group::leave::SHAPE, Size::Names),
+    api(ApiKey::SyncGroup, "SyncGroup", 0..=5, group::sync::SHAPE, Size::Names),
+    api(ApiKey::DescribeGroups, "DescribeGroups", 0..=6, group::describe_groups::SHAPE, Size::Names),
+    api(ApiKey::ListGroups, "ListGroups", 0..=5, group::list_groups::SHAPE, Size::Names),
     api(ApiKey::ApiVersions, "ApiVersions", 0..=4, api_versions::SHAPE, Size::Names),
     api(ApiKey::InitProducerId, "InitProducerId", 0..=4, init_producer_id::SHAPE, Size::Names),
+    api(ApiKey::DeleteGroups, "DeleteGroups", 0..=2, group::delete_groups::SHAPE, Size::Names),
+    api(ApiKey::OffsetDelete, "OffsetDelete", 0..=0, group::offset_delete::SHAPE, Size::Names),
 ];
 
 const fn api(

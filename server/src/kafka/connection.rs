@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -23,7 +24,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    dispatch::{self, Work},
+    dispatch::{self, Caller, Work},
     door::Door,
     frames::{Frame, FrameError, Frames},
     reply::{Outcome, Reply},
@@ -45,6 +46,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) async fn serve(
     door: &Arc<Door>,
     stream: TcpStream,
+    peer: SocketAddr,
     stopping: CancellationToken,
 ) -> Result<(), FrameError> {
     // Replies are small, and clients wait for them.
@@ -52,18 +54,18 @@ pub(super) async fn serve(
     let (read, write) = split(Linger::new(stream));
     let (queue, queued) = mpsc::channel(PIPELINE_MAX);
     let waiting = AtomicUsize::new(0);
-    let gone = CancellationToken::new();
+    let caller = Caller { address: peer.ip().to_string(), gone: CancellationToken::new() };
     let reading = async {
         let mut frames = Frames::new(read, door.incoming.clone());
         let ended = tokio::select! {
-            ended = take(door, &mut frames, &queue, &waiting, &gone) => ended,
+            ended = take(door, &mut frames, &queue, &waiting, &caller) => ended,
             () = stopping.cancelled() => Ok(()),
         };
         if let Err(FrameError::Offence(offence)) = &ended {
             door.counts.offence(offence);
         }
         // What was begun is answered still, but nobody polls for more.
-        gone.cancel();
+        caller.gone.cancel();
         drop(queue);
         ended
     };
@@ -84,7 +86,7 @@ async fn take<R: AsyncRead + Unpin>(
     frames: &mut Frames<R>,
     queue: &mpsc::Sender<Work>,
     waiting: &AtomicUsize,
-    gone: &CancellationToken,
+    caller: &Caller,
 ) -> Result<(), FrameError> {
     loop {
         let begins = match timeout(IDLE_TIMEOUT, frames.begins()).await {
@@ -97,7 +99,7 @@ async fn take<R: AsyncRead + Unpin>(
             return Ok(());
         }
         let Frame { bytes, permit } = frames.next().await?;
-        let work = dispatch::begin(door, Request::read(&bytes)?, gone).await?;
+        let work = dispatch::begin(door, Request::read(&bytes)?, caller).await?;
         // What holds the bytes now has a bound of its own.
         drop(permit);
         waiting.fetch_add(1, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     api_versions,
     door::Door,
-    fetch, init_producer_id, list_offsets, metadata, produce,
+    fetch, group, init_producer_id, list_offsets, metadata, produce,
     reply::{Outcome, Reply},
     request::{Head, Offence, Read},
 };
@@ -17,11 +17,20 @@ use super::{
 /// order of its partition already.
 pub(super) type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// Begins what a request asks for. `gone` is cancelled when nobody waits for long polls any more.
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    /// Where it comes from.
+    pub(super) address: String,
+    /// Cancelled when nobody waits for long polls any more.
+    pub(super) gone: CancellationToken,
+}
+
+/// Begins what a request asks for.
 ///
 /// # Errors
 /// When the body cannot be read.
-pub(super) async fn begin(door: &Arc<Door>, read: Read, gone: &CancellationToken) -> Result<Work, Offence> {
+pub(super) async fn begin(door: &Arc<Door>, read: Read, caller: &Caller) -> Result<Work, Offence> {
     let request = match read {
         Read::Request(request) => request,
         Read::UnknownApiVersions(head) => {
@@ -35,7 +44,7 @@ pub(super) async fn begin(door: &Arc<Door>, read: Read, gone: &CancellationToken
     Ok(match head.key {
         ApiKey::Produce => produce::begin(&door, head, request.decode()?).await,
         ApiKey::Fetch => {
-            let (request, gone) = (request.decode()?, gone.clone());
+            let (request, gone) = (request.decode()?, caller.gone.clone());
             Box::pin(async move { Outcome::Reply(fetch::fetch(&door, head, request, &gone).await) })
         }
         ApiKey::ListOffsets => {
@@ -54,7 +63,7 @@ pub(super) async fn begin(door: &Arc<Door>, read: Read, gone: &CancellationToken
             let request = request.decode()?;
             Box::pin(async move { outcome(head, &init_producer_id::init(&door, request).await) })
         }
-        key => return Err(Offence::Unknown { key: key as i16, version: head.version }),
+        _ => group::begin(door, caller, request)?,
     })
 }
 

@@ -87,7 +87,7 @@ impl Takes for KafkaDoor {
         self.tasks.spawn(async move {
             tokio::select! {
                 () = cut.cancelled() => tracing::debug!(%peer, "cut a Kafka connection"),
-                ended = connection::serve(&door, stream, stopping) => match ended {
+                ended = connection::serve(&door, stream, peer, stopping) => match ended {
                     Ok(()) => tracing::trace!(%peer, "a Kafka connection ended"),
                     // Clients that vanish, and those that speak something else.
                     Err(error) => tracing::debug!(%peer, %error, "a Kafka connection failed"),

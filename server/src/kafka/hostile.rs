@@ -6,8 +6,11 @@ use std::fmt::Write as _;
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        ApiKey, ApiVersionsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-        ProduceRequest, ProducerId, RequestHeader, TopicName, TransactionalId,
+        ApiKey, ApiVersionsRequest, DeleteGroupsRequest, DescribeGroupsRequest, FetchRequest,
+        FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+        ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+        OffsetFetchRequest, ProduceRequest, ProducerId, RequestHeader, SyncGroupRequest, TopicName,
+        TransactionalId,
         fetch_request::{FetchPartition, FetchTopic, ForgottenTopic},
         list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
         metadata_request::MetadataRequestTopic,
@@ -19,6 +22,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::{
     api::{APIS, Api},
+    group::samples,
     request::{Offence, Read, Request},
     shape::ELEMENTS_MAX,
 };
@@ -31,6 +35,9 @@ fn text(text: &'static str) -> StrBytes {
 }
 
 fn body(key: ApiKey, version: i16) -> Bytes {
+    if let Some(body) = samples::body(key, version) {
+        return body;
+    }
     let mut out = BytesMut::new();
     let topic = || TopicName(text("orders"));
     match key {
@@ -126,6 +133,17 @@ fn read(frame: &Bytes) -> Result<String, Offence> {
         ApiKey::Metadata => decode::<MetadataRequest>(request),
         ApiKey::ApiVersions => decode::<ApiVersionsRequest>(request),
         ApiKey::InitProducerId => decode::<InitProducerIdRequest>(request),
+        ApiKey::FindCoordinator => decode::<FindCoordinatorRequest>(request),
+        ApiKey::JoinGroup => decode::<JoinGroupRequest>(request),
+        ApiKey::SyncGroup => decode::<SyncGroupRequest>(request),
+        ApiKey::Heartbeat => decode::<HeartbeatRequest>(request),
+        ApiKey::LeaveGroup => decode::<LeaveGroupRequest>(request),
+        ApiKey::OffsetCommit => decode::<OffsetCommitRequest>(request),
+        ApiKey::OffsetFetch => decode::<OffsetFetchRequest>(request),
+        ApiKey::OffsetDelete => decode::<OffsetDeleteRequest>(request),
+        ApiKey::ListGroups => decode::<ListGroupsRequest>(request),
+        ApiKey::DescribeGroups => decode::<DescribeGroupsRequest>(request),
+        ApiKey::DeleteGroups => decode::<DeleteGroupsRequest>(request),
         other => panic!("{other:?} is not read here"),
     }
 }

@@ -137,6 +137,6 @@ fn partition(door: &Door, topic: &str, number: u32) -> MetadataResponsePartition
         .with_isr_nodes(nodes(in_sync))
 }
 
-fn node_id(id: NodeId) -> BrokerId {
+pub(super) fn node_id(id: NodeId) -> BrokerId {
     BrokerId(i32::try_from(id.0).unwrap_or(i32::MAX))
 }

@@ -28,6 +28,7 @@ mod door;
 mod errors;
 mod fetch;
 mod frames;
+mod group;
 #[cfg(test)]
 mod hostile;
 mod init_producer_id;

@@ -29,6 +29,7 @@ pub(super) struct Request {
     pub(super) head: Head,
     /// Place in the table of APIs.
     pub(super) api: usize,
+    client_id: Bytes,
     body: Bytes,
 }
 
@@ -80,10 +81,15 @@ impl Request {
         }
         let malformed = |why| Offence::Malformed { key, version, why };
         let encoding = api.encoding(version);
-        let body = skip_rest_of_header(&frame[FIXED_LEN..], encoding).map_err(malformed)?;
+        let (client_id, body) = rest_of_header(&frame[FIXED_LEN..], encoding).map_err(malformed)?;
         shape::check(body, api.shape, version, encoding).map_err(malformed)?;
-        let body = frame.slice(frame.len() - body.len()..);
-        Ok(Read::Request(Request { head, api: index, body }))
+        let (client_id, body) = (frame.slice_ref(client_id), frame.slice_ref(body));
+        Ok(Read::Request(Request { head, api: index, client_id, body }))
+    }
+
+    /// What the client calls itself; empty: nothing.
+    pub(super) fn client_id(&self) -> String {
+        String::from_utf8_lossy(&self.client_id).into_owned()
     }
 
     /// The body. Byte fields are slices of the frame.
@@ -101,15 +107,15 @@ impl Request {
     }
 }
 
-/// Behind the correlation id: the client's name, which is of no use here, and tagged fields.
-fn skip_rest_of_header(rest: &[u8], encoding: Encoding) -> Result<&[u8], Malformed> {
+/// Behind the correlation id: the client's name, and tagged fields. Returns the name, and what is behind all of it.
+fn rest_of_header(rest: &[u8], encoding: Encoding) -> Result<(&[u8], &[u8]), Malformed> {
     const CUT_OFF: Malformed = Malformed("its header is cut off");
     let (len, rest) = rest.split_first_chunk().ok_or(CUT_OFF)?;
     // Null is no bytes. The length is classic in every version.
     let len = usize::try_from(i16::from_be_bytes(*len)).unwrap_or(0);
-    let mut rest = rest.get(len..).ok_or(CUT_OFF)?;
+    let (client_id, mut rest) = rest.split_at_checked(len).ok_or(CUT_OFF)?;
     if encoding == Encoding::Flexible {
         shape::skip_tags(&mut rest)?;
     }
-    Ok(rest)
+    Ok((client_id, rest))
 }

@@ -35,6 +35,8 @@ pub(super) enum Kind {
     Structs(&'static [Field]),
     /// An array of 32-bit numbers, perhaps null.
     Ints,
+    /// An array of strings, perhaps null. Unlike structures they are not followed by tagged fields.
+    Texts,
 }
 
 pub(super) const BOOL: Field = Field::new(Kind::Fixed(1));
@@ -46,6 +48,7 @@ pub(super) const UUID: Field = Field::new(Kind::Fixed(16));
 pub(super) const TEXT: Field = Field::new(Kind::Text);
 pub(super) const BYTES: Field = Field::new(Kind::Bytes);
 pub(super) const INTS: Field = Field::new(Kind::Ints);
+pub(super) const TEXTS: Field = Field::new(Kind::Texts);
 
 /// An array of structures with these fields.
 pub(super) const fn array(fields: &'static [Field]) -> Field {
@@ -154,6 +157,7 @@ impl Walk<'_> {
                 let count = self.count()?;
                 self.skip(4 * count)
             }
+            Kind::Texts => (0..self.count()?).try_for_each(|_| self.kind(Kind::Text)),
             Kind::Structs(fields) => (0..self.count()?).try_for_each(|_| self.fields(fields)),
         }
     }

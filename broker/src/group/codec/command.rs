@@ -12,7 +12,7 @@ use crate::{
 /// A command.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct CommandRecord {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     kind: Option<Kind>,
 }
 
@@ -36,6 +36,12 @@ enum Kind {
     SetTopics(TopicsRecord),
     #[prost(message, tag = "9")]
     DropTopics(TopicsRecord),
+    #[prost(message, tag = "10")]
+    Occupy(GroupRecord),
+    #[prost(message, tag = "11")]
+    Vacate(VacateRecord),
+    #[prost(message, tag = "12")]
+    DropPositions(DropPositionsRecord),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -116,11 +122,32 @@ enum BecauseRecord {
 struct CommitRecord {
     #[prost(string, tag = "1")]
     group: String,
-    /// Nobody of the group when it is absent.
+    /// Nobody of the group when there is neither this nor `classic`.
     #[prost(message, optional, tag = "2")]
     by: Option<CommitterRecord>,
     #[prost(message, repeated, tag = "3")]
     positions: Vec<PositionsRecord>,
+    /// The name of a classic member.
+    #[prost(string, optional, tag = "4")]
+    classic: Option<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct VacateRecord {
+    #[prost(string, tag = "1")]
+    group: String,
+    #[prost(uint64, tag = "2")]
+    occupation: u64,
+    #[prost(uint64, tag = "3")]
+    generation: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct DropPositionsRecord {
+    #[prost(string, tag = "1")]
+    group: String,
+    #[prost(message, repeated, tag = "2")]
+    of: Vec<PartitionsRecord>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -173,11 +200,19 @@ impl From<&Command> for CommandRecord {
                 Kind::Remove(RemoveRecord { group, member_id, because: Some(because) })
             }
             Command::Commit(Commit { group, by, positions }) => {
-                let by = match by {
-                    Committer::Member { id, epoch } => Some(CommitterRecord { member_id: id, epoch }),
-                    Committer::Outsider => None,
+                let (by, classic) = match by {
+                    Committer::Member { id, epoch } => (Some(CommitterRecord { member_id: id, epoch }), None),
+                    Committer::Classic { id } => (None, Some(id)),
+                    Committer::Outsider => (None, None),
                 };
-                Kind::Commit(CommitRecord { group, by, positions: put_positions(&positions) })
+                Kind::Commit(CommitRecord { group, by, positions: put_positions(&positions), classic })
+            }
+            Command::DropPositions { group, of } => {
+                Kind::DropPositions(DropPositionsRecord { group, of: put_partitions(&of) })
+            }
+            Command::Occupy { group } => Kind::Occupy(GroupRecord { group }),
+            Command::Vacate { group, occupation, generation } => {
+                Kind::Vacate(VacateRecord { group, occupation, generation })
             }
             Command::Delete { group } => Kind::Delete(GroupRecord { group }),
             Command::Forget { group, empty_since } => Kind::Forget(ForgetRecord { group, empty_since }),
@@ -243,12 +278,22 @@ impl TryFrom<CommandRecord> for Command {
                 };
                 Command::Remove { group, member_id, because }
             }
-            Kind::Commit(CommitRecord { group, by, positions }) => {
-                let by = match by {
-                    Some(CommitterRecord { member_id, epoch }) => Committer::Member { id: member_id, epoch },
-                    None => Committer::Outsider,
+            Kind::Commit(CommitRecord { group, by, positions, classic }) => {
+                let by = match (by, classic) {
+                    (Some(CommitterRecord { member_id, epoch }), _) => {
+                        Committer::Member { id: member_id, epoch }
+                    }
+                    (None, Some(id)) => Committer::Classic { id },
+                    (None, None) => Committer::Outsider,
                 };
                 Command::Commit(Commit { group, by, positions: take_positions(positions)? })
+            }
+            Kind::DropPositions(DropPositionsRecord { group, of }) => {
+                Command::DropPositions { group, of: take_partitions(&of) }
+            }
+            Kind::Occupy(GroupRecord { group }) => Command::Occupy { group },
+            Kind::Vacate(VacateRecord { group, occupation, generation }) => {
+                Command::Vacate { group, occupation, generation }
             }
             Kind::Delete(GroupRecord { group }) => Command::Delete { group },
             Kind::Forget(ForgetRecord { group, empty_since }) => Command::Forget { group, empty_since },

@@ -44,6 +44,8 @@ struct GroupRecord {
     positions: Vec<PositionsRecord>,
     #[prost(int64, tag = "5")]
     empty_since: i64,
+    #[prost(uint64, optional, tag = "6")]
+    occupied: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -95,6 +97,7 @@ impl GroupRecord {
             members: group.members.iter().map(member).collect(),
             positions: put_positions(&group.positions),
             empty_since: group.empty_since,
+            occupied: group.occupied,
         }
     }
 }
@@ -132,10 +135,11 @@ impl TryFrom<GroupsRecord> for Groups {
 
     fn try_from(record: GroupsRecord) -> Result<Groups, FormatError> {
         let (mut groups, mut topics) = (BTreeMap::new(), BTreeMap::new());
-        for GroupRecord { name, epoch, members, positions, empty_since } in record.groups {
+        for GroupRecord { name, epoch, members, positions, empty_since, occupied } in record.groups {
             let members = members.into_iter().map(take_member).collect::<Result<_, FormatError>>()?;
             let positions = take_positions(positions)?;
-            groups.insert(name, Arc::new(Group::restore(epoch, members, positions, empty_since)));
+            let group = Group::restore(epoch, members, occupied, positions, empty_since);
+            groups.insert(name, Arc::new(group));
         }
         for topic in record.topics {
             let (topic, view) = NamedView::try_from(topic)?;

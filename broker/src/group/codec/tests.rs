@@ -99,7 +99,18 @@ fn golden() -> Vec<(Command, &'static str)> {
             "2a030a0167",
         ),
         (Command::Delete { group: group.clone() }, "32030a0167"),
-        (Command::Forget { group, empty_since: 300 }, "3a060a016710ac02"),
+        (Command::Forget { group: group.clone(), empty_since: 300 }, "3a060a016710ac02"),
+        (
+            Command::Commit(Commit {
+                group: group.clone(),
+                by: Committer::Classic { id: "k".into() },
+                positions: PartitionMap::default(),
+            }),
+            "2a060a016722016b",
+        ),
+        (Command::Occupy { group: group.clone() }, "52030a0167"),
+        (Command::Vacate { group: group.clone(), occupation: 3, generation: 300 }, "5a080a0167100318ac02"),
+        (Command::DropPositions { group, of: partitions(&[0, 2]) }, "620c0a016712070a017412020002"),
         (
             Command::SetTopics { views: vec![view("t", 1)] },
             "42190a170a01741210010101010101010101010101010101011803",
@@ -139,6 +150,16 @@ fn busy() -> Groups {
 fn apply(groups: &mut Groups, command: Command, at: Millis) {
     let mut applied = groups.apply(command, at).unwrap();
     groups.settle(&mut applied, at);
+}
+
+#[test]
+fn an_occupation_is_kept() {
+    let mut groups = Groups::default();
+    apply(&mut groups, Command::Occupy { group: "g".into() }, 5);
+    let mut restored = Groups::default();
+    restored.restore(&groups.snapshot()).unwrap();
+    assert_eq!(restored, groups);
+    assert_eq!(restored.get("g").unwrap().occupied, Some(1));
 }
 
 #[test]

@@ -24,11 +24,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use minikafka_record::Offset;
 use minikafka_storage::{Millis, TopicId};
 
 use super::{
-    Because, Committer, GroupError, Holding, Join, Member, NewPosition, PartitionMap, PartitionSet,
+    Because, Committer, GroupError, Holding, Join, Member, NewPosition, PartitionMap, PartitionSet, Position,
     TopicView,
     assign::{Before, assign},
     limits::MEMBERS_MAX,
@@ -41,6 +40,8 @@ pub(crate) struct Group {
     /// Rises whenever members or what they subscribe to change.
     pub(crate) epoch: u64,
     pub(crate) members: BTreeMap<String, Member>,
+    /// The number of the occupation by members of the classic protocol, while there is one.
+    pub(crate) occupied: Option<u64>,
     pub(crate) positions: PartitionMap<Position>,
     /// Since when it has been without members and commits; of no meaning while it has members.
     pub(crate) empty_since: Millis,
@@ -58,19 +59,6 @@ enum Pending {
     Reconcile,
     /// Who is to have what may be something else.
     Reassign,
-}
-
-/// How far a group has come in a partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Position {
-    /// Which topic of its name that was.
-    pub(crate) topic_id: TopicId,
-    /// What to read next.
-    pub(crate) offset: Offset,
-    /// What the committer wants to remember with it.
-    pub(crate) metadata: String,
-    /// When it was stored.
-    pub(crate) committed_at: Millis,
 }
 
 /// How a group is.
@@ -92,6 +80,7 @@ impl Group {
     pub(crate) fn restore(
         epoch: u64,
         members: BTreeMap<String, Member>,
+        occupied: Option<u64>,
         positions: PartitionMap<Position>,
         empty_since: Millis,
     ) -> Group {
@@ -99,7 +88,7 @@ impl Group {
             members: members.values().map(weight::of_member).sum(),
             positions: weight::of_positions(&positions),
         };
-        Group { epoch, members, positions, empty_since, pending: Pending::Nothing, weight }
+        Group { epoch, members, occupied, positions, empty_since, pending: Pending::Nothing, weight }
     }
 
     /// Bytes of memory that it takes, about.
@@ -109,7 +98,7 @@ impl Group {
 
     /// Whether nothing would be lost with it.
     pub(super) fn is_void(&self) -> bool {
-        self.members.is_empty() && self.positions.len() == 0
+        self.is_empty() && self.positions.len() == 0
     }
 
     pub(super) fn is_unsettled(&self) -> bool {
@@ -137,6 +126,7 @@ impl Group {
 
     /// Checks that a member can be let in, or back in.
     pub(super) fn check_join(&self, join: &Join) -> Result<(), GroupError> {
+        self.check_not_occupied(&join.group)?;
         let Some(returning) = &join.returning else {
             let is_new = self.of_instance(&join.instance_id).is_none();
             return if is_new && self.members.len() >= MEMBERS_MAX {
@@ -292,6 +282,7 @@ impl Group {
     ) -> Result<(), GroupError> {
         let (member_id, epoch) = match by {
             Committer::Outsider => return self.check_empty(group),
+            Committer::Classic { id } => return self.check_occupied(group, id),
             Committer::Member { id, epoch } => (id, *epoch),
         };
         let member = self.require(group, member_id)?;
@@ -314,13 +305,6 @@ impl Group {
         })
     }
 
-    pub(super) fn check_empty(&self, group: &str) -> Result<(), GroupError> {
-        match self.members.len() {
-            0 => Ok(()),
-            members => Err(GroupError::NotEmpty { group: group.to_owned(), members }),
-        }
-    }
-
     /// What it takes once these are stored.
     pub(super) fn bytes_after(&self, positions: &PartitionMap<NewPosition>) -> usize {
         let after = weight::after_commit(self.weight.positions, &self.positions, positions);
@@ -340,6 +324,12 @@ impl Group {
     /// Lets go of the positions of topics that are gone.
     pub(super) fn forget_positions(&mut self, topics: &BTreeSet<(&str, TopicId)>) {
         self.positions.retain(|topic, _, position| !topics.contains(&(topic, position.topic_id)));
+        self.weight.positions = weight::of_positions(&self.positions);
+    }
+
+    /// Lets go of positions that are named.
+    pub(super) fn drop_positions(&mut self, of: &PartitionSet) {
+        self.positions.retain(|topic, number, _| !of.contains(topic, number));
         self.weight.positions = weight::of_positions(&self.positions);
     }
 

@@ -8,7 +8,8 @@ use std::{
 use minikafka_storage::{Millis, TopicId};
 
 use super::{
-    Applied, Because, Command, Commit, Committer, Group, GroupError, Join, MemberKey, NamedView, TopicViews,
+    Applied, Because, Command, Commit, Committer, Group, GroupError, Join, MemberKey, NamedView,
+    PartitionSet, TopicViews,
     limits::{GROUPS_MAX, STATE_BYTES_MAX},
     weight::{of_newcomer, of_topics},
 };
@@ -19,7 +20,7 @@ use super::{
 /// only then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Groups {
-    /// None of them is without members and positions.
+    /// None of them is without members and positions, unless it is occupied.
     pub(crate) groups: BTreeMap<String, Arc<Group>>,
     /// The topics that members subscribe to, as far as they are there: what the targets are made of.
     pub(crate) topics: TopicViews,
@@ -76,13 +77,18 @@ impl Groups {
             }
             Command::Remove { group, member_id, because } => self.remove(&group, &member_id, because, at),
             Command::Commit(commit) => self.commit(commit, at),
+            Command::DropPositions { group, of } => self.drop_positions(&group, &of),
+            Command::Occupy { group } => self.occupy(&group),
+            Command::Vacate { group, occupation, generation } => {
+                Ok(self.vacate(group, occupation, generation, at))
+            }
             Command::Delete { group } => {
                 self.require(&group)?.check_empty(&group)?;
                 self.let_go(&group);
                 Ok(Applied::default())
             }
             Command::Forget { group, empty_since } => {
-                let is_so = |group: &Group| group.members.is_empty() && group.empty_since == empty_since;
+                let is_so = |group: &Group| group.is_empty() && group.empty_since == empty_since;
                 if self.get(&group).is_some_and(is_so) {
                     self.let_go(&group);
                 }
@@ -145,9 +151,39 @@ impl Groups {
             let (group, member_id) = (name.to_owned(), member_id.to_owned());
             applied.gone.push(MemberKey { group, member_id });
         }
-        let is_empty = self.get(name).is_some_and(|group| group.members.is_empty());
+        let is_empty = self.get(name).is_some_and(Group::is_empty);
         applied.emptied = is_empty.then(|| name.to_owned());
         Ok(applied)
+    }
+
+    fn occupy(&mut self, name: &str) -> Result<Applied, GroupError> {
+        match self.get(name) {
+            Some(group) => group.check_occupy(name)?,
+            None => {
+                self.check_room()?;
+                self.check_bytes(Group::default().bytes())?;
+            }
+        }
+        let occupation = self.with(name, |group, _| group.occupy());
+        Ok(Applied { occupation: Some(occupation), ..Applied::default() })
+    }
+
+    fn vacate(&mut self, name: String, occupation: u64, generation: u64, at: Millis) -> Applied {
+        if self.get(&name).is_none_or(|group| group.occupied != Some(occupation)) {
+            return Applied::default();
+        }
+        self.with(&name, |group, _| group.vacate(occupation, generation, at));
+        let is_there = self.groups.contains_key(&name);
+        Applied { emptied: is_there.then_some(name), ..Applied::default() }
+    }
+
+    fn drop_positions(&mut self, name: &str, of: &PartitionSet) -> Result<Applied, GroupError> {
+        let group = self.require(name)?;
+        if let Some(topic) = of.topics().find(|topic| group.reads(topic)) {
+            return Err(GroupError::TopicInUse { group: name.to_owned(), topic: topic.to_owned() });
+        }
+        self.with(name, |group, _| group.drop_positions(of));
+        Ok(Applied::default())
     }
 
     fn commit(&mut self, commit: Commit, at: Millis) -> Result<Applied, GroupError> {
@@ -157,6 +193,10 @@ impl Groups {
                 group.check_commit(&name, &by, &positions, &self.topics)?;
                 (group.bytes(), group.bytes_after(&positions))
             }
+            // A classic member's group was there a moment ago, and is to be joined anew.
+            None if let Committer::Classic { id } = by => {
+                return Err(GroupError::UnknownMember { group: name, member_id: id });
+            }
             None if by != Committer::Outsider => return Err(GroupError::NotFound(name)),
             None => {
                 self.check_room()?;
@@ -165,7 +205,7 @@ impl Groups {
         };
         self.check_bytes(after.saturating_sub(before))?;
         self.with(&name, |group, _| group.store(positions, at));
-        let is_empty = self.get(&name).is_some_and(|group| group.members.is_empty());
+        let is_empty = self.get(&name).is_some_and(Group::is_empty);
         Ok(Applied { emptied: is_empty.then_some(name), ..Applied::default() })
     }
 

@@ -5,23 +5,27 @@
 
 mod assign;
 mod command;
+mod error;
 mod group;
 mod groups;
 pub(crate) mod limits;
 mod member;
+mod occupied;
 mod partitions;
+mod position;
 mod weight;
 
-pub use command::GroupError;
 pub(crate) use command::{
     Applied, Because, Command, Commit, Committer, Join, MemberKey, NamedView, NewPosition, Returning,
     TopicView,
 };
+pub use error::GroupError;
 pub use group::GroupState;
-pub(crate) use group::{Group, Position, TopicViews};
+pub(crate) use group::{Group, TopicViews};
 pub(crate) use groups::Groups;
 pub(crate) use member::{Holding, Member};
 pub(crate) use partitions::{PartitionMap, PartitionSet};
+pub(crate) use position::Position;
 
 #[cfg(test)]
 mod tests;

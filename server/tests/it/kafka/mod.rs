@@ -4,6 +4,7 @@ mod client;
 mod connection;
 mod doors;
 mod fetch;
+mod groups;
 mod list_offsets;
 mod metadata;
 mod produce;

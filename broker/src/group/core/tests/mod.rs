@@ -2,6 +2,7 @@
 
 mod assigning;
 mod life;
+mod occupied;
 mod positions;
 mod random;
 
@@ -118,6 +119,16 @@ impl Rig {
         self.apply(Command::Remove { group, member_id, because })
     }
 
+    /// Begins an occupation, and returns its number.
+    fn occupy(&mut self) -> Result<u64, GroupError> {
+        let applied = self.apply(Command::Occupy { group: "g".to_owned() })?;
+        Ok(applied.occupation.expect("an occupation has a number"))
+    }
+
+    fn vacate(&mut self, occupation: u64, generation: u64) -> Applied {
+        self.apply(Command::Vacate { group: "g".to_owned(), occupation, generation }).unwrap()
+    }
+
     fn leave(&mut self, member: &str) -> Applied {
         let session = self.member(member).session;
         self.remove(member, Because::Left { session }).unwrap()
@@ -180,5 +191,6 @@ fn check(groups: &Groups) {
             let is_asked = member.held.iter().any(|(_, _, held)| held.is_revoked);
             assert_eq!(is_asked, member.revoking_since.is_some());
         }
+        assert!(group.occupied.is_none() || group.members.is_empty(), "an occupied group has other members");
     }
 }

@@ -1,0 +1,138 @@
+//! [`Member`], what the server knows of one.
+
+use minikafka_storage::Millis;
+use tokio::sync::oneshot;
+
+use super::{
+    api::{ClassicAssignment, ClassicJoin, ClassicJoined, ClassicProtocol, ClassicSynced},
+    limits::MEMBER_BYTES,
+};
+use crate::group::{TopicPartition, core::GroupError};
+
+/// What comes of something that a member asks for.
+pub(super) type Outcome<T> = Result<T, GroupError>;
+/// Where it will come from. Closed without an answer: the group has ended.
+pub(super) type Waiter<T> = oneshot::Receiver<Outcome<T>>;
+/// Where it is to go.
+type Answer<T> = oneshot::Sender<Outcome<T>>;
+
+/// A member of a group.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) instance_id: Option<String>,
+    pub(super) client_id: String,
+    pub(super) client_address: String,
+    pub(super) session_timeout_ms: Millis,
+    pub(super) rebalance_timeout_ms: Millis,
+    pub(super) protocols: Vec<ClassicProtocol>,
+    pub(super) topics: Vec<String>,
+    pub(super) assignment: ClassicAssignment,
+    pub(super) heard_at: Millis,
+    /// It has joined the next generation, and waits for it to begin.
+    pub(super) joining: Option<Answer<ClassicJoined>>,
+    /// It waits for the leader.
+    pub(super) syncing: Option<Answer<ClassicSynced>>,
+    /// It was told of the generation, and has not asked for its assignment.
+    pub(super) owes_sync: bool,
+}
+
+/// A waiter that has its answer.
+pub(super) fn answered<T>(value: T) -> Waiter<T> {
+    let (answer, waiter) = oneshot::channel();
+    let _ = answer.send(Ok(value));
+    waiter
+}
+
+/// Answers, if anybody waits.
+pub(super) fn tell<T>(answer: &mut Option<Answer<T>>, outcome: Outcome<T>) {
+    if let Some(answer) = answer.take() {
+        // Whoever has gone hears nothing.
+        let _ = answer.send(outcome);
+    }
+}
+
+impl Member {
+    pub(super) fn new(join: ClassicJoin, now: Millis) -> Member {
+        Member {
+            instance_id: join.instance_id,
+            client_id: join.client_id,
+            client_address: join.client_address,
+            session_timeout_ms: join.session_timeout.as_millis() as Millis,
+            rebalance_timeout_ms: join.rebalance_timeout.as_millis() as Millis,
+            protocols: join.protocols,
+            topics: join.topics,
+            assignment: ClassicAssignment::default(),
+            heard_at: now,
+            joining: None,
+            syncing: None,
+            owes_sync: false,
+        }
+    }
+
+    /// It says anew what it wants. What it reads stays.
+    pub(super) fn update(&mut self, join: ClassicJoin, now: Millis) {
+        let (assignment, owes_sync) = (std::mem::take(&mut self.assignment), self.owes_sync);
+        *self = Member { assignment, owes_sync, ..Member::new(join, now) };
+    }
+
+    pub(super) fn wait_for_join(&mut self) -> Waiter<ClassicJoined> {
+        let (answer, waiter) = oneshot::channel();
+        self.joining = Some(answer);
+        waiter
+    }
+
+    pub(super) fn wait_for_sync(&mut self) -> Waiter<ClassicSynced> {
+        let (answer, waiter) = oneshot::channel();
+        self.syncing = Some(answer);
+        waiter
+    }
+
+    /// Tells it, if it waits, that nothing comes of it.
+    pub(super) fn refuse(&mut self, why: &GroupError) {
+        tell(&mut self.joining, Err(why.clone()));
+        tell(&mut self.syncing, Err(why.clone()));
+    }
+
+    /// Whether somebody is there who waits for an answer.
+    pub(super) fn waits(&self) -> bool {
+        self.joining.as_ref().is_some_and(|answer| !answer.is_closed())
+            || self.syncing.as_ref().is_some_and(|answer| !answer.is_closed())
+    }
+
+    /// When it is taken for dead, unless it is heard or waits.
+    pub(super) fn deadline(&self) -> Millis {
+        self.heard_at.saturating_add(self.session_timeout_ms)
+    }
+
+    pub(super) fn has(&self, protocol: &str) -> bool {
+        self.protocols.iter().any(|of| of.name == protocol)
+    }
+
+    /// What it says for a protocol.
+    pub(super) fn metadata(&self, protocol: &str) -> bytes::Bytes {
+        let of = self.protocols.iter().find(|of| of.name == protocol);
+        of.map(|of| of.metadata.clone()).unwrap_or_default()
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        let names = self.client_id.len() + self.client_address.len();
+        MEMBER_BYTES + names + of_protocols(&self.protocols, &self.topics) + of_assignment(&self.assignment)
+    }
+}
+
+/// Bytes of memory that a newcomer will take, about.
+pub(super) fn of_newcomer(join: &ClassicJoin) -> usize {
+    MEMBER_BYTES + of_protocols(&join.protocols, &join.topics)
+}
+
+pub(super) fn of_assignment(assignment: &ClassicAssignment) -> usize {
+    let partition = |of: &TopicPartition| of.topic.len() + size_of::<TopicPartition>();
+    assignment.bytes.len() + assignment.partitions.iter().map(partition).sum::<usize>()
+}
+
+fn of_protocols(protocols: &[ClassicProtocol], topics: &[String]) -> usize {
+    let protocol = |of: &ClassicProtocol| of.name.len() + of.metadata.len() + size_of::<ClassicProtocol>();
+    let topic = |topic: &String| topic.len() + size_of::<String>();
+    protocols.iter().map(protocol).sum::<usize>() + topics.iter().map(topic).sum::<usize>()
+}

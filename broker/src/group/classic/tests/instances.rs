@@ -1,0 +1,85 @@
+//! Members with a name for good: static members.
+
+use super::*;
+
+/// A stable group of m1, which leads and is the instance "a", and m2, which is "b".
+fn of_two() -> Rig {
+    let mut rig = Rig::new();
+    let one = rig.try_join(Rig::request("", Some("a"), "x")).unwrap();
+    let two = rig.try_join(Rig::request("", Some("b"), "x")).unwrap();
+    rig.pass(OPENING_DELAY_MS);
+    drop((one, two));
+    drop(rig.sync("m1", &[("m1", "one"), ("m2", "two")]).unwrap());
+    drop(rig.sync("m2", &[]).unwrap());
+    rig
+}
+
+#[test]
+fn a_process_that_comes_back_takes_the_assignment_over_and_nobody_notices() {
+    let mut rig = of_two();
+    let back = told(rig.try_join(Rig::request("", Some("b"), "x")).unwrap());
+    assert_eq!((back.member_id.as_str(), back.generation, back.leader.as_str()), ("m3", 1, "m1"));
+    assert_eq!(told(rig.sync("m3", &[]).unwrap()).assignment, "two");
+    rig.heartbeat("m1").unwrap();
+    let old = ClassicMember { instance_id: Some("b".into()), ..rig.by("m2") };
+    assert!(matches!(rig.group.heartbeat(&old, 0), Err(GroupError::InstanceFenced { .. })));
+    assert!(matches!(rig.heartbeat("m2"), Err(GroupError::UnknownMember { .. })), "without the name");
+}
+
+#[test]
+fn a_leader_that_comes_back_is_told_not_to_assign_anything() {
+    let mut rig = of_two();
+    let back = told(rig.try_join(Rig::request("", Some("a"), "x")).unwrap());
+    assert_eq!((back.leader.as_str(), back.members.len(), back.skip_assignment), ("m3", 2, true));
+    // One that cannot be told so believes that another one leads.
+    let join = ClassicJoin { can_skip_assignment: false, ..Rig::request("", Some("a"), "x") };
+    let back = told(rig.try_join(join).unwrap());
+    assert_eq!((back.member_id.as_str(), back.leader.as_str()), ("m4", "m3"));
+    assert_eq!((back.members.len(), back.skip_assignment), (0, false));
+    assert_eq!(told(rig.sync("m4", &[]).unwrap()).assignment, "one");
+}
+
+#[test]
+fn one_that_wants_something_else_has_everybody_join_again() {
+    let mut rig = of_two();
+    let mut back = rig.try_join(Rig::request("", Some("b"), "y")).unwrap();
+    assert!(waits(&mut back));
+    let leader = told(rig.try_join(Rig::request("m1", Some("a"), "x")).unwrap());
+    assert_eq!((leader.generation, leader.members[1].metadata.as_ref()), (2, &b"y"[..]));
+}
+
+#[test]
+fn an_instance_that_is_away_keeps_its_place_until_its_session_timeout() {
+    let mut rig = of_two();
+    let mut leader = rig.try_join(Rig::request("m1", Some("a"), "x")).unwrap();
+    rig.pass(SESSION_MS - 1);
+    assert!(waits(&mut leader));
+    rig.pass(1);
+    assert_eq!(told(leader).members.len(), 1);
+}
+
+#[test]
+fn a_process_whose_place_was_taken_while_it_waits_is_fenced() {
+    let mut rig = of_two();
+    let old = rig.try_join(Rig::request("m1", Some("a"), "x")).unwrap();
+    let mut new = rig.try_join(Rig::request("", Some("a"), "x")).unwrap();
+    assert!(matches!(answer(old), Err(GroupError::InstanceFenced { .. })));
+    assert!(waits(&mut new));
+    assert!(matches!(
+        rig.try_join(Rig::request("m1", Some("a"), "x")),
+        Err(GroupError::InstanceFenced { .. })
+    ));
+}
+
+#[test]
+fn an_instance_is_sent_away_by_its_name() {
+    let mut rig = of_two();
+    let leave = |rig: &mut Rig, member_id: &str, instance_id: &str| {
+        let leaver = ClassicLeaver { member_id: member_id.into(), instance_id: Some(instance_id.into()) };
+        rig.group.leave(&leaver, rig.now)
+    };
+    assert!(matches!(leave(&mut rig, "m1", "b"), Err(GroupError::InstanceFenced { .. })));
+    assert!(matches!(leave(&mut rig, "", "c"), Err(GroupError::UnknownMember { .. })));
+    leave(&mut rig, "", "b").unwrap();
+    assert_eq!(rig.group.members.len(), 1);
+}

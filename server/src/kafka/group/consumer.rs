@@ -1,0 +1,80 @@
+//! What consumers tell one another, as far as those who look at groups want to know it: topics, and partitions.
+//!
+//! ```text
+//!   subscription:  i16 version | i32 count, so many of: text                         | what is not read here
+//!   assignment:    i16 version | i32 count, so many of: text, i32 count, so many i32 | what is not read here
+//! ```
+//!
+//! A text is `i16 length | that many bytes`. The members' own business otherwise: what cannot be read is nothing, and
+//! goes through as it is. Nothing is reserved by what a count claims.
+//!
+//! Source: `ConsumerProtocolSubscription.json` and `ConsumerProtocolAssignment.json` of Apache Kafka, whose later
+//! versions only add behind these.
+
+use bytes::Buf as _;
+use minikafka_broker::TopicPartition;
+
+/// The kind of members that speak so.
+pub(super) const PROTOCOL_TYPE: &str = "consumer";
+
+/// The topics that a subscription names.
+pub(super) fn topics(mut subscription: &[u8]) -> Vec<String> {
+    let read = |from: &mut &[u8]| {
+        from.try_get_i16().ok()?;
+        let count = from.try_get_i32().ok()?;
+        (0..count).map(|_| text(from)).collect::<Option<Vec<_>>>()
+    };
+    read(&mut subscription).unwrap_or_default()
+}
+
+/// The partitions that an assignment names.
+pub(super) fn partitions(mut assignment: &[u8]) -> Vec<TopicPartition> {
+    read_partitions(&mut assignment).unwrap_or_default()
+}
+
+fn read_partitions(from: &mut &[u8]) -> Option<Vec<TopicPartition>> {
+    from.try_get_i16().ok()?;
+    let mut partitions = Vec::new();
+    for _ in 0..from.try_get_i32().ok()? {
+        let topic = text(from)?;
+        for _ in 0..from.try_get_i32().ok()? {
+            let partition = u32::try_from(from.try_get_i32().ok()?).ok()?;
+            partitions.push(TopicPartition { topic: topic.clone(), partition });
+        }
+    }
+    Some(partitions)
+}
+
+fn text(from: &mut &[u8]) -> Option<String> {
+    let len = usize::try_from(from.try_get_i16().ok()?).ok()?;
+    let (text, rest) = from.split_at_checked(len)?;
+    *from = rest;
+    Some(std::str::from_utf8(text).ok()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_and_partitions_are_read() {
+        let subscription = b"\0\x01\0\0\0\x02\0\x01a\0\x02bc\xff\xff\xff\xff\0\0\0\0";
+        assert_eq!(topics(subscription), ["a", "bc"]);
+        let assignment = b"\0\0\0\0\0\x01\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x07\xff\xff\xff\xff";
+        let of = |partition| TopicPartition { topic: "a".into(), partition };
+        assert_eq!(partitions(assignment), [of(0), of(7)]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_nothing() {
+        let sound = b"\0\0\0\0\0\x01\0\x01a\0\0\0\x01\0\0\0\x07";
+        for len in 0..sound.len() {
+            assert!(partitions(&sound[..len]).is_empty(), "{len}");
+        }
+        for bytes in [&b"\0\0\x7f\xff\xff\xff"[..], b"\0\0\0\0\0\x01\x7f\xff", b"\0\0\0\0\0\x01\0\x01\xff"] {
+            assert!(topics(bytes).is_empty() && partitions(bytes).is_empty(), "{bytes:?}");
+        }
+        let negative = b"\0\0\0\0\0\x01\0\x01a\0\0\0\x01\xff\xff\xff\xff";
+        assert!(partitions(negative).is_empty());
+    }
+}
