@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod clock;
+mod evict_before;
 mod faults;
 mod fetch;
 mod group_trouble;
