@@ -6,6 +6,11 @@ use std::ops::RangeInclusive;
 use kafka_protocol::messages::ApiKey;
 
 use super::{
+    admin::{
+        cluster,
+        config::{alter, describe},
+        create_partitions, create_topics, delete_records, delete_topics, leader_epoch, log_dirs,
+    },
     api_versions, fetch, init_producer_id, list_offsets, metadata, produce,
     shape::{Encoding, Field},
 };
@@ -35,7 +40,7 @@ pub(super) enum Size {
 }
 
 /// All of them.
-pub(super) static APIS: [Api; 6] = [
+pub(super) static APIS: [Api; 16] = [
     Api {
         // librdkafka believes that a broker without version 0 knows no compression. Versions 0 to 2 end the
         // connection, as with Kafka 4.
@@ -46,7 +51,17 @@ pub(super) static APIS: [Api; 6] = [
     api(ApiKey::ListOffsets, "ListOffsets", 1..=7, list_offsets::SHAPE, Size::Names),
     api(ApiKey::Metadata, "Metadata", 0..=12, metadata::SHAPE, Size::Names),
     api(ApiKey::ApiVersions, "ApiVersions", 0..=4, api_versions::SHAPE, Size::Names),
+    api(ApiKey::CreateTopics, "CreateTopics", 2..=7, create_topics::SHAPE, Size::Names),
+    api(ApiKey::DeleteTopics, "DeleteTopics", 1..=6, delete_topics::SHAPE, Size::Names),
+    api(ApiKey::DeleteRecords, "DeleteRecords", 0..=2, delete_records::SHAPE, Size::Names),
     api(ApiKey::InitProducerId, "InitProducerId", 0..=4, init_producer_id::SHAPE, Size::Names),
+    api(ApiKey::OffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2..=4, leader_epoch::SHAPE, Size::Names),
+    api(ApiKey::DescribeConfigs, "DescribeConfigs", 1..=4, describe::SHAPE, Size::Names),
+    api(ApiKey::AlterConfigs, "AlterConfigs", 0..=2, alter::REPLACE_SHAPE, Size::Names),
+    api(ApiKey::DescribeLogDirs, "DescribeLogDirs", 1..=4, log_dirs::SHAPE, Size::Names),
+    api(ApiKey::CreatePartitions, "CreatePartitions", 0..=3, create_partitions::SHAPE, Size::Names),
+    api(ApiKey::IncrementalAlterConfigs, "IncrementalAlterConfigs", 0..=1, alter::CHANGE_SHAPE, Size::Names),
+    api(ApiKey::DescribeCluster, "DescribeCluster", 0..=2, cluster::SHAPE, Size::Names),
 ];
 
 const fn api(

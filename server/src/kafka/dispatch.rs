@@ -6,7 +6,7 @@ use kafka_protocol::{messages::ApiKey, protocol::Encodable};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    api_versions,
+    admin, api_versions,
     door::Door,
     fetch, init_producer_id, list_offsets, metadata, produce,
     reply::{Outcome, Reply},
@@ -54,7 +54,7 @@ pub(super) async fn begin(door: &Arc<Door>, read: Read, gone: &CancellationToken
             let request = request.decode()?;
             Box::pin(async move { outcome(head, &init_producer_id::init(&door, request).await) })
         }
-        key => return Err(Offence::Unknown { key: key as i16, version: head.version }),
+        _ => return admin::begin(door, request),
     })
 }
 

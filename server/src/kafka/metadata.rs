@@ -12,7 +12,7 @@ use kafka_protocol::{
 use minikafka_broker::{AutoCreate, Error, NodeId, Placement, TopicSummary};
 
 use super::{
-    door::Door,
+    door::{Door, node_id},
     errors,
     shape::{BOOL, Field, TEXT, UUID, array},
     topic_name,
@@ -22,9 +22,9 @@ pub(super) static SHAPE: &[Field] = &[array(TOPIC), BOOL.since(4), BOOL.since(8)
 static TOPIC: &[Field] = &[UUID.since(10), TEXT];
 
 /// "Nobody has asked": there are no rights to tell of.
-const OPERATIONS_UNKNOWN: i32 = i32::MIN;
+pub(super) const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 /// Nobody leads.
-const NO_NODE: BrokerId = BrokerId(-1);
+pub(super) const NO_NODE: BrokerId = BrokerId(-1);
 
 /// Whether a topic that is asked for may be created by that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ enum Missing {
 
 /// All topics, or those that are named.
 pub(super) async fn describe(door: &Door, version: i16, request: MetadataRequest) -> MetadataResponse {
-    let this = node_id(door.broker.node_id());
+    let this = door.node_id();
     let host = StrBytes::from_string(door.node.host.clone());
     let node =
         MetadataResponseBroker::default().with_node_id(this).with_host(host).with_port(door.node.port.into());
@@ -135,8 +135,4 @@ fn partition(door: &Door, topic: &str, number: u32) -> MetadataResponsePartition
         .with_leader_epoch(i32::try_from(leader_epoch).unwrap_or(i32::MAX))
         .with_replica_nodes(nodes(replicas))
         .with_isr_nodes(nodes(in_sync))
-}
-
-fn node_id(id: NodeId) -> BrokerId {
-    BrokerId(i32::try_from(id.0).unwrap_or(i32::MAX))
 }

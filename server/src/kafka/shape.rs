@@ -12,6 +12,10 @@
 /// somebody has raised that limit far.
 pub(super) const ELEMENTS_MAX: usize = 100_000;
 
+/// Whether a structure that may be missing is there: 1 or -1.
+const STRUCT: u8 = 1;
+const NO_STRUCT: u8 = 0xff;
+
 /// A field of a request, and the versions that have it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Field {
@@ -33,8 +37,12 @@ pub(super) enum Kind {
     Bytes,
     /// An array of structures, perhaps null.
     Structs(&'static [Field]),
+    /// A structure, or a byte that says that there is none.
+    MaybeStruct(&'static [Field]),
     /// An array of 32-bit numbers, perhaps null.
     Ints,
+    /// An array of strings, perhaps null.
+    Texts,
 }
 
 pub(super) const BOOL: Field = Field::new(Kind::Fixed(1));
@@ -46,10 +54,16 @@ pub(super) const UUID: Field = Field::new(Kind::Fixed(16));
 pub(super) const TEXT: Field = Field::new(Kind::Text);
 pub(super) const BYTES: Field = Field::new(Kind::Bytes);
 pub(super) const INTS: Field = Field::new(Kind::Ints);
+pub(super) const TEXTS: Field = Field::new(Kind::Texts);
 
 /// An array of structures with these fields.
 pub(super) const fn array(fields: &'static [Field]) -> Field {
     Field::new(Kind::Structs(fields))
+}
+
+/// A structure with these fields, or none.
+pub(super) const fn maybe(fields: &'static [Field]) -> Field {
+    Field::new(Kind::MaybeStruct(fields))
 }
 
 impl Field {
@@ -139,13 +153,7 @@ impl Walk<'_> {
     fn kind(&mut self, kind: Kind) -> Result<(), Malformed> {
         match kind {
             Kind::Fixed(len) => self.skip(len),
-            Kind::Text => {
-                let len = match self.encoding {
-                    Encoding::Classic => self.classic_len::<2>()?,
-                    Encoding::Flexible => self.compact_len()?,
-                };
-                self.skip(len.unwrap_or(0))
-            }
+            Kind::Text => self.text(),
             Kind::Bytes => {
                 let len = self.long_len()?;
                 self.skip(len.unwrap_or(0))
@@ -154,8 +162,22 @@ impl Walk<'_> {
                 let count = self.count()?;
                 self.skip(4 * count)
             }
+            Kind::Texts => (0..self.count()?).try_for_each(|_| self.text()),
+            Kind::MaybeStruct(fields) => match self.byte()? {
+                NO_STRUCT => Ok(()),
+                STRUCT => self.fields(fields),
+                _ => Err(Malformed("a structure is neither there nor not")),
+            },
             Kind::Structs(fields) => (0..self.count()?).try_for_each(|_| self.fields(fields)),
         }
+    }
+
+    fn text(&mut self) -> Result<(), Malformed> {
+        let len = match self.encoding {
+            Encoding::Classic => self.classic_len::<2>()?,
+            Encoding::Flexible => self.compact_len()?,
+        };
+        self.skip(len.unwrap_or(0))
     }
 
     /// Tagged fields: those that are known have to be what they should be, others are skipped.
@@ -225,8 +247,7 @@ impl Walk<'_> {
     fn unsigned_varint(&mut self) -> Result<u32, Malformed> {
         let mut value = 0u32;
         for shift in (0..35).step_by(7) {
-            let (byte, rest) = self.rest.split_first().ok_or(CUT_OFF)?;
-            self.rest = rest;
+            let byte = self.byte()?;
             let bits = u32::from(byte & 0x7f);
             if shift == 28 && bits > 0x0f {
                 break;
@@ -237,6 +258,12 @@ impl Walk<'_> {
             }
         }
         Err(Malformed("a varint is too long"))
+    }
+
+    fn byte(&mut self) -> Result<u8, Malformed> {
+        let (byte, rest) = self.rest.split_first().ok_or(CUT_OFF)?;
+        self.rest = rest;
+        Ok(*byte)
     }
 
     fn skip(&mut self, len: usize) -> Result<(), Malformed> {

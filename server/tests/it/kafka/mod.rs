@@ -1,5 +1,6 @@
 //! The Kafka door, as clients see it: bytes on a socket, written and read by `kafka-protocol`.
 
+mod admin;
 mod client;
 mod connection;
 mod doors;

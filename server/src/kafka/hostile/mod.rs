@@ -1,17 +1,17 @@
 //! Requests that nobody should send: nothing panics, nothing is reserved by what a frame claims, and what passes the
 //! check is what `kafka-protocol` reads.
 
+mod samples;
+
 use std::fmt::Write as _;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        ApiKey, ApiVersionsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-        ProduceRequest, ProducerId, RequestHeader, TopicName, TransactionalId,
-        fetch_request::{FetchPartition, FetchTopic, ForgottenTopic},
-        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
-        metadata_request::MetadataRequestTopic,
-        produce_request::{PartitionProduceData, TopicProduceData},
+        AlterConfigsRequest, ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+        DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+        DescribeLogDirsRequest, FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+        ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader,
     },
     protocol::{Decodable, Encodable, StrBytes},
 };
@@ -26,75 +26,6 @@ use super::{
 /// Frames that were found to be interesting, with what becomes of each: see the file.
 const CORPUS: &str = include_str!("corpus.txt");
 
-fn text(text: &'static str) -> StrBytes {
-    StrBytes::from_static_str(text)
-}
-
-fn body(key: ApiKey, version: i16) -> Bytes {
-    let mut out = BytesMut::new();
-    let topic = || TopicName(text("orders"));
-    match key {
-        ApiKey::Produce => {
-            let data = |index| {
-                PartitionProduceData::default()
-                    .with_index(index)
-                    .with_records(Some(Bytes::from_static(b"records")))
-            };
-            let topics = vec![
-                TopicProduceData::default().with_name(topic()).with_partition_data(vec![data(0), data(7)]),
-            ];
-            let transaction = Some(TransactionalId(text("t")));
-            let request = ProduceRequest::default().with_transactional_id(transaction).with_acks(-1);
-            request.with_topic_data(topics).encode(&mut out, version)
-        }
-        ApiKey::Fetch => {
-            let partitions =
-                vec![FetchPartition::default().with_partition_max_bytes(9), FetchPartition::default()];
-            let topics = vec![FetchTopic::default().with_topic(topic()).with_partitions(partitions)];
-            let mut request = FetchRequest::default().with_topics(topics).with_max_wait_ms(5);
-            if version >= 7 {
-                let forgotten = ForgottenTopic::default().with_topic(topic()).with_partitions(vec![1, 2, 3]);
-                request = request.with_forgotten_topics_data(vec![forgotten]);
-            }
-            if version >= 11 {
-                request = request.with_rack_id(text("rack"));
-            }
-            if version >= 12 {
-                request = request.with_cluster_id(Some(text("cluster")));
-            }
-            request.encode(&mut out, version)
-        }
-        ApiKey::ListOffsets => {
-            let partitions = vec![ListOffsetsPartition::default().with_timestamp(-2)];
-            let topics = vec![ListOffsetsTopic::default().with_name(topic()).with_partitions(partitions)];
-            ListOffsetsRequest::default().with_topics(topics).encode(&mut out, version)
-        }
-        ApiKey::Metadata => {
-            let topics = vec![MetadataRequestTopic::default().with_name(Some(topic())); 3];
-            MetadataRequest::default().with_topics(Some(topics)).encode(&mut out, version)
-        }
-        ApiKey::ApiVersions => {
-            let request = ApiVersionsRequest::default();
-            let request = match version >= 3 {
-                true => {
-                    request.with_client_software_name(text("test")).with_client_software_version(text("1"))
-                }
-                false => request,
-            };
-            request.encode(&mut out, version)
-        }
-        ApiKey::InitProducerId => {
-            let request =
-                InitProducerIdRequest::default().with_transactional_id(Some(TransactionalId(text("t"))));
-            let request = if version >= 3 { request.with_producer_id(ProducerId(7)) } else { request };
-            request.encode(&mut out, version)
-        }
-        other => panic!("{other:?} needs a sample"),
-    }
-    .expect("the sample is one of this version");
-    out.freeze()
-}
-
 /// A sound request.
 fn sample(api: &Api, version: i16) -> Bytes {
     let mut out = BytesMut::new();
@@ -102,9 +33,9 @@ fn sample(api: &Api, version: i16) -> Bytes {
         .with_request_api_key(api.key as i16)
         .with_request_api_version(version)
         .with_correlation_id(9)
-        .with_client_id(Some(text("client")));
+        .with_client_id(Some(StrBytes::from_static_str("client")));
     header.encode(&mut out, api.key.request_header_version(version)).expect("a header");
-    out.extend_from_slice(&body(api.key, version));
+    out.extend_from_slice(&samples::body(api.key, version));
     out.freeze()
 }
 
@@ -125,7 +56,17 @@ fn read(frame: &Bytes) -> Result<String, Offence> {
         ApiKey::ListOffsets => decode::<ListOffsetsRequest>(request),
         ApiKey::Metadata => decode::<MetadataRequest>(request),
         ApiKey::ApiVersions => decode::<ApiVersionsRequest>(request),
+        ApiKey::CreateTopics => decode::<CreateTopicsRequest>(request),
+        ApiKey::DeleteTopics => decode::<DeleteTopicsRequest>(request),
+        ApiKey::DeleteRecords => decode::<DeleteRecordsRequest>(request),
         ApiKey::InitProducerId => decode::<InitProducerIdRequest>(request),
+        ApiKey::OffsetForLeaderEpoch => decode::<OffsetForLeaderEpochRequest>(request),
+        ApiKey::DescribeConfigs => decode::<DescribeConfigsRequest>(request),
+        ApiKey::AlterConfigs => decode::<AlterConfigsRequest>(request),
+        ApiKey::DescribeLogDirs => decode::<DescribeLogDirsRequest>(request),
+        ApiKey::CreatePartitions => decode::<CreatePartitionsRequest>(request),
+        ApiKey::IncrementalAlterConfigs => decode::<IncrementalAlterConfigsRequest>(request),
+        ApiKey::DescribeCluster => decode::<DescribeClusterRequest>(request),
         other => panic!("{other:?} is not read here"),
     }
 }
