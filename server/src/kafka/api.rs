@@ -9,7 +9,8 @@ use super::{
     admin::{
         cluster,
         config::{alter, describe},
-        create_partitions, create_topics, delete_records, delete_topics, leader_epoch, log_dirs,
+        create_partitions, create_topics, delete_records, delete_topics, leader_epoch, log_dirs, producers,
+        topic_partitions,
     },
     api_versions, fetch, init_producer_id, list_offsets, metadata, produce,
     shape::{Encoding, Field},
@@ -40,16 +41,16 @@ pub(super) enum Size {
 }
 
 /// All of them.
-pub(super) static APIS: [Api; 16] = [
+pub(super) static APIS: [Api; 18] = [
     Api {
         // librdkafka believes that a broker without version 0 knows no compression. Versions 0 to 2 end the
         // connection, as with Kafka 4.
         named_from: 0,
-        ..api(ApiKey::Produce, "Produce", 3..=9, produce::SHAPE, Size::Messages)
+        ..api(ApiKey::Produce, "Produce", 3..=11, produce::SHAPE, Size::Messages)
     },
-    api(ApiKey::Fetch, "Fetch", 4..=12, fetch::SHAPE, Size::Names),
-    api(ApiKey::ListOffsets, "ListOffsets", 1..=7, list_offsets::SHAPE, Size::Names),
-    api(ApiKey::Metadata, "Metadata", 0..=12, metadata::SHAPE, Size::Names),
+    api(ApiKey::Fetch, "Fetch", 4..=16, fetch::SHAPE, Size::Names),
+    api(ApiKey::ListOffsets, "ListOffsets", 1..=10, list_offsets::SHAPE, Size::Names),
+    api(ApiKey::Metadata, "Metadata", 0..=13, metadata::SHAPE, Size::Names),
     api(ApiKey::ApiVersions, "ApiVersions", 0..=4, api_versions::SHAPE, Size::Names),
     api(ApiKey::CreateTopics, "CreateTopics", 2..=7, create_topics::SHAPE, Size::Names),
     api(ApiKey::DeleteTopics, "DeleteTopics", 1..=6, delete_topics::SHAPE, Size::Names),
@@ -62,6 +63,14 @@ pub(super) static APIS: [Api; 16] = [
     api(ApiKey::CreatePartitions, "CreatePartitions", 0..=3, create_partitions::SHAPE, Size::Names),
     api(ApiKey::IncrementalAlterConfigs, "IncrementalAlterConfigs", 0..=1, alter::CHANGE_SHAPE, Size::Names),
     api(ApiKey::DescribeCluster, "DescribeCluster", 0..=2, cluster::SHAPE, Size::Names),
+    api(ApiKey::DescribeProducers, "DescribeProducers", 0..=0, producers::SHAPE, Size::Names),
+    api(
+        ApiKey::DescribeTopicPartitions,
+        "DescribeTopicPartitions",
+        0..=0,
+        topic_partitions::SHAPE,
+        Size::Names,
+    ),
 ];
 
 const fn api(
@@ -96,7 +105,8 @@ mod tests {
         let documentation = include_str!("../../../docs/kafka.md");
         for api in &APIS {
             let (first, last) = (api.versions.start(), api.versions.end());
-            let row = format!("| {} | {} | {first}-{last} |", api.key as i16, api.name);
+            let versions = if first == last { first.to_string() } else { format!("{first}-{last}") };
+            let row = format!("| {} | {} | {versions} |", api.key as i16, api.name);
             assert!(documentation.contains(&row), "docs/kafka.md has no row {row}");
         }
         let rows = documentation.lines().filter(|line| {

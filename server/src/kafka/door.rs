@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use kafka_protocol::{ResponseError, messages::BrokerId};
-use minikafka_broker::{Broker, Error, NodeId, Partition, TopicDescription};
+use minikafka_broker::{Broker, Error, NodeId, Partition, TopicDescription, TopicSummary};
 use minikafka_storage::TopicId;
 use tokio::{
     net::TcpStream,
@@ -113,6 +113,22 @@ impl Door {
         }
         let number = u32::try_from(partition).map_err(|_| ResponseError::UnknownTopicOrPartition)?;
         self.broker.partition(topic, Some(number)).map_err(|error| errors::code(&error))
+    }
+
+    /// A partition of a topic that has this id.
+    pub(super) fn partition_with_id(&self, topic: Uuid, partition: i32) -> Result<Partition, ResponseError> {
+        let topic = self.topic_with_id(topic)?;
+        let number = u32::try_from(partition).map_err(|_| ResponseError::UnknownTopicOrPartition)?;
+        self.broker.partition_with_id(topic.id, number).map_err(|error| errors::code(&error))
+    }
+
+    /// The topic that has this id. One that clients do not see has none that they could know.
+    pub(super) fn topic_with_id(&self, id: Uuid) -> Result<TopicSummary, ResponseError> {
+        let found = self.broker.topic_with_id(Door::topic_id(id)).map_err(|error| errors::code(&error))?;
+        match topic_name::is_allowed(&found.name) {
+            true => Ok(found),
+            false => Err(ResponseError::UnknownTopicId),
+        }
     }
 
     /// A topic that Kafka's clients may see.

@@ -37,6 +37,8 @@ pub(super) enum Kind {
     Bytes,
     /// An array of structures, perhaps null.
     Structs(&'static [Field]),
+    /// A structure.
+    Struct(&'static [Field]),
     /// A structure, or a byte that says that there is none.
     MaybeStruct(&'static [Field]),
     /// An array of 32-bit numbers, perhaps null.
@@ -59,6 +61,11 @@ pub(super) const TEXTS: Field = Field::new(Kind::Texts);
 /// An array of structures with these fields.
 pub(super) const fn array(fields: &'static [Field]) -> Field {
     Field::new(Kind::Structs(fields))
+}
+
+/// A structure with these fields.
+pub(super) const fn structure(fields: &'static [Field]) -> Field {
+    Field::new(Kind::Struct(fields))
 }
 
 /// A structure with these fields, or none.
@@ -163,6 +170,7 @@ impl Walk<'_> {
                 self.skip(4 * count)
             }
             Kind::Texts => (0..self.count()?).try_for_each(|_| self.text()),
+            Kind::Struct(fields) => self.fields(fields),
             Kind::MaybeStruct(fields) => match self.byte()? {
                 NO_STRUCT => Ok(()),
                 STRUCT => self.fields(fields),

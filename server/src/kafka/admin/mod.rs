@@ -15,6 +15,8 @@ pub(super) mod delete_topics;
 pub(super) mod leader_epoch;
 pub(super) mod log_dirs;
 mod once;
+pub(super) mod producers;
+pub(super) mod topic_partitions;
 
 use std::sync::Arc;
 
@@ -64,6 +66,8 @@ pub(super) fn begin(door: Arc<Door>, request: Request) -> Result<Work, Offence> 
         ApiKey::DescribeCluster => work!(door, request, cluster::describe),
         ApiKey::DescribeLogDirs => work!(door, request, log_dirs::describe),
         ApiKey::OffsetForLeaderEpoch => work!(door, request, leader_epoch::look_up),
+        ApiKey::DescribeProducers => work!(door, request, producers::describe),
+        ApiKey::DescribeTopicPartitions => work!(door, request, topic_partitions::describe),
         key => return Err(Offence::Unknown { key: key as i16, version: request.head.version }),
     })
 }

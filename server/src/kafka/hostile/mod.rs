@@ -10,8 +10,9 @@ use kafka_protocol::{
     messages::{
         AlterConfigsRequest, ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
         DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-        DescribeLogDirsRequest, FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-        ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader,
+        DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest, FetchRequest,
+        IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+        OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader,
     },
     protocol::{Decodable, Encodable, StrBytes},
 };
@@ -67,6 +68,8 @@ fn read(frame: &Bytes) -> Result<String, Offence> {
         ApiKey::CreatePartitions => decode::<CreatePartitionsRequest>(request),
         ApiKey::IncrementalAlterConfigs => decode::<IncrementalAlterConfigsRequest>(request),
         ApiKey::DescribeCluster => decode::<DescribeClusterRequest>(request),
+        ApiKey::DescribeProducers => decode::<DescribeProducersRequest>(request),
+        ApiKey::DescribeTopicPartitions => decode::<DescribeTopicPartitionsRequest>(request),
         other => panic!("{other:?} is not read here"),
     }
 }

@@ -5,16 +5,18 @@ use kafka_protocol::{
     messages::{
         AlterConfigsRequest, ApiKey, ApiVersionsRequest, BrokerId, CreatePartitionsRequest,
         CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-        DescribeConfigsRequest, DescribeLogDirsRequest, FetchRequest, IncrementalAlterConfigsRequest,
-        InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
-        ProduceRequest, ProducerId, TopicName, TransactionalId, alter_configs_request,
+        DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+        DescribeTopicPartitionsRequest, FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+        ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, ProducerId,
+        TopicName, TransactionalId, alter_configs_request,
         create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic},
         create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
         delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
         delete_topics_request::DeleteTopicState,
         describe_configs_request::DescribeConfigsResource,
         describe_log_dirs_request::DescribableLogDirTopic,
-        fetch_request::{FetchPartition, FetchTopic, ForgottenTopic},
+        describe_producers_request, describe_topic_partitions_request,
+        fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState},
         incremental_alter_configs_request,
         list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
         metadata_request::MetadataRequestTopic,
@@ -33,7 +35,7 @@ pub(super) fn body(key: ApiKey, version: i16) -> Bytes {
         ApiKey::Produce => encode(&produce(), version),
         ApiKey::Fetch => encode(&fetch(version), version),
         ApiKey::ListOffsets => encode(&list_offsets(), version),
-        ApiKey::Metadata => encode(&metadata(), version),
+        ApiKey::Metadata => encode(&metadata(version), version),
         ApiKey::ApiVersions => encode(&api_versions(version), version),
         ApiKey::CreateTopics => encode(&create_topics(), version),
         ApiKey::DeleteTopics => encode(&delete_topics(version), version),
@@ -46,6 +48,8 @@ pub(super) fn body(key: ApiKey, version: i16) -> Bytes {
         ApiKey::CreatePartitions => encode(&create_partitions(), version),
         ApiKey::IncrementalAlterConfigs => encode(&incremental_alter_configs(), version),
         ApiKey::DescribeCluster => encode(&describe_cluster(version), version),
+        ApiKey::DescribeProducers => encode(&describe_producers(), version),
+        ApiKey::DescribeTopicPartitions => encode(&describe_topic_partitions(), version),
         other => panic!("{other:?} needs a sample"),
     }
 }
@@ -76,11 +80,22 @@ fn produce() -> ProduceRequest {
 
 fn fetch(version: i16) -> FetchRequest {
     let partitions = vec![FetchPartition::default().with_partition_max_bytes(9), FetchPartition::default()];
-    let topics = vec![FetchTopic::default().with_topic(topic()).with_partitions(partitions)];
-    let mut request = FetchRequest::default().with_topics(topics).with_max_wait_ms(5);
+    let named = |partitions| FetchTopic::default().with_partitions(partitions);
+    let topic_of = |name: TopicName| match version >= 13 {
+        true => named(partitions.clone()).with_topic_id(ID),
+        false => named(partitions.clone()).with_topic(name),
+    };
+    let mut request = FetchRequest::default().with_topics(vec![topic_of(topic())]).with_max_wait_ms(5);
     if version >= 7 {
-        let forgotten = ForgottenTopic::default().with_topic(topic()).with_partitions(vec![1, 2, 3]);
-        request = request.with_forgotten_topics_data(vec![forgotten]);
+        let forgotten = ForgottenTopic::default().with_partitions(vec![1, 2, 3]);
+        request.forgotten_topics_data.push(match version >= 13 {
+            true => forgotten.with_topic_id(ID),
+            false => forgotten.with_topic(topic()),
+        });
+    }
+    if version >= 15 {
+        let replica = ReplicaState::default().with_replica_id(BrokerId(3)).with_replica_epoch(4);
+        request = request.with_replica_state(replica);
     }
     if version >= 11 {
         request = request.with_rack_id(text("rack"));
@@ -97,8 +112,11 @@ fn list_offsets() -> ListOffsetsRequest {
     ListOffsetsRequest::default().with_topics(topics)
 }
 
-fn metadata() -> MetadataRequest {
-    let topics = vec![MetadataRequestTopic::default().with_name(Some(topic())); 3];
+fn metadata(version: i16) -> MetadataRequest {
+    let mut topics = vec![MetadataRequestTopic::default().with_name(Some(topic())); 3];
+    if version >= 12 {
+        topics.push(MetadataRequestTopic::default().with_name(None).with_topic_id(ID));
+    }
     MetadataRequest::default().with_topics(Some(topics))
 }
 
@@ -191,4 +209,17 @@ fn create_partitions() -> CreatePartitionsRequest {
 fn describe_cluster(version: i16) -> DescribeClusterRequest {
     let request = DescribeClusterRequest::default().with_include_cluster_authorized_operations(true);
     if version >= 2 { request.with_include_fenced_brokers(true) } else { request }
+}
+
+fn describe_producers() -> DescribeProducersRequest {
+    use describe_producers_request::TopicRequest;
+    let wanted = TopicRequest::default().with_name(topic()).with_partition_indexes(vec![0, 1]);
+    DescribeProducersRequest::default().with_topics(vec![wanted; 2])
+}
+
+fn describe_topic_partitions() -> DescribeTopicPartitionsRequest {
+    use describe_topic_partitions_request::{Cursor, TopicRequest};
+    let cursor = Cursor::default().with_topic_name(topic()).with_partition_index(3);
+    let topics = vec![TopicRequest::default().with_name(topic()); 2];
+    DescribeTopicPartitionsRequest::default().with_topics(topics).with_cursor(Some(cursor))
 }

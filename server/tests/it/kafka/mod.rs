@@ -8,4 +8,5 @@ mod fetch;
 mod list_offsets;
 mod metadata;
 mod produce;
+mod topic_ids;
 mod versions;

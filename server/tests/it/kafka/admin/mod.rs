@@ -5,7 +5,9 @@ mod configs;
 mod create_topics;
 mod delete_topics;
 mod partitions;
+mod producers;
 mod records;
+mod topic_partitions;
 
 use kafka_protocol::{
     messages::{
