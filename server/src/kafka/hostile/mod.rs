@@ -1,5 +1,6 @@
 //! Requests that nobody should send: nothing panics, nothing is reserved by what a frame claims, and what passes the
-//! check is what `kafka-protocol` reads.
+//! check is what `kafka-protocol` reads. Every version of every request in the table begins the hunt; `PROPTEST_CASES`
+//! says how long that is, and `tests/kafka_memory.rs` watches the memory of a server meanwhile.
 
 mod samples;
 
@@ -26,6 +27,9 @@ use super::{
 
 /// Frames that were found to be interesting, with what becomes of each: see the file.
 const CORPUS: &str = include_str!("corpus.txt");
+
+/// Behind them begins what differs.
+const KEY_AND_VERSION_LEN: usize = 4;
 
 /// A sound request.
 fn sample(api: &Api, version: i16) -> Bytes {
@@ -105,6 +109,28 @@ fn claims_are_not_believed() {
     }
 }
 
+/// Whatever stands at a place: if a count or a length does, it claims as much as it can.
+const CLAIMS: [&[u8]; 4] = [
+    &[0x7f, 0xff],
+    &[0x7f, 0xff, 0xff, 0xff],
+    &[0xff, 0xff, 0xff, 0xff, 0x0f],
+    &[0xff, 0xff, 0xff, 0xff, 0x07],
+];
+
+#[test]
+fn no_claim_is_believed_at_any_place_of_any_version() {
+    for frame in samples() {
+        for (at, claim) in (KEY_AND_VERSION_LEN..frame.len()).flat_map(|at| CLAIMS.map(|claim| (at, claim))) {
+            let mut longer = frame[..at].to_vec();
+            longer.extend_from_slice(claim);
+            // In the place of what was there, and in front of it.
+            for rest in [(at + claim.len()).min(frame.len()), at] {
+                let _ = read(&Bytes::from([&longer, &frame[rest..]].concat()));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_request_has_so_many_elements_and_no_more() {
     for (count, is_taken) in [(ELEMENTS_MAX, true), (ELEMENTS_MAX + 1, false)] {
@@ -138,17 +164,21 @@ fn the_corpus_is_read_as_it_says() {
 #[derive(Clone, Debug)]
 enum Mutation {
     Set(Index, u8),
+    Flip(Index, u8),
+    Truncate(Index),
     Remove(Index),
     Insert(Index, u8),
-    Extreme(Index),
+    Claim(Index, Index),
 }
 
 fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
     let one = prop_oneof![
         (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Mutation::Set(at, byte)),
+        (any::<Index>(), 0..8u8).prop_map(|(at, bit)| Mutation::Flip(at, bit)),
+        any::<Index>().prop_map(Mutation::Truncate),
         any::<Index>().prop_map(Mutation::Remove),
         (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Mutation::Insert(at, byte)),
-        any::<Index>().prop_map(Mutation::Extreme),
+        (any::<Index>(), any::<Index>()).prop_map(|(at, claim)| Mutation::Claim(at, claim)),
     ];
     vec(one, 1..4)
 }
@@ -156,17 +186,19 @@ fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
 fn mutate(frame: &[u8], mutations: &[Mutation]) -> Bytes {
     let mut bytes = frame.to_vec();
     for mutation in mutations {
-        let len = bytes.len().max(1);
+        let len = bytes.len();
         match mutation {
+            // Nothing is left to change.
+            _ if bytes.is_empty() => break,
             Mutation::Set(at, byte) => bytes[at.index(len)] = *byte,
-            Mutation::Remove(at) if bytes.len() > 1 => _ = bytes.remove(at.index(len)),
-            Mutation::Remove(_) => {}
+            Mutation::Flip(at, bit) => bytes[at.index(len)] ^= 1 << bit,
+            Mutation::Truncate(at) => bytes.truncate(at.index(len)),
+            Mutation::Remove(at) => _ = bytes.remove(at.index(len)),
             Mutation::Insert(at, byte) => bytes.insert(at.index(len), *byte),
-            // What becomes a length of 2 GiB, wherever it is one.
-            Mutation::Extreme(at) => {
-                let at = at.index(len);
-                let end = bytes.len().min(at + 4);
-                bytes[at..end].fill(0x7f);
+            Mutation::Claim(at, claim) => {
+                let (at, claim) = (at.index(len), CLAIMS[claim.index(CLAIMS.len())]);
+                let end = bytes.len().min(at + claim.len());
+                bytes.splice(at..end, claim.iter().copied());
             }
         }
     }
