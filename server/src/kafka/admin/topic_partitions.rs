@@ -99,9 +99,9 @@ fn partition(door: &Door, topic: &str, number: u32) -> DescribeTopicPartitionsRe
         .with_leader_epoch(leader_epoch)
         .with_replica_nodes(replicas)
         .with_isr_nodes(in_sync)
-        // Nobody keeps account of who else could lead.
-        .with_eligible_leader_replicas(None)
-        .with_last_known_elr(None)
+        // Those that could lead without being in sync: none. The Java client does not take null.
+        .with_eligible_leader_replicas(Some(Vec::new()))
+        .with_last_known_elr(Some(Vec::new()))
 }
 
 fn cursor(topic: TopicName, partition: u32) -> Cursor {

@@ -86,9 +86,8 @@ fn decode<T: Decodable + std::fmt::Debug>(request: Request) -> Result<String, Of
 fn every_version_of_every_request_is_read() {
     for frame in samples() {
         let read = read(&frame).unwrap_or_else(|offence| panic!("{offence}: {frame:?}"));
-        assert!(!read.is_empty());
         let longer = Bytes::from([&frame[..], b"\0"].concat());
-        assert!(matches!(self::read(&longer), Err(Offence::Malformed { .. })), "a byte more: {longer:?}");
+        assert_eq!(self::read(&longer).as_ref(), Ok(&read), "a byte more: {longer:?}");
         for len in 0..frame.len() {
             assert!(self::read(&frame.slice(..len)).is_err(), "cut at {len}: {frame:?}");
         }
