@@ -60,10 +60,11 @@ pub(super) fn entries(door: &Door) -> Vec<Entry> {
     let mut entries: Vec<Entry> = CHOSEN.iter().map(|chosen| chosen_entry(chosen, config)).collect();
     let durability = door.broker.durability();
     entries.extend(AS_TOPICS.iter().filter_map(|(name, of_topic)| as_topics(name, of_topic, durability)));
+    // Chosen, or made of what was: the default address is nobody's default.
     let node = format!("PLAINTEXT://{}", door.node);
+    entries.push(entry("advertised.listeners", Kind::List, node, Source::Server, "-advertised-host"));
     let idle = IDLE_TIMEOUT.as_millis();
     for (name, kind, value) in [
-        ("advertised.listeners", Kind::List, node),
         ("broker.id", Kind::Int, config.node_id.0.to_string()),
         ("connections.max.idle.ms", Kind::Long, idle.to_string()),
         ("default.replication.factor", Kind::Int, REPLICAS.to_string()),
