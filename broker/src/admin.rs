@@ -57,7 +57,8 @@ impl Broker {
         partitions: u32,
         settings: TopicSettings,
     ) -> Result<TopicSummary, Error> {
-        self.check_creation(topic, partitions, &settings)?;
+        // Whether it may be there, only those know who had their turn before.
+        self.check_wish(topic, partitions, &settings)?;
         let topic = topic.to_owned();
         self.in_turn(move |broker, turn| broker.create(turn, topic, partitions, settings)).await
     }
@@ -73,12 +74,7 @@ impl Broker {
         partitions: u32,
         settings: &TopicSettings,
     ) -> Result<(), Error> {
-        validate_topic_name(topic)?;
-        settings.check(&self.0.config)?;
-        if partitions == 0 {
-            let rule = "has at least one partition, not 0".to_owned();
-            return Err(Error::InvalidPartitions { topic: topic.to_owned(), rule });
-        }
+        self.check_wish(topic, partitions, settings)?;
         if self.0.topics.get(topic).is_some() {
             return Err(Error::TopicExists(topic.to_owned()));
         }
@@ -94,7 +90,8 @@ impl Broker {
     /// [`Error::InvalidTopicName`], [`Error::TopicNotFound`], [`Error::InvalidPartitions`] when it would have
     /// fewer partitions, [`Error::InvalidSetting`], [`Error::TooManyPartitions`], or a storage error.
     pub async fn alter_topic(&self, topic: &str, change: TopicChange) -> Result<TopicSummary, Error> {
-        self.check_alteration(topic, &change)?;
+        validate_topic_name(topic)?;
+        change.set.check(&self.0.config)?;
         let topic = topic.to_owned();
         self.in_turn(move |broker, turn| broker.alter(turn, topic, change)).await
     }
@@ -202,6 +199,17 @@ impl Broker {
         altered.served().for_each(|partition| partition.core.rearm_retention());
         tracing::info!(topic = altered.name, partitions = altered.count(), ?settings, "altered topic");
         Ok(altered.summary())
+    }
+
+    /// What is wrong with a new topic whatever there is.
+    fn check_wish(&self, topic: &str, partitions: u32, settings: &TopicSettings) -> Result<(), Error> {
+        validate_topic_name(topic)?;
+        settings.check(&self.0.config)?;
+        if partitions == 0 {
+            let rule = "has at least one partition, not 0".to_owned();
+            return Err(Error::InvalidPartitions { topic: topic.to_owned(), rule });
+        }
+        Ok(())
     }
 
     /// A topic, and what it will be after a change, if that may be.
