@@ -16,6 +16,7 @@ use crate::{
     metadata::{Command, Metadata, Output, TopicRecord},
     partition::PartitionState,
     retention::RunningRetention,
+    topic::Topic,
     validate_topic_name,
 };
 
@@ -59,14 +60,29 @@ impl Broker {
         partitions: u32,
         settings: TopicSettings,
     ) -> Result<TopicSummary, Error> {
-        validate_topic_name(topic)?;
-        settings.check(&self.0.config)?;
-        if partitions == 0 {
-            let rule = "has at least one partition, not 0".to_owned();
-            return Err(Error::InvalidPartitions { topic: topic.to_owned(), rule });
-        }
+        // Whether it may be there, only those know who had their turn before.
+        self.check_wish(topic, partitions, &settings)?;
         let topic = topic.to_owned();
         self.in_turn(move |broker, turn| broker.create(turn, topic, partitions, settings)).await
+    }
+
+    /// Checks everything that [`create_topic_with`](Broker::create_topic_with) does before it writes, and creates
+    /// nothing. Somebody else may have created the topic before the caller comes to it.
+    ///
+    /// # Errors
+    /// As there, but for storage errors.
+    pub fn check_creation(
+        &self,
+        topic: &str,
+        partitions: u32,
+        settings: &TopicSettings,
+    ) -> Result<(), Error> {
+        self.check_wish(topic, partitions, settings)?;
+        if self.0.topics.get(topic).is_some() {
+            return Err(Error::TopicExists(topic.to_owned()));
+        }
+        self.0.topics.check_usable(topic)?;
+        self.check_room_for(partitions)
     }
 
     /// Changes a topic; all of it is durable on return, or nothing happened.
@@ -83,6 +99,15 @@ impl Broker {
         self.in_turn(move |broker, turn| broker.alter(turn, topic, change)).await
     }
 
+    /// Checks everything that [`alter_topic`](Broker::alter_topic) does before it writes, and changes nothing.
+    ///
+    /// # Errors
+    /// As there, but for storage errors.
+    pub fn check_alteration(&self, topic: &str, change: &TopicChange) -> Result<(), Error> {
+        validate_topic_name(topic)?;
+        self.altered(topic, change).map(drop)
+    }
+
     /// Deletes a topic and its messages; durable on return. Readers and producers of it fail with
     /// [`Error::TopicNotFound`].
     ///
@@ -96,6 +121,20 @@ impl Broker {
         validate_topic_name(topic)?;
         let topic = topic.to_owned();
         self.in_turn(|broker, turn| broker.delete(turn, topic)).await
+    }
+
+    /// As [`delete_topic`](Broker::delete_topic), the topic that has this id, whatever its name: never one that was
+    /// created under that name meanwhile. Returns its name.
+    ///
+    /// # Errors
+    /// As there, with [`Error::TopicIdNotFound`] when no topic has the id.
+    pub async fn delete_topic_with_id(&self, id: TopicId) -> Result<String, Error> {
+        self.in_turn(move |broker, turn| async move {
+            let name = broker.topic_with_id(id)?.name;
+            broker.delete(turn, name.clone()).await?;
+            Ok(name)
+        })
+        .await
     }
 
     /// Gives so many ids to producers, never given before and never again. Returns them.
@@ -144,11 +183,7 @@ impl Broker {
         partitions: u32,
         settings: TopicSettings,
     ) -> Result<TopicSummary, Error> {
-        if self.0.topics.get(&name).is_some() {
-            return Err(Error::TopicExists(name));
-        }
-        self.0.topics.check_usable(&name)?;
-        self.check_room_for(partitions)?;
+        self.check_creation(&name, partitions, &settings)?;
         let record = TopicRecord { id: TopicId::random().map_err(Error::Storage)?, partitions, settings };
         let logs = self.create_logs(&name, record.id, 0..partitions).await?;
         let command = Command::CreateTopic(name.clone(), record);
@@ -159,17 +194,8 @@ impl Broker {
     }
 
     async fn alter(self, mut turn: Turn, name: String, change: TopicChange) -> Result<TopicSummary, Error> {
-        let topic = self.0.topics.require(&name)?;
-        let (before, partitions) = (topic.count(), change.partitions.unwrap_or(topic.count()));
-        if partitions < before {
-            let rule = format!(
-                "has {before} partitions and cannot have {partitions}: they are added, never taken away, because messages are in them"
-            );
-            return Err(Error::InvalidPartitions { topic: name, rule });
-        }
-        let settings = topic.settings.changed(&change)?;
-        self.check_room_for(partitions - before)?;
-        let record = TopicRecord { id: topic.id, partitions, settings };
+        let (topic, record) = self.altered(&name, &change)?;
+        let (before, TopicRecord { partitions, settings, .. }) = (topic.count(), record);
         let logs = self.create_logs(&name, topic.id, before..partitions).await?;
         let command = Command::AlterTopic(name.clone(), record);
         self.submit_with(&mut turn, &logs, command, &name).await?;
@@ -177,6 +203,34 @@ impl Broker {
         altered.served().for_each(|partition| partition.core.rearm_retention());
         tracing::info!(topic = altered.name, partitions = altered.count(), ?settings, "altered topic");
         Ok(altered.summary())
+    }
+
+    /// What is wrong with a new topic whatever there is.
+    fn check_wish(&self, topic: &str, partitions: u32, settings: &TopicSettings) -> Result<(), Error> {
+        validate_topic_name(topic)?;
+        settings.check(&self.0.config)?;
+        if partitions == 0 {
+            let rule = "has at least one partition, not 0".to_owned();
+            return Err(Error::InvalidPartitions { topic: topic.to_owned(), rule });
+        }
+        Ok(())
+    }
+
+    /// A topic, and what it will be after a change, if that may be.
+    fn altered(&self, name: &str, change: &TopicChange) -> Result<(Arc<Topic>, TopicRecord), Error> {
+        change.set.check(&self.0.config)?;
+        let topic = self.0.topics.require(name)?;
+        let (before, partitions) = (topic.count(), change.partitions.unwrap_or(topic.count()));
+        if partitions < before {
+            let rule = format!(
+                "has {before} partitions and cannot have {partitions}: they are added, never taken away, because messages are in them"
+            );
+            return Err(Error::InvalidPartitions { topic: name.to_owned(), rule });
+        }
+        let settings = topic.settings.changed(change)?;
+        self.check_room_for(partitions - before)?;
+        let record = TopicRecord { id: topic.id, partitions, settings };
+        Ok((topic, record))
     }
 
     /// Submits a command about a topic whose new logs are there, and takes them back when it fails for certain.

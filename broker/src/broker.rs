@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use minikafka_storage::{Durability, FailureHook, Log, LogId, Storage, StorageError};
+use minikafka_storage::{Durability, FailureHook, Log, LogId, Storage, StorageError, TopicId};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
@@ -157,6 +157,22 @@ impl Broker {
                 Err(Error::TopicNotFound(topic.to_owned()))
             }
         }
+    }
+
+    /// A partition of the topic that has this id.
+    ///
+    /// # Errors
+    /// [`Error::TopicIdNotFound`], [`Error::PartitionNotFound`].
+    pub fn partition_with_id(&self, topic: TopicId, partition: u32) -> Result<Partition, Error> {
+        self.0.topics.with_id(topic)?.partition(Some(partition))
+    }
+
+    /// The topic that has this id.
+    ///
+    /// # Errors
+    /// [`Error::TopicIdNotFound`]: nobody has it, or not any more.
+    pub fn topic_with_id(&self, id: TopicId) -> Result<TopicSummary, Error> {
+        Ok(self.0.topics.with_id(id)?.summary())
     }
 
     /// The partition of a topic that takes this payload: the one that is named, or else the one that the keys of

@@ -32,6 +32,9 @@ pub enum Error {
     /// Create the topic, or wait for it.
     #[error("topic \"{0}\" not found")]
     TopicNotFound(String),
+    /// Ask for the topic by name: it may have been deleted, and made anew with another id.
+    #[error("no topic has the id {0}")]
+    TopicIdNotFound(TopicId),
     /// Choose another partition.
     #[error("partition {partition} of topic \"{topic}\" not found: it has {partitions}")]
     PartitionNotFound {

@@ -1,4 +1,4 @@
-//! What is evicted from a partition: what is too old, and what is too much.
+//! What is evicted from a partition: what is too old, what is too much, and what somebody wants to be gone.
 //!
 //! By age, to the message. By size, in the steps in which storage gives space back: whole segments of a log in
 //! files, entries of one in memory; what is being written to stays, however large.
@@ -8,7 +8,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use minikafka_record::Offset;
 use minikafka_storage::{Millis, Place, Seek, StorageError};
 
-use crate::{append_clock::millis, partition::PartitionCore};
+use crate::{Error, Partition, append_clock::millis, partition::PartitionCore};
 
 /// Part of the size limit that is freed beyond what has to be, one in so many, and by which a log that cannot
 /// shrink grows until the next look. So there is a look once in so many bytes, not with each message.
@@ -80,6 +80,36 @@ pub(crate) fn by_size(core: &PartitionCore) -> Result<(), StorageError> {
             return Ok(());
         }
         limit = now;
+    }
+}
+
+impl Partition {
+    /// Evicts all messages before `end`, whatever their age and size, and returns the first offset that is left, which
+    /// lies behind `end` if they had been evicted before. Readers see the new start at once, and it is durable on
+    /// return; a caller that goes away may find it done or not.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] when `end` lies beyond what is committed; when the partition is no longer in service, or
+    /// the disk fails.
+    pub async fn evict_before(&self, end: Offset) -> Result<Offset, Error> {
+        self.core.check_open()?;
+        if end > self.core.high_watermark() {
+            return Err(self.core.out_of_range(end, self.bounds().start));
+        }
+        // As many at a time as there may be cold reads: this waits for the same disk.
+        let turn = self.core.cold_reads.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
+        let core = self.core.clone();
+        let trimmed = tokio::task::spawn_blocking(move || {
+            let trimmed = trim(&core, end);
+            drop(turn);
+            trimmed
+        });
+        match trimmed.await {
+            Ok(outcome) => outcome.map_err(|error| self.core.error(error))?,
+            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+            Err(_) => return Err(Error::Stopping),
+        }
+        Ok(self.bounds().start)
     }
 }
 

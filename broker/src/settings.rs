@@ -154,17 +154,17 @@ impl TopicSettings {
     }
 
     /// Age at which messages are evicted; `None`: never.
-    pub(crate) fn retention(&self, config: &BrokerConfig) -> Effective<Option<Duration>> {
+    pub fn retention(&self, config: &BrokerConfig) -> Effective<Option<Duration>> {
         Effective::of(self.retention.map(Limit::at), config.retention)
     }
 
     /// Bytes that a partition may take up; `None`: no limit.
-    pub(crate) fn retention_bytes(&self, config: &BrokerConfig) -> Effective<Option<u64>> {
+    pub fn retention_bytes(&self, config: &BrokerConfig) -> Effective<Option<u64>> {
         Effective::of(self.retention_bytes.map(Limit::at), config.retention_bytes)
     }
 
     /// Largest message or batch. The server may have lowered its limit below the topic's since that was set.
-    pub(crate) fn message_bytes_max(&self, config: &BrokerConfig) -> Effective<u64> {
+    pub fn message_bytes_max(&self, config: &BrokerConfig) -> Effective<u64> {
         let server_max = config.message_bytes_max as u64;
         Effective::of(self.message_bytes_max.filter(|bytes| *bytes <= server_max), server_max)
     }

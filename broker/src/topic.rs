@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     ops::Bound,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -84,24 +84,35 @@ impl Topic {
     }
 }
 
-/// The topics there are, by name.
+/// The topics there are.
 #[derive(Debug)]
 pub(crate) struct Topics {
     /// A std lock: it is held for a look-up, never across an await.
-    by_name: RwLock<BTreeMap<String, Arc<Topic>>>,
+    there: RwLock<There>,
     /// Topics that are there and cannot be used until the next start, because a log of theirs could not be opened.
     unusable: RwLock<BTreeMap<String, StorageError>>,
     /// How often a topic was created, altered or deleted; those who wait for one watch it.
     changed: watch::Sender<u64>,
 }
 
+/// The same topics, twice.
+#[derive(Debug, Default)]
+struct There {
+    by_name: BTreeMap<String, Arc<Topic>>,
+    by_id: BTreeMap<TopicId, Arc<Topic>>,
+}
+
 impl Topics {
     pub(crate) fn new() -> Topics {
-        Topics { by_name: RwLock::default(), unusable: RwLock::default(), changed: watch::Sender::new(0) }
+        Topics { there: RwLock::default(), unusable: RwLock::default(), changed: watch::Sender::new(0) }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
-        self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.there().by_name.get(name).cloned()
+    }
+
+    pub(crate) fn with_id(&self, id: TopicId) -> Result<Arc<Topic>, Error> {
+        self.there().by_id.get(&id).cloned().ok_or(Error::TopicIdNotFound(id))
     }
 
     pub(crate) fn require(&self, name: &str) -> Result<Arc<Topic>, Error> {
@@ -128,15 +139,21 @@ impl Topics {
     /// Adds a topic, or puts it in the place of the one that has its name.
     pub(crate) fn insert(&self, topic: Topic) -> Arc<Topic> {
         let topic = Arc::new(topic);
-        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        by_name.insert(topic.name.clone(), topic.clone());
-        drop(by_name);
+        let mut there = self.there.write().unwrap_or_else(PoisonError::into_inner);
+        there.by_id.insert(topic.id, topic.clone());
+        there.by_name.insert(topic.name.clone(), topic.clone());
+        drop(there);
         self.wake();
         topic
     }
 
     pub(crate) fn remove(&self, name: &str) -> Option<Arc<Topic>> {
-        let removed = self.by_name.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let mut there = self.there.write().unwrap_or_else(PoisonError::into_inner);
+        let removed = there.by_name.remove(name);
+        if let Some(topic) = &removed {
+            there.by_id.remove(&topic.id);
+        }
+        drop(there);
         // Groups have to know.
         self.wake();
         removed
@@ -144,8 +161,9 @@ impl Topics {
 
     /// Up to `count` topics with names behind `after`, ordered by name.
     pub(crate) fn page(&self, after: &str, count: usize) -> Vec<Arc<Topic>> {
-        let by_name = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
-        by_name
+        let there = self.there();
+        there
+            .by_name
             .range::<str, _>((Bound::Excluded(after), Bound::Unbounded))
             .take(count)
             .map(|(_, topic)| topic.clone())
@@ -157,8 +175,11 @@ impl Topics {
     }
 
     pub(crate) fn partition_count(&self) -> usize {
-        let by_name = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
-        by_name.values().map(|topic| topic.partitions.len()).sum()
+        self.there().by_name.values().map(|topic| topic.partitions.len()).sum()
+    }
+
+    fn there(&self) -> RwLockReadGuard<'_, There> {
+        self.there.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes those who wait for a topic.

@@ -1,9 +1,19 @@
-//! What hostile Kafka clients claim is not reserved. A program of its own, because it watches all memory that is
-//! allocated.
+//! What hostile Kafka clients claim is not reserved. A program of its own with one test, because it watches all memory
+//! that is allocated.
 
 // In a test, what must not fail and does is the result.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../src/kafka/hostile/samples/mod.rs"]
+mod samples;
+
+use std::net::SocketAddr;
+
+use bytes::{Buf, Bytes};
+use kafka_protocol::{
+    messages::{ApiKey, ApiVersionsResponse},
+    protocol::Decodable,
+};
 use minikafka_server::{Server, config::KafkaConfig};
 use peak_alloc::PeakAlloc;
 use tokio::{
@@ -16,53 +26,84 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 /// Far more than a connection takes up, far less than any of the claims.
 const ALLOWED_BYTES: usize = 4 << 20;
+/// A count or a length that claims as much as it can: classic, and compact.
+const CLASSIC: &[u8] = &[0x7f, 0xff, 0xff, 0xff];
+const COMPACT: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0x0f];
 
 #[tokio::test]
 async fn claims_of_counts_and_lengths_reserve_nothing() {
     let door = KafkaConfig::at("127.0.0.1:0".parse().unwrap());
     let server = Server::builder().memory().kafka(door).start("127.0.0.1:0").await.unwrap();
     let address = server.kafka_addr().unwrap();
-    let classic: &[u8] = &[0x7f, 0xff, 0xff, 0xff];
-    let compact: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0x0f];
-    // Key, version, and what stands in front of the first array.
-    let arrays = [
-        (0, 3, &[0xff, 0xff, 0, 1, 0, 0, 0, 1][..], classic),
-        (0, 9, &[0, 0, 1, 0, 0, 0, 1], compact),
-        (1, 4, &[0; 17], classic),
-        (1, 12, &[0; 25], compact),
-        (2, 1, &[0; 4], classic),
-        (2, 7, &[0; 5], compact),
-        (3, 0, &[], classic),
-        (3, 12, &[], compact),
-    ];
-    let mut frames = Vec::new();
-    for (key, version, front, claim) in arrays {
-        let mut frame = vec![0, key, 0, version, 0, 0, 0, 1, 0xff, 0xff];
-        frame.extend((claim == compact).then_some(0));
-        frame.extend_from_slice(front);
-        frame.extend_from_slice(claim);
-        let mut bytes = (frame.len() as u32).to_be_bytes().to_vec();
-        bytes.extend(frame);
-        frames.push(bytes);
+    let held = frames_that_are_begun(address).await;
+    for (key, version) in first_and_last_versions(address).await {
+        let body = samples::body(key, version);
+        for at in 0..body.len() {
+            let grown = growth_by(address, &claiming(key, version, &body, at)).await;
+            assert!(grown < ALLOWED_BYTES, "{grown} bytes for {key:?} {version} with a claim at {at}");
+        }
     }
-    // Frames that are allowed to be so large, and of which nothing more comes.
-    let begun = [&[0x06, 0x40, 0, 0, 0, 0, 0, 9][..], &[0, 0x40, 0, 0, 0, 1, 0, 12]];
+    drop(held);
+    server.stop().await.unwrap();
+}
+
+/// Frames that are allowed to be so large, and of which nothing more comes.
+async fn frames_that_are_begun(address: SocketAddr) -> Vec<TcpStream> {
+    MEMORY.reset_peak_usage();
+    let before = MEMORY.current_usage();
     let mut held = Vec::new();
-    for bytes in begun {
+    for bytes in [&[0x06, 0x40, 0, 0, 0, 0, 0, 9][..], &[0, 0x40, 0, 0, 0, 1, 0, 12]] {
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(bytes).await.unwrap();
         held.push(client);
     }
-    MEMORY.reset_peak_usage();
-    let before = MEMORY.current_usage();
-    for bytes in &frames {
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.write_all(bytes).await.unwrap();
-        let ended = client.read(&mut [0; 16]).await;
-        assert!(matches!(ended, Ok(0) | Err(_)), "it is closed: {bytes:?} {ended:?}");
-    }
     let grown = MEMORY.peak_usage().saturating_sub(before);
     assert!(grown < ALLOWED_BYTES, "{grown} bytes");
-    drop(held);
-    server.stop().await.unwrap();
+    held
+}
+
+/// What the server says that it answers.
+async fn first_and_last_versions(address: SocketAddr) -> Vec<(ApiKey, i16)> {
+    let mut answer = ask(address, &[0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff]).await;
+    answer.advance(8);
+    let answered = ApiVersionsResponse::decode(&mut answer, 0).unwrap().api_keys.into_iter();
+    let versions = answered.flat_map(|api| {
+        let key = ApiKey::try_from(api.api_key).unwrap();
+        // Earlier ones of Produce are named, and refused.
+        let first = if key == ApiKey::Produce { 3 } else { api.min_version };
+        [(key, first), (key, api.max_version)]
+    });
+    versions.collect()
+}
+
+/// A sound request, with a claim in the place of what stands at `at`.
+fn claiming(key: ApiKey, version: i16, body: &[u8], at: usize) -> Vec<u8> {
+    let is_flexible = key.request_header_version(version) >= 2;
+    let claim = if is_flexible { COMPACT } else { CLASSIC };
+    let mut frame = vec![0, key as u8, 0, version as u8, 0, 0, 0, 1, 0xff, 0xff];
+    frame.extend(is_flexible.then_some(0));
+    frame.extend_from_slice(&body[..at]);
+    frame.extend_from_slice(claim);
+    frame.extend_from_slice(&body[(at + claim.len()).min(body.len())..]);
+    frame
+}
+
+/// Bytes that the server's memory grows by while it reads a frame and answers it, or ends the connection.
+async fn growth_by(address: SocketAddr, frame: &[u8]) -> usize {
+    MEMORY.reset_peak_usage();
+    let before = MEMORY.current_usage();
+    ask(address, frame).await;
+    MEMORY.peak_usage().saturating_sub(before)
+}
+
+/// Everything that comes back for a frame. Nobody waits for messages once the client has no more to say.
+async fn ask(address: SocketAddr, frame: &[u8]) -> Bytes {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(&(frame.len() as u32).to_be_bytes()).await.unwrap();
+    client.write_all(frame).await.unwrap();
+    let mut answer = Vec::new();
+    // A connection that is ended for what it sent may be reset.
+    let _ = client.shutdown().await;
+    let _ = client.read_to_end(&mut answer).await;
+    answer.into()
 }

@@ -45,7 +45,12 @@ pub(crate) fn write(dir: &Path, sync: Sync, time: Duration) -> anyhow::Result<f6
 
 /// Bytes per second that one thread writes, and does not sync, of pieces that another one has just made for it: what is
 /// written comes from memory that no processor has at hand, as with every log.
-pub(crate) fn write_handed_over(dir: &Path, piece: &[u8], waiting: usize, time: Duration) -> anyhow::Result<f64> {
+pub(crate) fn write_handed_over(
+    dir: &Path,
+    piece: &[u8],
+    waiting: usize,
+    time: Duration,
+) -> anyhow::Result<f64> {
     let dir = tempfile::tempdir_in(dir)?;
     let mut file = File::create(dir.path().join("bare"))?;
     thread::scope(|scope| {

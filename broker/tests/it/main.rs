@@ -5,6 +5,7 @@
 mod classic_groups;
 mod clock;
 mod doubt;
+mod evict_before;
 mod faults;
 mod fetch;
 mod group_trouble;

@@ -1,6 +1,6 @@
 //! Topics: created, listed, described, deleted.
 
-use minikafka_broker::{AutoCreate, BrokerConfig, Error};
+use minikafka_broker::{AutoCreate, BrokerConfig, Error, TopicChange, TopicSettings};
 use minikafka_record::Offset;
 
 use crate::setup::{memory_broker, messages, produce};
@@ -105,4 +105,45 @@ async fn who_waits_for_a_topic_gets_it() {
     assert!(!waiting.is_finished());
     broker.create_topic("t", 1).await.unwrap();
     assert_eq!(waiting.await.unwrap().topic(), "t");
+}
+
+#[tokio::test]
+async fn an_id_is_one_topic_and_not_the_next_of_its_name() {
+    let broker = memory_broker(BrokerConfig::default()).await;
+    let first = broker.create_topic("t", 1).await.unwrap();
+    let altered = TopicChange { partitions: Some(2), ..TopicChange::default() };
+    assert_eq!(broker.alter_topic("t", altered).await.unwrap().id, first.id, "it is the same topic");
+    assert_eq!(broker.topic_with_id(first.id).unwrap().partitions, 2);
+    assert_eq!(broker.partition_with_id(first.id, 1).unwrap().number(), 1);
+    let missing = broker.partition_with_id(first.id, 2);
+    assert!(matches!(missing, Err(Error::PartitionNotFound { partitions: 2, .. })));
+
+    broker.delete_topic("t").await.unwrap();
+    let second = broker.create_topic("t", 1).await.unwrap();
+    assert_ne!(second.id, first.id);
+    assert!(matches!(broker.topic_with_id(first.id), Err(Error::TopicIdNotFound(id)) if id == first.id));
+    let deletion = broker.delete_topic_with_id(first.id).await;
+    assert!(matches!(deletion, Err(Error::TopicIdNotFound(_))), "{deletion:?}");
+    assert_eq!(broker.delete_topic_with_id(second.id).await.unwrap(), "t");
+    assert!(broker.topics("", 10).is_empty());
+}
+
+#[tokio::test]
+async fn what_is_only_checked_changes_nothing() {
+    let broker = memory_broker(BrokerConfig { partitions_max: 3, ..BrokerConfig::default() }).await;
+    let settings = TopicSettings::default();
+    broker.check_creation("t", 3, &settings).unwrap();
+    assert!(broker.topics("", 10).is_empty());
+    assert!(matches!(broker.check_creation("..", 1, &settings), Err(Error::InvalidTopicName(_))));
+    assert!(matches!(broker.check_creation("t", 0, &settings), Err(Error::InvalidPartitions { .. })));
+    assert!(matches!(broker.check_creation("t", 4, &settings), Err(Error::TooManyPartitions { .. })));
+
+    broker.create_topic("t", 2).await.unwrap();
+    assert!(matches!(broker.check_creation("t", 1, &settings), Err(Error::TopicExists(_))));
+    let to = |partitions| TopicChange { partitions: Some(partitions), ..TopicChange::default() };
+    broker.check_alteration("t", &to(3)).unwrap();
+    assert!(matches!(broker.check_alteration("u", &to(3)), Err(Error::TopicNotFound(_))));
+    assert!(matches!(broker.check_alteration("t", &to(1)), Err(Error::InvalidPartitions { .. })));
+    assert!(matches!(broker.check_alteration("t", &to(4)), Err(Error::TooManyPartitions { .. })));
+    assert_eq!(broker.topics("", 10)[0].partitions, 2);
 }

@@ -286,6 +286,80 @@ func twoMembers() error {
 	return nil
 }
 
+func create(ctx context.Context, admin *kadm.Client, topic string) error {
+	retention := "60000"
+	created, err := admin.CreateTopic(ctx, 2, 1, map[string]*string{"retention.ms": &retention}, topic)
+	if err != nil {
+		return err
+	}
+	if created.NumPartitions != 2 {
+		return fmt.Errorf("%v", created)
+	}
+	return nil
+}
+
+func topics(ctx context.Context, admin *kadm.Client) error {
+	topic := prefix + "-topics"
+	if err := create(ctx, admin, topic); err != nil {
+		return err
+	}
+	updated, err := admin.UpdatePartitions(ctx, 3, topic)
+	if err != nil || updated.Error() != nil {
+		return fmt.Errorf("%v, %v", updated, err)
+	}
+	listed, err := admin.ListTopics(ctx, topic)
+	if err != nil || len(listed[topic].Partitions) != 3 {
+		return fmt.Errorf("%v, %v", listed, err)
+	}
+	deleted, err := admin.DeleteTopics(ctx, topic)
+	if err != nil || deleted.Error() != nil {
+		return fmt.Errorf("%v, %v", deleted, err)
+	}
+	all, err := admin.ListTopics(ctx)
+	if err != nil || all.Has(topic) {
+		return fmt.Errorf("%v, %v", all, err)
+	}
+	return nil
+}
+
+func retention(ctx context.Context, admin *kadm.Client, topic string) (string, error) {
+	described, err := admin.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return "", err
+	}
+	for _, config := range described[0].Configs {
+		if config.Key == "retention.ms" {
+			return config.MaybeValue(), described[0].Err
+		}
+	}
+	return "", fmt.Errorf("%v", described)
+}
+
+func settings(ctx context.Context, admin *kadm.Client) error {
+	topic := prefix + "-settings"
+	if err := create(ctx, admin, topic); err != nil {
+		return err
+	}
+	longer := "70000"
+	for _, change := range []kadm.AlterConfig{
+		{Op: kadm.SetConfig, Name: "retention.ms", Value: &longer},
+		{Op: kadm.DeleteConfig, Name: "retention.ms"},
+	} {
+		altered, err := admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{change}, topic)
+		if err != nil || altered[0].Err != nil {
+			return fmt.Errorf("%v, %v", altered, err)
+		}
+		expected := "604800000"
+		if change.Value != nil {
+			expected = *change.Value
+		}
+		if found, err := retention(ctx, admin, topic); err != nil || found != expected {
+			return fmt.Errorf("%s instead of %s, %v", found, expected, err)
+		}
+	}
+	return nil
+}
+
 func feature(name string, err error) {
 	outcome := "ok"
 	if err != nil {
@@ -311,6 +385,8 @@ func main() {
 	feature("assign, seek", seek())
 	feature("ends", withAdmin(ends))
 	feature("by time", withAdmin(byTime))
+	feature("topics", withAdmin(topics))
+	feature("settings", withAdmin(settings))
 	feature("group", group())
 	feature("two members", twoMembers())
 }

@@ -1,6 +1,6 @@
 // kafkajs, and what it does: one line for each feature, `feature<TAB>outcome`. It brings one codec, gzip, and reads
 // in groups only.
-const { CompressionTypes, Kafka, logLevel } = require("kafkajs")
+const { CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = require("kafkajs")
 
 const [, , bootstrap, prefix] = process.argv
 const COUNT = 200
@@ -110,6 +110,34 @@ const twoMembers = async () => {
   expect(new Set(taken.flat().map((found) => `${found.partition}/${found.offset}`)).size, COUNT)
 }
 
+const create = async (admin, topic) => {
+  const configEntries = [{ name: "retention.ms", value: "60000" }]
+  expect(await admin.createTopics({ topics: [{ topic, numPartitions: 2, replicationFactor: 1, configEntries }] }), true)
+}
+
+const topics = (topic) =>
+  withAdmin(async (admin) => {
+    await create(admin, topic)
+    await admin.createPartitions({ topicPartitions: [{ topic, count: 3 }] })
+    const described = await admin.fetchTopicMetadata({ topics: [topic] })
+    expect(described.topics[0].partitions.length, 3)
+    await admin.deleteTopics({ topics: [topic] })
+    expect((await admin.listTopics()).includes(topic), false)
+  })
+
+const settings = (name) =>
+  withAdmin(async (admin) => {
+    await create(admin, name)
+    const retention = async () => {
+      const { resources } = await admin.describeConfigs({ resources: [{ type: ConfigResourceTypes.TOPIC, name }] })
+      return resources[0].configEntries.find((entry) => entry.configName === "retention.ms").configValue
+    }
+    expect(await retention(), "60000")
+    const configEntries = [{ name: "retention.ms", value: "70000" }]
+    await admin.alterConfigs({ resources: [{ type: ConfigResourceTypes.TOPIC, name, configEntries }] })
+    expect(await retention(), "70000")
+  })
+
 const feature = async (name, run) => {
   let outcome = "ok"
   try {
@@ -128,6 +156,8 @@ const main = async () => {
   await feature("idempotent", () => produce(`${prefix}-idempotent`, CompressionTypes.GZIP, { idempotent: true, maxInFlightRequests: 1 }))
   await feature("ends", () => ends(`${prefix}-gzip`))
   await feature("by time", () => byTime(`${prefix}-gzip`))
+  await feature("topics", () => topics(`${prefix}-topics`))
+  await feature("settings", () => settings(`${prefix}-settings`))
   await feature("group", group)
   await feature("two members", twoMembers)
 }

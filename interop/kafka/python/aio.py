@@ -4,6 +4,8 @@ import asyncio
 
 import aiokafka
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from report import (BOOTSTRAP, CODECS, COUNT, PART, PARTITIONS, PREFIX, SHARED, TIME, check, check_shared, feature, headers, key, value,
                     version)
@@ -120,6 +122,42 @@ async def two_members():
     await asyncio.gather(*(consumer.stop() for consumer in consumers))
 
 
+async def with_topic(topic, use):
+    admin = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
+    await admin.start()
+    try:
+        created = await admin.create_topics([NewTopic(topic, 2, 1, topic_configs={"retention.ms": "60000"})])
+        assert [code for _, code, *_ in created.topic_errors] == [0], created
+        await use(admin, topic)
+    finally:
+        await admin.close()
+
+
+async def topics():
+    async def use(admin, topic):
+        await admin.create_partitions({topic: NewPartitions(3)})
+        [described] = await admin.describe_topics([topic])
+        assert len(described["partitions"]) == 3, described
+        await admin.delete_topics([topic])
+        assert topic not in await admin.list_topics()
+
+    await with_topic(f"{PREFIX}-topics", use)
+
+
+async def settings():
+    async def use(admin, topic):
+        async def retention():
+            [described] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+            [(_, _, _, _, entries)] = described.resources
+            return next(entry[1] for entry in entries if entry[0] == "retention.ms")
+
+        assert await retention() == "60000"
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"retention.ms": "70000"})])
+        assert await retention() == "70000"
+
+    await with_topic(f"{PREFIX}-settings", use)
+
+
 version(aiokafka.__version__)
 for name in CODECS:
     feature(f"produce {name}", lambda name=name: asyncio.run(codec(name)))
@@ -127,5 +165,7 @@ feature("idempotent", lambda: asyncio.run(idempotent()))
 feature("assign, seek", lambda: asyncio.run(seek()))
 feature("ends", lambda: asyncio.run(ends()))
 feature("by time", lambda: asyncio.run(by_time()))
+feature("topics", lambda: asyncio.run(topics()))
+feature("settings", lambda: asyncio.run(settings()))
 feature("group", lambda: asyncio.run(group()))
 feature("two members", lambda: asyncio.run(two_members()))

@@ -4,6 +4,8 @@ import time
 
 import confluent_kafka
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic,
+                                   ResourceType)
 
 from report import (BOOTSTRAP, CODECS, COUNT, PART, PARTITIONS, PREFIX, SHARED, TIME, check, check_shared, feature, headers, key, share,
                     value, version)
@@ -119,6 +121,45 @@ def two_members():
         reader.close()
 
 
+def done(futures):
+    """The one result of a request."""
+    [future] = futures.values()
+    return future.result(20)
+
+
+def create(topic):
+    admin = AdminClient({"bootstrap.servers": BOOTSTRAP})
+    done(admin.create_topics([NewTopic(topic, num_partitions=2, replication_factor=1, config={"retention.ms": "60000"})]))
+    return admin
+
+
+def topics():
+    topic = f"{PREFIX}-topics"
+    admin = create(topic)
+    done(admin.create_partitions([NewPartitions(topic, 3)]))
+    assert len(admin.list_topics(topic).topics[topic].partitions) == 3
+    done(admin.delete_topics([topic]))
+    assert topic not in admin.list_topics().topics
+
+
+def settings():
+    topic = f"{PREFIX}-settings"
+    admin = create(topic)
+
+    def retention():
+        return done(admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]))["retention.ms"].value
+
+    def alter(operation, value):
+        entry = ConfigEntry("retention.ms", value, incremental_operation=operation)
+        done(admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])]))
+
+    assert retention() == "60000"
+    alter(AlterConfigOpType.SET, "70000")
+    assert retention() == "70000"
+    alter(AlterConfigOpType.DELETE, None)
+    assert retention() == "604800000"
+
+
 version(f"{confluent_kafka.version()} (librdkafka {confluent_kafka.libversion()[0]})")
 for name in CODECS:
     feature(f"produce {name}", lambda name=name: codec(name))
@@ -126,5 +167,7 @@ feature("idempotent", idempotent)
 feature("assign, seek", seek)
 feature("ends", ends)
 feature("by time", by_time)
+feature("topics", topics)
+feature("settings", settings)
 feature("group", group)
 feature("two members", two_members)

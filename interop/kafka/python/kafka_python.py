@@ -4,7 +4,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import kafka
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType
 
 from report import (BOOTSTRAP, CODECS, COUNT, PART, PARTITIONS, PREFIX, SHARED, TIME, check, check_shared, feature, headers, key, share,
                     value, version)
@@ -123,6 +124,42 @@ def two_members():
         reader.close()
 
 
+def create(topic):
+    admin = KafkaAdminClient(bootstrap_servers=BOOTSTRAP)
+    admin.create_topics({topic: {"num_partitions": 2, "replication_factor": 1, "configs": {"retention.ms": "60000"}}})
+    return admin
+
+
+def topics():
+    topic = f"{PREFIX}-topics"
+    admin = create(topic)
+    admin.create_partitions({topic: 3})
+    [described] = admin.describe_topics([topic])
+    assert len(described["partitions"]) == 3, described
+    admin.delete_topics([topic])
+    assert topic not in admin.list_topics()
+    admin.close()
+
+
+def settings():
+    topic = f"{PREFIX}-settings"
+    admin = create(topic)
+
+    def retention():
+        described = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
+        return described["topic"][topic]["retention.ms"]["value"]
+
+    def alter(change):
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"retention.ms": change})])
+
+    assert retention() == "60000"
+    alter("70000")
+    assert retention() == "70000"
+    alter((AlterConfigOp.DELETE, None))
+    assert retention() == "604800000"
+    admin.close()
+
+
 version(kafka.__version__)
 for name in CODECS:
     feature(f"produce {name}", lambda name=name: codec(name))
@@ -130,5 +167,7 @@ feature("idempotent", idempotent)
 feature("assign, seek", seek)
 feature("ends", ends)
 feature("by time", by_time)
+feature("topics", topics)
+feature("settings", settings)
 feature("group", group)
 feature("two members", two_members)

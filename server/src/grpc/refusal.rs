@@ -56,7 +56,7 @@ impl Refusal {
             }
             Error::InvalidPartitions { .. } => (Code::InvalidArgument, "INVALID_PARTITIONS"),
             Error::InvalidSetting { .. } => (Code::InvalidArgument, "INVALID_SETTING"),
-            Error::TopicNotFound(_) => (Code::NotFound, "TOPIC_NOT_FOUND"),
+            Error::TopicNotFound(_) | Error::TopicIdNotFound(_) => (Code::NotFound, "TOPIC_NOT_FOUND"),
             Error::PartitionNotFound { .. } => (Code::NotFound, "PARTITION_NOT_FOUND"),
             Error::TopicExists(_) => (Code::AlreadyExists, "TOPIC_EXISTS"),
             Error::OutOfRange { .. } => (Code::OutOfRange, "NUMBER_OUT_OF_RANGE"),

@@ -6,6 +6,12 @@ use std::ops::RangeInclusive;
 use kafka_protocol::messages::ApiKey;
 
 use super::{
+    admin::{
+        cluster,
+        config::{alter, describe},
+        create_partitions, create_topics, delete_records, delete_topics, leader_epoch, log_dirs, producers,
+        topic_partitions,
+    },
     api_versions, fetch, group, init_producer_id, list_offsets, metadata, produce,
     shape::{Encoding, Field},
 };
@@ -35,16 +41,16 @@ pub(super) enum Size {
 }
 
 /// All of them.
-pub(super) static APIS: [Api; 17] = [
+pub(super) static APIS: [Api; 29] = [
     Api {
         // librdkafka believes that a broker without version 0 knows no compression. Versions 0 to 2 end the
         // connection, as with Kafka 4.
         named_from: 0,
-        ..api(ApiKey::Produce, "Produce", 3..=9, produce::SHAPE, Size::Messages)
+        ..api(ApiKey::Produce, "Produce", 3..=11, produce::SHAPE, Size::Messages)
     },
-    api(ApiKey::Fetch, "Fetch", 4..=12, fetch::SHAPE, Size::Names),
-    api(ApiKey::ListOffsets, "ListOffsets", 1..=7, list_offsets::SHAPE, Size::Names),
-    api(ApiKey::Metadata, "Metadata", 0..=12, metadata::SHAPE, Size::Names),
+    api(ApiKey::Fetch, "Fetch", 4..=16, fetch::SHAPE, Size::Names),
+    api(ApiKey::ListOffsets, "ListOffsets", 1..=10, list_offsets::SHAPE, Size::Names),
+    api(ApiKey::Metadata, "Metadata", 0..=13, metadata::SHAPE, Size::Names),
     api(ApiKey::OffsetCommit, "OffsetCommit", 2..=9, group::offset_commit::SHAPE, Size::Names),
     api(ApiKey::OffsetFetch, "OffsetFetch", 1..=9, group::offset_fetch::SHAPE, Size::Names),
     api(ApiKey::FindCoordinator, "FindCoordinator", 0..=6, group::find_coordinator::SHAPE, Size::Names),
@@ -55,9 +61,27 @@ pub(super) static APIS: [Api; 17] = [
     api(ApiKey::DescribeGroups, "DescribeGroups", 0..=6, group::describe_groups::SHAPE, Size::Names),
     api(ApiKey::ListGroups, "ListGroups", 0..=5, group::list_groups::SHAPE, Size::Names),
     api(ApiKey::ApiVersions, "ApiVersions", 0..=4, api_versions::SHAPE, Size::Names),
+    api(ApiKey::CreateTopics, "CreateTopics", 2..=7, create_topics::SHAPE, Size::Names),
+    api(ApiKey::DeleteTopics, "DeleteTopics", 1..=6, delete_topics::SHAPE, Size::Names),
+    api(ApiKey::DeleteRecords, "DeleteRecords", 0..=2, delete_records::SHAPE, Size::Names),
     api(ApiKey::InitProducerId, "InitProducerId", 0..=4, init_producer_id::SHAPE, Size::Names),
     api(ApiKey::DeleteGroups, "DeleteGroups", 0..=2, group::delete_groups::SHAPE, Size::Names),
     api(ApiKey::OffsetDelete, "OffsetDelete", 0..=0, group::offset_delete::SHAPE, Size::Names),
+    api(ApiKey::OffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2..=4, leader_epoch::SHAPE, Size::Names),
+    api(ApiKey::DescribeConfigs, "DescribeConfigs", 1..=4, describe::SHAPE, Size::Names),
+    api(ApiKey::AlterConfigs, "AlterConfigs", 0..=2, alter::REPLACE_SHAPE, Size::Names),
+    api(ApiKey::DescribeLogDirs, "DescribeLogDirs", 1..=4, log_dirs::SHAPE, Size::Names),
+    api(ApiKey::CreatePartitions, "CreatePartitions", 0..=3, create_partitions::SHAPE, Size::Names),
+    api(ApiKey::IncrementalAlterConfigs, "IncrementalAlterConfigs", 0..=1, alter::CHANGE_SHAPE, Size::Names),
+    api(ApiKey::DescribeCluster, "DescribeCluster", 0..=2, cluster::SHAPE, Size::Names),
+    api(ApiKey::DescribeProducers, "DescribeProducers", 0..=0, producers::SHAPE, Size::Names),
+    api(
+        ApiKey::DescribeTopicPartitions,
+        "DescribeTopicPartitions",
+        0..=0,
+        topic_partitions::SHAPE,
+        Size::Names,
+    ),
 ];
 
 const fn api(
@@ -92,7 +116,8 @@ mod tests {
         let documentation = include_str!("../../../docs/kafka.md");
         for api in &APIS {
             let (first, last) = (api.versions.start(), api.versions.end());
-            let row = format!("| {} | {} | {first}-{last} |", api.key as i16, api.name);
+            let versions = if first == last { first.to_string() } else { format!("{first}-{last}") };
+            let row = format!("| {} | {} | {versions} |", api.key as i16, api.name);
             assert!(documentation.contains(&row), "docs/kafka.md has no row {row}");
         }
         let rows = documentation.lines().filter(|line| {

@@ -35,7 +35,7 @@ use crate::linger::Linger;
 /// Requests of one connection that are read and not answered yet. Clients have five under way by default.
 const PIPELINE_MAX: usize = 64;
 /// How long a client may be silent when it waits for nothing: Kafka's `connections.max.idle.ms`.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a client may take nothing of a reply.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 

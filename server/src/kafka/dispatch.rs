@@ -6,7 +6,7 @@ use kafka_protocol::{messages::ApiKey, protocol::Encodable};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    api_versions,
+    admin, api_versions,
     door::Door,
     fetch, group, init_producer_id, list_offsets, metadata, produce,
     reply::{Outcome, Reply},
@@ -63,7 +63,18 @@ pub(super) async fn begin(door: &Arc<Door>, read: Read, caller: &Caller) -> Resu
             let request = request.decode()?;
             Box::pin(async move { outcome(head, &init_producer_id::init(&door, request).await) })
         }
-        _ => group::begin(door, caller, request)?,
+        ApiKey::FindCoordinator
+        | ApiKey::JoinGroup
+        | ApiKey::SyncGroup
+        | ApiKey::Heartbeat
+        | ApiKey::LeaveGroup
+        | ApiKey::OffsetCommit
+        | ApiKey::OffsetFetch
+        | ApiKey::OffsetDelete
+        | ApiKey::ListGroups
+        | ApiKey::DescribeGroups
+        | ApiKey::DeleteGroups => group::begin(door, caller, request)?,
+        _ => admin::begin(door, request)?,
     })
 }
 

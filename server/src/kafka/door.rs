@@ -2,16 +2,18 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use kafka_protocol::ResponseError;
-use minikafka_broker::{Broker, Error, Partition};
+use kafka_protocol::{ResponseError, messages::BrokerId};
+use minikafka_broker::{Broker, Error, NodeId, Partition, TopicDescription, TopicSummary};
+use minikafka_storage::TopicId;
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
-use super::{Counts, Node, connection, errors, fetch, frames, topic_name};
+use super::{Counts, Node, connection, errors, fetch, frames, refused::Refused, topic_name};
 use crate::accept::Takes;
 
 /// The connections of Kafka clients. Cheap to clone.
@@ -113,6 +115,40 @@ impl Door {
         self.broker.partition(topic, Some(number)).map_err(|error| errors::code(&error))
     }
 
+    /// A partition of a topic that has this id.
+    pub(super) fn partition_with_id(&self, topic: Uuid, partition: i32) -> Result<Partition, ResponseError> {
+        let topic = self.topic_with_id(topic)?;
+        let number = u32::try_from(partition).map_err(|_| ResponseError::UnknownTopicOrPartition)?;
+        self.broker.partition_with_id(topic.id, number).map_err(|error| errors::code(&error))
+    }
+
+    /// The topic that has this id. One that clients do not see has none that they could know.
+    pub(super) fn topic_with_id(&self, id: Uuid) -> Result<TopicSummary, ResponseError> {
+        let found = self.broker.topic_with_id(Door::topic_id(id)).map_err(|error| errors::code(&error))?;
+        match topic_name::is_allowed(&found.name) {
+            true => Ok(found),
+            false => Err(ResponseError::UnknownTopicId),
+        }
+    }
+
+    /// A topic that Kafka's clients may see.
+    pub(super) fn topic(&self, name: &str) -> Result<TopicDescription, Refused> {
+        if !topic_name::is_allowed(name) {
+            return Err(Refused::new(ResponseError::InvalidTopicException, topic_name::RULE));
+        }
+        Ok(self.broker.describe_topic(name)?)
+    }
+
+    /// A topic's id, as the broker has it.
+    pub(super) fn topic_id(id: Uuid) -> TopicId {
+        TopicId::from_bytes(id.into_bytes())
+    }
+
+    /// The node that this is.
+    pub(super) fn node_id(&self) -> BrokerId {
+        node_id(self.broker.node_id())
+    }
+
     /// Checks the leader epoch that a client believes in; -1 is none.
     pub(super) fn check_epoch(&self, partition: &Partition, epoch: i32) -> Result<(), ResponseError> {
         let wanted = u64::try_from(epoch).ok();
@@ -123,4 +159,9 @@ impl Door {
     pub(super) fn epoch(&self, partition: &Partition) -> i32 {
         i32::try_from(partition.leader_epoch()).unwrap_or(i32::MAX)
     }
+}
+
+/// A node, as the protocol has it.
+pub(super) fn node_id(id: NodeId) -> BrokerId {
+    BrokerId(i32::try_from(id.0).unwrap_or(i32::MAX))
 }

@@ -13,6 +13,7 @@ pub(super) fn code(error: &Error) -> ResponseError {
         Error::InvalidBatch(error) => of_batch(error),
         Error::BatchTooLarge(_) | Error::MessageTooLarge { .. } => Code::MessageTooLarge,
         Error::TopicNotFound(_) | Error::PartitionNotFound { .. } => Code::UnknownTopicOrPartition,
+        Error::TopicIdNotFound(_) => Code::UnknownTopicId,
         Error::TopicExists(_) => Code::TopicAlreadyExists,
         Error::OutOfRange { .. } => Code::OffsetOutOfRange,
         Error::StaleLeaderEpoch { wanted, current, .. } if wanted < current => Code::FencedLeaderEpoch,

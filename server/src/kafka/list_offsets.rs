@@ -16,7 +16,7 @@ use super::{
     shape::{Field, I8, I32, I64, TEXT, array},
 };
 
-pub(super) static SHAPE: &[Field] = &[I32, I8.since(2), array(TOPIC)];
+pub(super) static SHAPE: &[Field] = &[I32, I8.since(2), array(TOPIC), I32.since(10)];
 static TOPIC: &[Field] = &[TEXT, array(PARTITION)];
 static PARTITION: &[Field] = &[I32, I32.since(4), I64];
 
@@ -27,6 +27,12 @@ const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 /// The first version that knows it.
 const MAX_TIMESTAMP_SINCE: i16 = 7;
+/// The first record on this disk, rather than in another tier (KIP-405): all are.
+const EARLIEST_LOCAL: i64 = -4;
+const EARLIEST_LOCAL_SINCE: i16 = 8;
+/// The last record in another tier (KIP-1005): there is none.
+const LATEST_TIERED: i64 = -5;
+const LATEST_TIERED_SINCE: i16 = 9;
 /// There is no such place, or nothing is known.
 const NONE: i64 = -1;
 
@@ -58,6 +64,8 @@ async fn look_up(
     let place = match wanted.timestamp {
         LATEST => Some((partition.bounds().high_watermark, NONE)),
         EARLIEST => Some((partition.bounds().start, NONE)),
+        EARLIEST_LOCAL if version >= EARLIEST_LOCAL_SINCE => Some((partition.bounds().start, NONE)),
+        LATEST_TIERED if version >= LATEST_TIERED_SINCE => None,
         time => by_time(&partition, version, time).await?,
     };
     Ok(match place {

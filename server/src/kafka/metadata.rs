@@ -12,7 +12,7 @@ use kafka_protocol::{
 use minikafka_broker::{AutoCreate, Error, NodeId, Placement, TopicSummary};
 
 use super::{
-    door::Door,
+    door::{Door, node_id},
     errors,
     shape::{BOOL, Field, TEXT, UUID, array},
     topic_name,
@@ -21,10 +21,12 @@ use super::{
 pub(super) static SHAPE: &[Field] = &[array(TOPIC), BOOL.since(4), BOOL.since(8).until(10), BOOL.since(8)];
 static TOPIC: &[Field] = &[UUID.since(10), TEXT];
 
+/// The first version that asks for topics by their ids.
+const IDS_SINCE: i16 = 12;
 /// "Nobody has asked": there are no rights to tell of.
-const OPERATIONS_UNKNOWN: i32 = i32::MIN;
+pub(super) const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 /// Nobody leads.
-const NO_NODE: BrokerId = BrokerId(-1);
+pub(super) const NO_NODE: BrokerId = BrokerId(-1);
 
 /// Whether a topic that is asked for may be created by that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ enum Missing {
 
 /// All topics, or those that are named.
 pub(super) async fn describe(door: &Door, version: i16, request: MetadataRequest) -> MetadataResponse {
-    let this = node_id(door.broker.node_id());
+    let this = door.node_id();
     let host = StrBytes::from_string(door.node.host.clone());
     let node =
         MetadataResponseBroker::default().with_node_id(this).with_host(host).with_port(door.node.port.into());
@@ -51,7 +53,7 @@ pub(super) async fn describe(door: &Door, version: i16, request: MetadataRequest
         Some(named) => {
             let mut topics = Vec::with_capacity(named.len());
             for topic in named {
-                topics.push(one(door, topic, missing).await);
+                topics.push(one(door, version, topic, missing).await);
             }
             topics
         }
@@ -69,16 +71,27 @@ fn all(door: &Door) -> Vec<MetadataResponseTopic> {
     seen.map(|topic| found(door, topic)).collect()
 }
 
-async fn one(door: &Door, wanted: MetadataRequestTopic, missing: Missing) -> MetadataResponseTopic {
-    let Some(name) = wanted.name else {
-        // Asked for by id, which is for later versions to answer.
-        let refused = MetadataResponseTopic::default().with_name(Some(TopicName(StrBytes::new())));
-        return refused.with_error_code(door.counts.error(ResponseError::UnsupportedVersion));
+async fn one(
+    door: &Door,
+    version: i16,
+    wanted: MetadataRequestTopic,
+    missing: Missing,
+) -> MetadataResponseTopic {
+    let (id, by_id) = (wanted.topic_id, version >= IDS_SINCE);
+    let (name, topic) = match wanted.name {
+        _ if by_id && !id.is_nil() => (None, door.topic_with_id(id)),
+        Some(name) => {
+            let topic = look_up(door, &name, missing).await;
+            (Some(name), topic)
+        }
+        // Before, replies have no way to do without a name.
+        None => (Some(TopicName(StrBytes::new())), Err(ResponseError::UnsupportedVersion)),
     };
-    match look_up(door, &name, missing).await {
+    match topic {
         Ok(topic) => found(door, &topic),
         Err(error) => MetadataResponseTopic::default()
-            .with_name(Some(name))
+            .with_name(name)
+            .with_topic_id(id)
             .with_topic_authorized_operations(OPERATIONS_UNKNOWN)
             .with_error_code(door.counts.error(error)),
     }
@@ -115,28 +128,42 @@ fn found(door: &Door, topic: &TopicSummary) -> MetadataResponseTopic {
 }
 
 fn partition(door: &Door, topic: &str, number: u32) -> MetadataResponsePartition {
-    let described = MetadataResponsePartition::default().with_partition_index(number as i32);
-    let placement = match door.broker.partition(topic, Some(number)) {
-        Ok(partition) => door.broker.placement(&partition),
-        Err(error) => {
-            let code = door.refuse(&error);
-            return described.with_error_code(code).with_leader_id(NO_NODE).with_leader_epoch(-1);
-        }
-    };
-    let Placement { leader, leader_epoch, replicas, in_sync } = placement;
-    let nodes = |nodes: Vec<NodeId>| nodes.into_iter().map(node_id).collect();
-    let (leader, code) = match leader {
-        Some(leader) => (node_id(leader), 0),
-        None => (NO_NODE, door.counts.error(ResponseError::LeaderNotAvailable)),
-    };
-    described
+    let Placed { code, leader, leader_epoch, replicas, in_sync } = Placed::of(door, topic, number);
+    MetadataResponsePartition::default()
+        .with_partition_index(number as i32)
         .with_error_code(code)
         .with_leader_id(leader)
-        .with_leader_epoch(i32::try_from(leader_epoch).unwrap_or(i32::MAX))
-        .with_replica_nodes(nodes(replicas))
-        .with_isr_nodes(nodes(in_sync))
+        .with_leader_epoch(leader_epoch)
+        .with_replica_nodes(replicas)
+        .with_isr_nodes(in_sync)
 }
 
-pub(super) fn node_id(id: NodeId) -> BrokerId {
-    BrokerId(i32::try_from(id.0).unwrap_or(i32::MAX))
+/// Where a partition is, as the protocol has it.
+pub(super) struct Placed {
+    pub(super) code: i16,
+    pub(super) leader: BrokerId,
+    pub(super) leader_epoch: i32,
+    pub(super) replicas: Vec<BrokerId>,
+    pub(super) in_sync: Vec<BrokerId>,
+}
+
+impl Placed {
+    pub(super) fn of(door: &Door, topic: &str, number: u32) -> Placed {
+        let placement = match door.broker.partition(topic, Some(number)) {
+            Ok(partition) => door.broker.placement(&partition),
+            Err(error) => return Placed::nowhere(door.refuse(&error)),
+        };
+        let Placement { leader, leader_epoch, replicas, in_sync } = placement;
+        let nodes = |nodes: Vec<NodeId>| nodes.into_iter().map(node_id).collect();
+        let (leader, code) = match leader {
+            Some(leader) => (node_id(leader), 0),
+            None => (NO_NODE, door.counts.error(ResponseError::LeaderNotAvailable)),
+        };
+        let leader_epoch = i32::try_from(leader_epoch).unwrap_or(i32::MAX);
+        Placed { code, leader, leader_epoch, replicas: nodes(replicas), in_sync: nodes(in_sync) }
+    }
+
+    fn nowhere(code: i16) -> Placed {
+        Placed { code, leader: NO_NODE, leader_epoch: -1, replicas: Vec::new(), in_sync: Vec::new() }
+    }
 }

@@ -19,6 +19,7 @@
 //! - **Invariant:** nothing is allocated by what a frame claims.
 //! - **Invariant:** what a client does wrong ends its own connection at most.
 
+mod admin;
 mod api;
 mod api_versions;
 mod connection;
@@ -36,6 +37,7 @@ mod list_offsets;
 mod metadata;
 mod node;
 mod produce;
+mod refused;
 mod reply;
 mod request;
 mod shape;

@@ -17,16 +17,15 @@ use kafka_protocol::{
         produce_request::TopicProduceData,
         produce_response::{PartitionProduceResponse, TopicProduceResponse},
     },
-    protocol::StrBytes,
 };
-use minikafka_broker::{CheckedPayload, Error, Partition, Payload, PendingProduce};
+use minikafka_broker::{CheckedPayload, Partition, Payload, PendingProduce};
 use minikafka_record::{BatchHeader, Compression};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     dispatch::{Work, outcome},
     door::Door,
-    errors,
+    refused::Refused,
     reply::Outcome,
     request::Head,
     shape::{BYTES, Field, I16, I32, TEXT, array},
@@ -53,24 +52,6 @@ type Begun = Result<Pending, Refused>;
 struct Pending {
     partition: Partition,
     pending: PendingProduce,
-}
-
-/// Why, as a code and in words.
-struct Refused {
-    code: ResponseError,
-    message: Option<String>,
-}
-
-impl From<Error> for Refused {
-    fn from(error: Error) -> Refused {
-        Refused { code: errors::code(&error), message: Some(error.to_string()) }
-    }
-}
-
-impl From<ResponseError> for Refused {
-    fn from(code: ResponseError) -> Refused {
-        Refused { code, message: None }
-    }
 }
 
 /// Gives each batch its place in the order of its partition. Takes until there is room for all of them.
@@ -181,12 +162,10 @@ async fn finish_batch(
                 false => answer,
             }
         }
-        Err(Refused { code, message }) => {
-            let answer = answer.with_error_code(door.counts.error(code));
-            match version >= 8 {
-                true => answer.with_error_message(message.map(StrBytes::from_string)),
-                false => answer,
-            }
+        Err(refused) => {
+            let (code, message) = refused.tell(door);
+            let answer = answer.with_error_code(code);
+            if version >= 8 { answer.with_error_message(message) } else { answer }
         }
     }
 }

@@ -12,6 +12,10 @@
 /// somebody has raised that limit far.
 pub(super) const ELEMENTS_MAX: usize = 100_000;
 
+/// Whether a structure that may be missing is there: 1 or -1.
+const STRUCT: u8 = 1;
+const NO_STRUCT: u8 = 0xff;
+
 /// A field of a request, and the versions that have it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Field {
@@ -33,6 +37,10 @@ pub(super) enum Kind {
     Bytes,
     /// An array of structures, perhaps null.
     Structs(&'static [Field]),
+    /// A structure.
+    Struct(&'static [Field]),
+    /// A structure, or a byte that says that there is none.
+    MaybeStruct(&'static [Field]),
     /// An array of 32-bit numbers, perhaps null.
     Ints,
     /// An array of strings, perhaps null. Unlike structures they are not followed by tagged fields.
@@ -53,6 +61,16 @@ pub(super) const TEXTS: Field = Field::new(Kind::Texts);
 /// An array of structures with these fields.
 pub(super) const fn array(fields: &'static [Field]) -> Field {
     Field::new(Kind::Structs(fields))
+}
+
+/// A structure with these fields.
+pub(super) const fn structure(fields: &'static [Field]) -> Field {
+    Field::new(Kind::Struct(fields))
+}
+
+/// A structure with these fields, or none.
+pub(super) const fn maybe(fields: &'static [Field]) -> Field {
+    Field::new(Kind::MaybeStruct(fields))
 }
 
 impl Field {
@@ -92,7 +110,8 @@ pub(super) enum Encoding {
     Flexible,
 }
 
-/// Checks that `body` has the shape of `fields` in a version, from its first byte to its last.
+/// Checks that `body` begins with the shape of `fields` in a version. Bytes behind that are nobody's, as in Kafka:
+/// librdkafka leaves three of them behind a request for all topics.
 ///
 /// # Errors
 /// What is wrong with it first.
@@ -103,8 +122,7 @@ pub(super) fn check(
     encoding: Encoding,
 ) -> Result<(), Malformed> {
     let mut walk = Walk { rest: body, version, encoding, elements: 0 };
-    walk.fields(fields)?;
-    if walk.rest.is_empty() { Ok(()) } else { Err(Malformed("there are bytes behind the request")) }
+    walk.fields(fields)
 }
 
 /// Takes the header's tagged fields off the front of `body`.
@@ -142,13 +160,7 @@ impl Walk<'_> {
     fn kind(&mut self, kind: Kind) -> Result<(), Malformed> {
         match kind {
             Kind::Fixed(len) => self.skip(len),
-            Kind::Text => {
-                let len = match self.encoding {
-                    Encoding::Classic => self.classic_len::<2>()?,
-                    Encoding::Flexible => self.compact_len()?,
-                };
-                self.skip(len.unwrap_or(0))
-            }
+            Kind::Text => self.text(),
             Kind::Bytes => {
                 let len = self.long_len()?;
                 self.skip(len.unwrap_or(0))
@@ -157,9 +169,23 @@ impl Walk<'_> {
                 let count = self.count()?;
                 self.skip(4 * count)
             }
-            Kind::Texts => (0..self.count()?).try_for_each(|_| self.kind(Kind::Text)),
+            Kind::Texts => (0..self.count()?).try_for_each(|_| self.text()),
+            Kind::Struct(fields) => self.fields(fields),
+            Kind::MaybeStruct(fields) => match self.byte()? {
+                NO_STRUCT => Ok(()),
+                STRUCT => self.fields(fields),
+                _ => Err(Malformed("a structure is neither there nor not")),
+            },
             Kind::Structs(fields) => (0..self.count()?).try_for_each(|_| self.fields(fields)),
         }
+    }
+
+    fn text(&mut self) -> Result<(), Malformed> {
+        let len = match self.encoding {
+            Encoding::Classic => self.classic_len::<2>()?,
+            Encoding::Flexible => self.compact_len()?,
+        };
+        self.skip(len.unwrap_or(0))
     }
 
     /// Tagged fields: those that are known have to be what they should be, others are skipped.
@@ -229,8 +255,7 @@ impl Walk<'_> {
     fn unsigned_varint(&mut self) -> Result<u32, Malformed> {
         let mut value = 0u32;
         for shift in (0..35).step_by(7) {
-            let (byte, rest) = self.rest.split_first().ok_or(CUT_OFF)?;
-            self.rest = rest;
+            let byte = self.byte()?;
             let bits = u32::from(byte & 0x7f);
             if shift == 28 && bits > 0x0f {
                 break;
@@ -241,6 +266,12 @@ impl Walk<'_> {
             }
         }
         Err(Malformed("a varint is too long"))
+    }
+
+    fn byte(&mut self) -> Result<u8, Malformed> {
+        let (byte, rest) = self.rest.split_first().ok_or(CUT_OFF)?;
+        self.rest = rest;
+        Ok(*byte)
     }
 
     fn skip(&mut self, len: usize) -> Result<(), Malformed> {

@@ -3,6 +3,10 @@
 /// Longest name in bytes.
 const LEN_MAX: usize = 249;
 
+/// What is said to those who break it.
+pub(super) const RULE: &str =
+    "a name has 1 to 249 of ASCII letters, digits, '.', '_' and '-', and is neither \".\" nor \"..\"";
+
 /// Whether Kafka allows this name: 1 to 249 of ASCII letters, digits, '.', '_' and '-', and neither "." nor "..".
 pub(super) fn is_allowed(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');

@@ -4,6 +4,9 @@
 //! wrong. Otherwise it waits: for a partition that has news, which is then read on from where it stood, until there
 //! are `min_bytes` or the time is up. Nothing is read twice.
 //!
+//! From version 13 on topics have their ids instead of their names. One that was deleted and created anew has another
+//! id, so a consumer finds out, and does not read on where it was in the old one.
+//!
 //! There are no fetch sessions: every reply has session id 0, as the protocol allows, and every request names all
 //! its partitions.
 
@@ -22,11 +25,11 @@ use super::{
     door::Door,
     reply::Reply,
     request::Head,
-    shape::{Field, I8, I32, I64, INTS, TEXT, array},
+    shape::{Field, I8, I32, I64, INTS, TEXT, UUID, array, structure},
 };
 
 pub(super) static SHAPE: &[Field] = &[
-    I32,
+    I32.until(14),
     I32,
     I32,
     I32,
@@ -37,10 +40,15 @@ pub(super) static SHAPE: &[Field] = &[
     array(FORGOTTEN).since(7),
     TEXT.since(11),
     TEXT.since(12).tagged(0),
+    structure(REPLICA).since(15).tagged(1),
 ];
-static TOPIC: &[Field] = &[TEXT, array(PARTITION)];
+static TOPIC: &[Field] = &[TEXT.until(12), UUID.since(13), array(PARTITION)];
 static PARTITION: &[Field] = &[I32, I32.since(9), I64, I32.since(12), I64.since(5), I32];
-static FORGOTTEN: &[Field] = &[TEXT, INTS];
+static FORGOTTEN: &[Field] = &[TEXT.until(12), UUID.since(13), INTS];
+static REPLICA: &[Field] = &[I32, I64];
+
+/// The first version that names topics by their ids (KIP-516).
+const IDS_SINCE: i16 = 13;
 
 /// Most bytes of messages in a reply, but for a single batch that is larger.
 const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;

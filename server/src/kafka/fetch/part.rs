@@ -7,6 +7,7 @@ use minikafka_record::{Compression, Offset, RecordBatch};
 use super::{
     super::{door::Door, errors},
     ZSTD_SINCE, behind_damage,
+    reading::Named,
 };
 
 /// One partition of a fetch.
@@ -55,8 +56,12 @@ pub(super) enum Took {
 
 impl Part {
     /// Finds the partition.
-    pub(super) fn resolve(door: &Door, version: i16, topic: &str, wanted: &FetchPartition) -> Part {
-        let found = door.partition(topic, wanted.partition).and_then(|partition| {
+    pub(super) fn resolve(door: &Door, version: i16, topic: &Named, wanted: &FetchPartition) -> Part {
+        let found = match topic {
+            Named::Name(name) => door.partition(name, wanted.partition),
+            Named::Id(id) => door.partition_with_id(*id, wanted.partition),
+        };
+        let found = found.and_then(|partition| {
             if version >= 9 {
                 door.check_epoch(&partition, wanted.current_leader_epoch)?;
             }

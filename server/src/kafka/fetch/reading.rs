@@ -9,10 +9,11 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     super::door::Door,
-    REPLY_BYTES_MAX,
+    IDS_SINCE, REPLY_BYTES_MAX,
     part::{Part, State, Took},
 };
 
@@ -22,7 +23,7 @@ pub(super) struct Reading<'a> {
     version: i16,
     parts: Vec<Part>,
     /// How many of them each topic has.
-    topics: Vec<(TopicName, usize)>,
+    topics: Vec<(Named, usize)>,
     bytes_max: usize,
     bytes_min: usize,
     bytes: usize,
@@ -31,8 +32,15 @@ pub(super) struct Reading<'a> {
     room: Option<OwnedSemaphorePermit>,
 }
 
+/// A topic, as the client names it.
+#[derive(Debug)]
+pub(super) enum Named {
+    Name(TopicName),
+    Id(Uuid),
+}
+
 /// A topic and its partitions, for the reply.
-pub(super) type Topic = (TopicName, Vec<Part>);
+pub(super) type Topic = (Named, Vec<Part>);
 
 type News = Pin<Box<dyn Future<Output = usize> + Send>>;
 
@@ -42,9 +50,11 @@ impl<'a> Reading<'a> {
         let mut parts = Vec::new();
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
+            let named =
+                if version >= IDS_SINCE { Named::Id(topic.topic_id) } else { Named::Name(topic.topic) };
             let wanted = topic.partitions.iter();
-            parts.extend(wanted.map(|wanted| Part::resolve(door, version, &topic.topic, wanted)));
-            topics.push((topic.topic, topic.partitions.len()));
+            parts.extend(wanted.map(|wanted| Part::resolve(door, version, &named, wanted)));
+            topics.push((named, topic.partitions.len()));
         }
         let bytes = |field: i32| usize::try_from(field).unwrap_or(0);
         Reading {

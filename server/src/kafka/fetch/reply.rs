@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   i32 throttle time | i16 error, i32 session id (7+) | array of topics | tags (12+)
-//!   topic     = name | array of partitions | tags (12+)
+//!   topic     = name, or id (13+) | array of partitions | tags (12+)
 //!   partition = i32 index | i16 error | i64 high watermark | i64 last stable offset | i64 log start (5+)
 //!             | array of aborted transactions | i32 preferred replica (11+) | length, batches | tags (12+)
 //! ```
@@ -19,7 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     super::{reply::Reply, request::Head},
     part::{Failure, Part, State},
-    reading::Topic,
+    reading::{Named, Topic},
 };
 
 /// No session.
@@ -65,8 +65,11 @@ pub(super) fn encode(
     let mut writer = Writer::new(head);
     writer.head(0);
     writer.count(Some(topics.len()));
-    for (name, parts) in topics {
-        writer.text(&name);
+    for (topic, parts) in topics {
+        match topic {
+            Named::Name(name) => writer.text(&name),
+            Named::Id(id) => writer.out.extend_from_slice(id.as_bytes()),
+        }
         writer.count(Some(parts.len()));
         for part in parts {
             writer.part(part, aborted);

@@ -11,7 +11,7 @@ use kafka_protocol::{
 use super::text;
 use crate::kafka::{
     door::Door,
-    metadata::node_id,
+    door::node_id,
     shape::{Field, I8, TEXT, TEXTS},
 };
 

@@ -25,8 +25,6 @@ pub(super) mod list_groups;
 pub(super) mod offset_commit;
 pub(super) mod offset_delete;
 pub(super) mod offset_fetch;
-#[cfg(test)]
-pub(super) mod samples;
 pub(super) mod sync;
 
 use std::sync::Arc;

@@ -14,7 +14,7 @@ async fn the_ends_are_known_in_every_version() {
     let mut client = Client::connect(&fixture).await;
     client.create("t").await;
     client.produce("t", batch(&["a", "b", "c"])).await;
-    for version in 1..=7 {
+    for version in 1..=10 {
         let epoch = if version >= 4 { 0 } else { -1 };
         for (wanted, offset) in [(-1, 3), (-2, 0)] {
             let found = client.list(version, "t", wanted).await;
@@ -72,6 +72,24 @@ async fn the_record_with_the_largest_timestamp_is_found() {
     assert_eq!((found.error_code, found.offset, found.timestamp), (0, 4, TIME + 80));
     assert_eq!(client.list(6, "t", -3).await.error_code, 35, "a version that does not know it");
     assert_eq!(client.list(7, "t", -4).await.error_code, 35);
+}
+
+#[tokio::test]
+async fn there_is_one_tier() {
+    let fixture = start().await;
+    let mut client = Client::connect(&fixture).await;
+    client.create("t").await;
+    client.produce("t", batch(&["a", "b"])).await;
+    for version in 8..=10 {
+        let local = client.list(version, "t", -4).await;
+        assert_eq!((local.error_code, local.offset, local.leader_epoch), (0, 0, 0), "version {version}");
+    }
+    for version in 9..=10 {
+        let tiered = client.list(version, "t", -5).await;
+        assert_eq!((tiered.error_code, tiered.offset, tiered.leader_epoch), (0, -1, -1), "version {version}");
+    }
+    assert_eq!(client.list(8, "t", -5).await.error_code, 35);
+    assert_eq!(client.list(10, "t", -6).await.error_code, 35);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ async fn null_is_all_empty_is_none_and_version_0_has_no_null() {
         fixture.server.broker().create_topic(topic, 3).await.unwrap();
     }
     let mut client = Client::connect(&fixture).await;
-    for version in 0..=12 {
+    for version in 0..=13 {
         let empty = MetadataRequest::default().with_topics(Some(Vec::new()));
         let none = client.ask(version, &empty).await;
         let expected: &[&str] = if version == 0 { &["a", "b"] } else { &[] };
@@ -36,7 +36,7 @@ async fn the_leader_is_the_node_that_is_told_of() {
     let fixture = start().await;
     let mut client = Client::connect(&fixture).await;
     client.create("t").await;
-    for version in 0..=12 {
+    for version in 0..=13 {
         let response =
             client.ask(version, &MetadataRequest::default().with_topics(Some(vec![wanted("t")]))).await;
         let [node] = &response.brokers[..] else { panic!("{response:?}") };

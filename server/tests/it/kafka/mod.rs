@@ -1,5 +1,6 @@
 //! The Kafka door, as clients see it: bytes on a socket, written and read by `kafka-protocol`.
 
+mod admin;
 mod client;
 mod connection;
 mod doors;
@@ -8,4 +9,5 @@ mod groups;
 mod list_offsets;
 mod metadata;
 mod produce;
+mod topic_ids;
 mod versions;

@@ -1,4 +1,4 @@
-//! Sound requests about groups, and how they are read: for the tests of what nobody should send.
+//! Those about groups.
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
@@ -29,7 +29,7 @@ fn topic() -> TopicName {
 }
 
 /// The body of a sound request; `None` for what is not about groups.
-pub(in crate::kafka) fn body(key: ApiKey, version: i16) -> Option<Bytes> {
+pub(super) fn body(key: ApiKey, version: i16) -> Option<Bytes> {
     let mut out = BytesMut::new();
     match key {
         ApiKey::FindCoordinator => find_coordinator(version).encode(&mut out, version),

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Kafka's own console tools, which use its Java client, and what they do: one line for each feature,
+# `feature<TAB>outcome`. Started by the names of their classes, as Kafka's scripts do.
+set -uo pipefail
+jars=$1 bootstrap=$2 prefix=$3
+count=200 time=1700000000000
+
+# Starting fast is worth more here than running fast.
+tool() { java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$jars/*" "$@"; }
+topics() { tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$bootstrap" "$@"; }
+configs() { tool kafka.admin.ConfigCommand --bootstrap-server "$bootstrap" "$@"; }
+offsets() { tool org.apache.kafka.tools.GetOffsetShell --bootstrap-server "$bootstrap" --topic "$prefix-zstd" --time "$1"; }
+
+# Headers, key and value of a message.
+sent() { for n in $(seq $count); do printf 'number:%s\tkey %s\tvalue %s again again again again again\n' "$n" "$n" "$n"; done; }
+
+consume() { # topic, offset, count...
+  tool org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$bootstrap" --topic "$1" --partition 0 --offset "$2" --max-messages "$3" \
+    --timeout-ms 20000 --property print.headers=true --property print.key=true "${@:4}"
+}
+
+# What is sent is read back, whole and in order.
+codec() { # topic, codec, properties...
+  sent | tool org.apache.kafka.tools.ConsoleProducer --bootstrap-server "$bootstrap" --topic "$1" --compression-codec "$2" \
+    --property parse.headers=true --property parse.key=true --producer-property "$3" || return 1
+  diff <(sent) <(consume "$1" earliest $count)
+}
+
+seek() {
+  [ "$(consume "$prefix-lz4" 150 1 --property print.offset=true --property print.value=false)" = "Offset:150	number:151	key 151" ] &&
+    [ "$(consume "$prefix-lz4" 33 1 --property print.offset=true --property print.value=false)" = "Offset:33	number:34	key 34" ]
+}
+
+ends() { [ "$(offsets -1)" = "$prefix-zstd:0:$count" ] && [ "$(offsets -2)" = "$prefix-zstd:0:0" ]; }
+
+# The messages have the time at which they were sent.
+by_time() { [ "$(offsets $time)" = "$prefix-zstd:0:0" ] && [ -z "$(offsets 99999999999999)" ] && offsets -3 | grep -qE ":0:[0-9]+$"; }
+
+administer() {
+  topics --create --topic "$prefix-topics" --partitions 2 --config retention.ms=60000 &&
+    topics --alter --topic "$prefix-topics" --partitions 3 &&
+    topics --describe --topic "$prefix-topics" | grep -q 'PartitionCount: 3.*ReplicationFactor: 1.*retention.ms=60000' &&
+    topics --delete --topic "$prefix-topics" && ! topics --list | grep -qx "$prefix-topics"
+}
+
+configure() {
+  topics --create --topic "$prefix-settings" && configs --alter --topic "$prefix-settings" --add-config retention.ms=70000 &&
+    configs --describe --topic "$prefix-settings" | grep -q 'DYNAMIC_TOPIC_CONFIG:retention.ms=70000' &&
+    configs --alter --topic "$prefix-settings" --delete-config retention.ms &&
+    configs --describe --topic "$prefix-settings" --all | grep -q 'retention.ms=604800000' &&
+    configs --describe --broker 1 --all | grep -q 'log.retention.ms=604800000'
+}
+
+perform() {
+  tool org.apache.kafka.tools.ProducerPerformance --topic "$prefix-perf" --num-records 50000 --record-size 100 --throughput -1 \
+    --producer-props "bootstrap.servers=$bootstrap" | grep -q '^50000 records sent'
+}
+
+feature() { # name, command...
+  local name=$1; shift
+  if "$@" >&2; then printf '%s\tok\n' "$name"; else printf '%s\tfailed\n' "$name"; fi
+}
+
+printf 'version\t%s\n' "$(basename "$jars"/kafka-clients-*.jar .jar | sed 's/kafka-clients-//')"
+for codec in none gzip snappy lz4 zstd; do feature "produce $codec" codec "$prefix-$codec" "$codec" enable.idempotence=false; done
+feature "idempotent" codec "$prefix-idempotent" zstd enable.idempotence=true
+feature "assign, seek" seek
+feature "ends" ends
+feature "by time" by_time
+feature "topics" administer
+feature "settings" configure
+feature "load" perform

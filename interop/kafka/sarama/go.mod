@@ -1,0 +1,3 @@
+module minikafka/interop/sarama
+
+go 1.26
