@@ -11,7 +11,7 @@ Each cell is a real run against a real server, written by `interop/kafka/run`; a
 its program does not do. A producer sends 200 messages with keys, null keys, empty values, headers and timestamps, in the codec of the
 column; then they are read back, whole and in order. *ends* and *by time* are ListOffsets; *topics* is to create one, to give it
 partitions and to delete it; *settings* is to describe and to change them; *load* is kafka-producer-perf-test. kafka-tools are Kafka's console tools, of its Java client:
-kafka-topics, kafka-configs, kafka-console-producer, kafka-console-consumer, kafka-get-offsets. *group*: a member reads a part and commits, and the
+kafka-topics, kafka-configs, kafka-console-producer, kafka-console-consumer, kafka-get-offsets, kafka-consumer-groups. *group*: a member reads a part and commits, and the
 next one goes on behind it. *two members* share the partitions of a topic evenly, and each reads its own.
 """
 

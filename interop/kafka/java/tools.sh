@@ -51,6 +51,20 @@ configure() {
     configs --describe --broker 1 --all | grep -q 'log.retention.ms=604800000'
 }
 
+# Two readers of a group in turn, the group as its tool sees it, back to the beginning, and gone.
+group() {
+  local group=$prefix-group topic=$prefix-gzip
+  members() { tool org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$bootstrap" --group "$group" "$@"; }
+  read_on() {
+    tool org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$bootstrap" --topic "$topic" --group "$group" --max-messages "$1" \
+      --timeout-ms 20000 --consumer-property auto.offset.reset=earliest --property print.headers=true --property print.key=true
+  }
+  diff <(sent) <(read_on 80 && read_on $((count - 80))) &&
+    members --describe | grep -qE "^$group +$topic +0 +$count +$count +0 " &&
+    members --reset-offsets --to-earliest --topic "$topic" --execute | grep -qE "^$group +$topic +0 +0 " &&
+    members --describe | grep -qE "^$group +$topic +0 +0 +$count +$count " && members --delete
+}
+
 perform() {
   tool org.apache.kafka.tools.ProducerPerformance --topic "$prefix-perf" --num-records 50000 --record-size 100 --throughput -1 \
     --producer-props "bootstrap.servers=$bootstrap" | grep -q '^50000 records sent'
@@ -69,4 +83,5 @@ feature "ends" ends
 feature "by time" by_time
 feature "topics" administer
 feature "settings" configure
+feature "group" group
 feature "load" perform
