@@ -11,7 +11,7 @@
 
 use std::sync::{Arc, Weak};
 
-use minikafka_storage::{Log, LogId};
+use minikafka_storage::{Log, LogId, StorageError};
 use tokio::sync::watch;
 
 use crate::{
@@ -85,7 +85,10 @@ impl Broker {
         })
     }
 
-    /// Opens the logs of a topic that are not served. One that is not `there` is lost, and not made anew.
+    /// Opens the logs of a topic that are not served. One that is not `there`, or is damaged, is lost, and not made anew.
+    ///
+    /// # Errors
+    /// When the disk fails: what it holds may be sound.
     async fn open_new(
         &self,
         name: &str,
@@ -99,12 +102,13 @@ impl Broker {
         ids.sort_unstable_by_key(|id| id.partition);
         let storage = self.0.storage.clone();
         let open = move |id: LogId| match storage.open(&id) {
-            Ok(log) => Some((id, log)),
+            Ok(log) => Ok(Some((id, log))),
+            Err(error @ (StorageError::Io { .. } | StorageError::Full(_))) => Err(error),
             Err(error) => {
                 tracing::error!(partition = %id, %error, "the log of a topic that was in doubt cannot be opened");
-                None
+                Ok(None)
             }
         };
-        blocking(move || Ok(ids.into_iter().filter_map(open).collect())).await
+        blocking(move || ids.into_iter().filter_map(|id| open(id).transpose()).collect()).await
     }
 }

@@ -43,6 +43,9 @@ async fn claims_of_counts_and_lengths_reserve_nothing() {
             assert!(grown < ALLOWED_BYTES, "{grown} bytes for {key:?} {version} with a claim at {at}");
         }
     }
+    // A long name for each of many partitions, in what only members understand.
+    let grown = growth_by(address, &sync_with_a_long_name()).await;
+    assert!(grown < ALLOWED_BYTES, "{grown} bytes for an assignment");
     drop(held);
     server.stop().await.unwrap();
 }
@@ -85,6 +88,22 @@ fn claiming(key: ApiKey, version: i16, body: &[u8], at: usize) -> Vec<u8> {
     frame.extend_from_slice(&body[..at]);
     frame.extend_from_slice(claim);
     frame.extend_from_slice(&body[(at + claim.len()).min(body.len())..]);
+    frame
+}
+
+/// A SyncGroup 0 whose assignment names 20,000 partitions of a topic with 32,767 bytes of name.
+fn sync_with_a_long_name() -> Vec<u8> {
+    const PARTITIONS: u32 = 20_000;
+    let name = [b'a'; i16::MAX as usize];
+    let mut assignment = b"\0\0\0\0\0\x01".to_vec();
+    assignment.extend((name.len() as u16).to_be_bytes());
+    assignment.extend(name);
+    assignment.extend(PARTITIONS.to_be_bytes());
+    assignment.resize(assignment.len() + 4 * PARTITIONS as usize, 0);
+    let mut frame = vec![0, ApiKey::SyncGroup as u8, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
+    frame.extend(b"\0\x01g\0\0\0\x01\0\x01m\0\0\0\x01\0\x01m");
+    frame.extend((assignment.len() as u32).to_be_bytes());
+    frame.extend(assignment);
     frame
 }
 

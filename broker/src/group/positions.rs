@@ -29,16 +29,18 @@ impl Broker {
     ) -> Result<(), Error> {
         self.check_running()?;
         check_group_name(group)?;
-        let by = match by {
-            PositionsBy::Member { member_id, epoch } => Committer::Member { id: member_id, epoch },
+        let checked = self.check_positions(positions);
+        // Last, so that no generation ends between this and the log's turn.
+        let (by, _committing) = match by {
+            PositionsBy::Member { member_id, epoch } => (Committer::Member { id: member_id, epoch }, None),
             PositionsBy::Classic(by) => {
-                self.0.groups.check_classic_commit(&by)?;
-                Committer::Classic { id: by.member_id }
+                let id = by.member_id.clone();
+                let committing = self.0.groups.begin_classic_commit(by)?;
+                (Committer::Classic { id }, Some(committing))
             }
-            PositionsBy::Outsider => Committer::Outsider,
+            PositionsBy::Outsider => (Committer::Outsider, None),
         };
-        let positions = self.check_positions(positions)?;
-        self.store_positions(group, by, positions).await
+        self.store_positions(group, by, checked?).await
     }
 
     async fn store_positions(
@@ -183,7 +185,7 @@ impl Broker {
     pub async fn drop_positions(&self, group: &str, of: &[TopicPartition]) -> Result<(), Error> {
         self.check_running()?;
         check_group_name(group)?;
-        if let Some(read) = of.iter().find(|of| self.0.groups.classic().reads(group, &of.topic)) {
+        if let Some(read) = of.iter().find(|of| self.0.groups.classic().may_read(group, &of.topic)) {
             let (group, topic) = (group.to_owned(), read.topic.clone());
             return Err(GroupError::TopicInUse { group, topic }.into());
         }

@@ -105,8 +105,12 @@ impl Broker {
     async fn tell_groups_about_topics(&self) -> Result<(), Error> {
         self.check_running()?;
         let now = |topic: &str| {
-            let summary = self.0.topics.get(topic)?.summary();
-            Some(TopicView { id: summary.id, partitions: summary.partitions })
+            if let Some(topic) = self.0.topics.get(topic) {
+                return Some(TopicView { id: topic.id, partitions: topic.count() });
+            }
+            // Not served, and perhaps back soon: a deletion that is in doubt may come to nothing.
+            let record = self.0.metadata.read(|metadata| metadata.topics().get(topic).copied())?;
+            Some(TopicView { id: record.id, partitions: record.partitions })
         };
         let (subscribed, stored, known) = self.0.groups.machine.read(|groups| {
             let (subscribed, stored) = groups.interests();

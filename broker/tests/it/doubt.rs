@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use minikafka_broker::{Broker, BrokerConfig, Error, Limit, TopicChange, TopicSettings};
+use minikafka_broker::{Broker, BrokerConfig, Error, Limit, PositionsBy, TopicChange, TopicSettings};
 use minikafka_storage::StorageError;
 
 use crate::{
+    groups::position,
     rig::{Rig, RigStorage},
     setup::{logs, partition_of, produce, values},
 };
@@ -138,10 +139,18 @@ async fn a_deletion_that_proves_durable_is_brought_to_its_end() {
 async fn a_topic_whose_deletion_came_to_nothing_is_back_with_its_messages() {
     let (broker, _, rig) = open().await;
     produce(&broker, "t", "a").await.unwrap();
+    broker.commit_positions("g", PositionsBy::Outsider, vec![position("t", 1)]).await.unwrap();
     rig.fail(NOT_KEPT);
     assert!(is_in_doubt(&broker.delete_topic("t").await));
     rig.mend(NOT_KEPT);
     assert!(matches!(broker.partition("t", None), Err(Error::TopicNotFound(_))));
+    // Groups hear of it, and wait for how it ends. A commit has its turn behind what they would do.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    broker.commit_positions("other", PositionsBy::Outsider, Vec::new()).await.unwrap();
     produce(&broker, "t", "b").await.unwrap();
     assert_eq!(values(&broker.partition("t", None).unwrap(), 0).await, ["a", "b"]);
+    let positions = broker.group_positions("g", None).unwrap();
+    assert_eq!(positions.len(), 1, "what groups have read of it is known, too");
 }

@@ -30,9 +30,10 @@ use super::{
 };
 use crate::observe::Refusals;
 
-/// Replies of one stream that may be on their way: enough for a producer that sends message by message and
-/// waits for a slow disk, little enough to be cheap when ten thousand do so.
-const PENDING_MAX: usize = 1024;
+/// Replies of one stream that may be on their way. Enough for small batches to many partitions: what comes to one of them
+/// between two syncs is then worth a sync of its own. What these messages hold in memory is bounded by the broker, for all
+/// streams together.
+const PENDING_MAX: usize = 8 * 1024;
 
 /// Runs a stream until the client ends it or the server stops. Returns the replies.
 pub(super) fn run(

@@ -79,13 +79,23 @@ impl Group {
         }
     }
 
-    /// Checks that a member may commit now, which also shows that it lives. It may while others join: it commits what
-    /// it has read before it joins, too.
-    pub(super) fn check_commit(&mut self, by: &ClassicMember, now: Millis) -> Outcome<()> {
+    /// A member begins to commit, if it may now, which also shows that it lives. It may while others join: it commits
+    /// what it has read before it joins, too.
+    pub(super) fn begin_commit(&mut self, by: &ClassicMember, now: Millis) -> Outcome<()> {
         self.check(by)?.heard_at = now;
         match self.phase {
-            Phase::Syncing => Err(self.rebalances()),
-            Phase::Empty | Phase::Joining { .. } | Phase::Stable => Ok(()),
+            Phase::Syncing => return Err(self.rebalances()),
+            Phase::Empty | Phase::Joining { .. } | Phase::Stable => {}
+        }
+        self.check(by)?.commits += 1;
+        Ok(())
+    }
+
+    /// A commit has come to its end, whatever came of it.
+    pub(super) fn end_commit(&mut self, member_id: &str, now: Millis) {
+        if let Some(member) = self.members.get_mut(member_id) {
+            member.commits = member.commits.saturating_sub(1);
+            member.heard_at = now;
         }
     }
 

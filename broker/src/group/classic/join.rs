@@ -32,6 +32,11 @@ impl Group {
             };
         }
         if self.named.contains_key(&join.member_id) {
+            // A name is no way around whoever has the place of the instance.
+            if let Some(instance_id) = join.instance_id.as_deref().filter(|id| self.of_instance(id).is_some())
+            {
+                return Err(self.fenced(instance_id));
+            }
             let id = join.member_id.clone();
             let waiter = self.add(join, id.clone(), now)?;
             self.named.remove(&id);

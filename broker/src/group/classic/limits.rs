@@ -1,6 +1,6 @@
 //! How much of everything there may be, and how long things may take.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::Duration};
 
 use minikafka_storage::Millis;
 
@@ -11,6 +11,9 @@ pub(super) const OPENING_DELAY_MS: Millis = 100;
 pub(super) const OPENING_DELAY_MAX_MS: Millis = 3_000;
 /// Session timeouts, as for the other protocol.
 pub(super) const SESSION_TIMEOUTS_MS: RangeInclusive<u64> = 1_000..=30 * 60 * 1_000;
+/// How long a rebalance may wait for a member: what is asked for beyond that is taken for the nearest.
+pub(super) const REBALANCE_TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3600);
 /// Members of a group, and names that were given out, as for the other protocol.
 pub(super) const MEMBERS_MAX: usize = 1_000;
 /// Bytes that members of one group take: the leader is sent all that they say in one reply.

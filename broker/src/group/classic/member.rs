@@ -28,6 +28,8 @@ pub(super) struct Member {
     pub(super) topics: Vec<String>,
     pub(super) assignment: ClassicAssignment,
     pub(super) heard_at: Millis,
+    /// Its commits that are under way.
+    pub(super) commits: u32,
     /// It has joined the next generation, and waits for it to begin.
     pub(super) joining: Option<Answer<ClassicJoined>>,
     /// It waits for the leader.
@@ -63,6 +65,7 @@ impl Member {
             topics: join.topics,
             assignment: ClassicAssignment::default(),
             heard_at: now,
+            commits: 0,
             joining: None,
             syncing: None,
             owes_sync: false,
@@ -71,8 +74,9 @@ impl Member {
 
     /// It says anew what it wants. What it reads stays.
     pub(super) fn update(&mut self, join: ClassicJoin, now: Millis) {
-        let (assignment, owes_sync) = (std::mem::take(&mut self.assignment), self.owes_sync);
-        *self = Member { assignment, owes_sync, ..Member::new(join, now) };
+        let (assignment, owes_sync, commits) =
+            (std::mem::take(&mut self.assignment), self.owes_sync, self.commits);
+        *self = Member { assignment, owes_sync, commits, ..Member::new(join, now) };
     }
 
     pub(super) fn wait_for_join(&mut self) -> Waiter<ClassicJoined> {
@@ -95,7 +99,8 @@ impl Member {
 
     /// Whether somebody is there who waits for an answer.
     pub(super) fn waits(&self) -> bool {
-        self.joining.as_ref().is_some_and(|answer| !answer.is_closed())
+        self.commits > 0
+            || self.joining.as_ref().is_some_and(|answer| !answer.is_closed())
             || self.syncing.as_ref().is_some_and(|answer| !answer.is_closed())
     }
 

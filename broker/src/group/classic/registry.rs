@@ -149,12 +149,13 @@ impl Registry {
         self.groups.get(name).map(|entry| entry.group.holders()).unwrap_or_default()
     }
 
-    /// Whether a member wants to read a topic, as far as the door could tell.
-    pub(in crate::group) fn reads(&self, name: &str, topic: &str) -> bool {
-        let reads = |entry: &Entry| {
-            entry.group.members.values().any(|member| member.topics.iter().any(|of| of == topic))
+    /// Whether a member wants to read a topic: one whose topics the door could not tell may read any.
+    pub(in crate::group) fn may_read(&self, name: &str, topic: &str) -> bool {
+        let may_read = |entry: &Entry| {
+            let mut members = entry.group.members.values();
+            members.any(|member| member.topics.is_empty() || member.topics.iter().any(|of| of == topic))
         };
-        self.groups.get(name).is_some_and(reads)
+        self.groups.get(name).is_some_and(may_read)
     }
 }
 

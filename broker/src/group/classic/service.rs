@@ -10,7 +10,7 @@ use super::{
         ClassicAssignment, ClassicDescription, ClassicJoin, ClassicJoined, ClassicLeaver, ClassicMember,
         ClassicSync, ClassicSynced,
     },
-    limits::SESSION_TIMEOUTS_MS,
+    limits::{REBALANCE_TIMEOUTS, SESSION_TIMEOUTS_MS},
     member::{Outcome, Waiter},
     registry::{Done, unknown},
 };
@@ -161,9 +161,10 @@ impl Coordinator {
         self.wake_timer();
     }
 
-    /// Checks that a member may commit, which also shows that it lives.
-    pub(in crate::group) fn check_classic_commit(&self, by: &ClassicMember) -> Outcome<()> {
-        self.as_member(by, |group, now| group.check_commit(by, now))
+    /// A member commits, if it may.
+    pub(in crate::group) fn begin_classic_commit(self: &Arc<Self>, by: ClassicMember) -> Outcome<Committing> {
+        self.as_member(&by, |group, now| group.begin_commit(&by, now))?;
+        Ok(Committing { groups: self.clone(), by })
     }
 
     /// Has the timer look at a group in time.
@@ -174,6 +175,21 @@ impl Coordinator {
             self.wake_timer();
         }
         outcome
+    }
+}
+
+/// A commit of a member that is under way. Until this goes the member lives: on its connection heartbeats wait behind
+/// the commit, and that may wait for a slow disk.
+pub(in crate::group) struct Committing {
+    groups: Arc<Coordinator>,
+    by: ClassicMember,
+}
+
+impl Drop for Committing {
+    fn drop(&mut self) {
+        let Committing { groups, by } = self;
+        let now = groups.now();
+        groups.classic().look(&by.group, |group| group.end_commit(&by.member_id, now));
     }
 }
 
@@ -193,6 +209,8 @@ fn check_join(mut join: ClassicJoin) -> Result<ClassicJoin, Error> {
         let (min_ms, max_ms) = SESSION_TIMEOUTS_MS.into_inner();
         return Err(GroupError::InvalidSessionTimeout { wanted_ms, min_ms, max_ms }.into());
     }
+    join.rebalance_timeout =
+        join.rebalance_timeout.clamp(*REBALANCE_TIMEOUTS.start(), *REBALANCE_TIMEOUTS.end());
     for protocol in &mut join.protocols {
         protocol.metadata = of_its_own(&protocol.metadata);
     }

@@ -6,13 +6,17 @@
 //! ```
 //!
 //! A text is `i16 length | that many bytes`. The members' own business otherwise: what cannot be read is nothing, and
-//! goes through as it is. Nothing is reserved by what a count claims.
+//! goes through as it is. Nothing is reserved by what a count claims, and what is read takes little more memory than a
+//! topic can have partitions: names are no longer than those of topics, and there are at most [`ELEMENTS_MAX`] of anything
+//! in one request.
 //!
 //! Source: `ConsumerProtocolSubscription.json` and `ConsumerProtocolAssignment.json` of Apache Kafka, whose later
 //! versions only add behind these.
 
 use bytes::Buf as _;
-use minikafka_broker::TopicPartition;
+use minikafka_broker::{TOPIC_NAME_LEN_MAX, TopicPartition};
+
+use crate::kafka::shape::ELEMENTS_MAX;
 
 /// The kind of members that speak so.
 pub(super) const PROTOCOL_TYPE: &str = "consumer";
@@ -21,32 +25,45 @@ pub(super) const PROTOCOL_TYPE: &str = "consumer";
 pub(super) fn topics(mut subscription: &[u8]) -> Vec<String> {
     let read = |from: &mut &[u8]| {
         from.try_get_i16().ok()?;
-        let count = from.try_get_i32().ok()?;
+        let count = from.try_get_i32().ok().filter(|count| *count as usize <= ELEMENTS_MAX)?;
         (0..count).map(|_| text(from)).collect::<Option<Vec<_>>>()
     };
     read(&mut subscription).unwrap_or_default()
 }
 
-/// The partitions that an assignment names.
-pub(super) fn partitions(mut assignment: &[u8]) -> Vec<TopicPartition> {
-    read_partitions(&mut assignment).unwrap_or_default()
+/// Reads the assignments of one request.
+pub(super) struct Assignments {
+    /// Partitions that it may still name.
+    room: usize,
 }
 
-fn read_partitions(from: &mut &[u8]) -> Option<Vec<TopicPartition>> {
-    from.try_get_i16().ok()?;
-    let mut partitions = Vec::new();
-    for _ in 0..from.try_get_i32().ok()? {
-        let topic = text(from)?;
-        for _ in 0..from.try_get_i32().ok()? {
-            let partition = u32::try_from(from.try_get_i32().ok()?).ok()?;
-            partitions.push(TopicPartition { topic: topic.clone(), partition });
-        }
+impl Assignments {
+    pub(super) fn new() -> Assignments {
+        Assignments { room: ELEMENTS_MAX }
     }
-    Some(partitions)
+
+    /// The partitions that an assignment names.
+    pub(super) fn partitions(&mut self, mut assignment: &[u8]) -> Vec<TopicPartition> {
+        self.read(&mut assignment).unwrap_or_default()
+    }
+
+    fn read(&mut self, from: &mut &[u8]) -> Option<Vec<TopicPartition>> {
+        from.try_get_i16().ok()?;
+        let mut partitions = Vec::new();
+        for _ in 0..from.try_get_i32().ok()? {
+            let topic = text(from)?;
+            for _ in 0..from.try_get_i32().ok()? {
+                self.room = self.room.checked_sub(1)?;
+                let partition = u32::try_from(from.try_get_i32().ok()?).ok()?;
+                partitions.push(TopicPartition { topic: topic.clone(), partition });
+            }
+        }
+        Some(partitions)
+    }
 }
 
 fn text(from: &mut &[u8]) -> Option<String> {
-    let len = usize::try_from(from.try_get_i16().ok()?).ok()?;
+    let len = usize::try_from(from.try_get_i16().ok()?).ok().filter(|len| *len <= TOPIC_NAME_LEN_MAX)?;
     let (text, rest) = from.split_at_checked(len)?;
     *from = rest;
     Some(std::str::from_utf8(text).ok()?.to_owned())
@@ -55,6 +72,28 @@ fn text(from: &mut &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn partitions(assignment: &[u8]) -> Vec<TopicPartition> {
+        Assignments::new().partitions(assignment)
+    }
+
+    #[test]
+    fn a_request_names_so_many_partitions_and_no_more() {
+        let mut assignment = b"\0\0\0\0\0\x01\0\x01a".to_vec();
+        assignment.extend((ELEMENTS_MAX as u32).to_be_bytes());
+        assignment.resize(assignment.len() + 4 * ELEMENTS_MAX, 0);
+        let mut of_one_request = Assignments::new();
+        assert_eq!(of_one_request.partitions(&assignment).len(), ELEMENTS_MAX);
+        assert!(of_one_request.partitions(b"\0\0\0\0\0\x01\0\x01a\0\0\0\x01\0\0\0\x07").is_empty());
+    }
+
+    #[test]
+    fn names_that_no_topic_has_are_not_read() {
+        let named =
+            |len: usize| [b"\0\0\0\0\0\x01", &(len as u16).to_be_bytes()[..], &vec![b'a'; len]].concat();
+        assert_eq!(topics(&named(TOPIC_NAME_LEN_MAX)).len(), 1);
+        assert!(topics(&named(TOPIC_NAME_LEN_MAX + 1)).is_empty());
+    }
 
     #[test]
     fn topics_and_partitions_are_read() {

@@ -47,7 +47,9 @@ pub(super) async fn commit(door: &Door, request: OffsetCommitRequest) -> OffsetC
     }
     // Also without any that can be stored: whether it is a member, is said in any case.
     let by = match request.generation_id_or_member_epoch {
-        // A client that is no member, and only keeps its positions here.
+        // A client that is no member, and only keeps its positions here, whatever it calls itself. The log refuses it
+        // when there are members.
+        ..0 if door.broker.classic_group(&request.group_id).is_none() => PositionsBy::Outsider,
         ..0 if request.member_id.is_empty() && request.group_instance_id.is_none() => PositionsBy::Outsider,
         generation => PositionsBy::Classic(member(
             &request.group_id,

@@ -25,8 +25,9 @@ pub(super) async fn sync(
     request: SyncGroupRequest,
 ) -> SyncGroupResponse {
     let by = member(&request.group_id, &request.member_id, request.group_instance_id, request.generation_id);
+    let mut reader = consumer::Assignments::new();
     let assignments = request.assignments.into_iter().map(|of| {
-        let partitions = consumer::partitions(&of.assignment);
+        let partitions = reader.partitions(&of.assignment);
         (of.member_id.to_string(), ClassicAssignment { bytes: of.assignment, partitions })
     });
     let sync = ClassicSync {

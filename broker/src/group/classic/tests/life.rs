@@ -218,7 +218,7 @@ fn commits_are_taken_until_a_member_has_joined_again() {
     let mut rig = Rig::of_two();
     let commit = |rig: &mut Rig, id: &str| {
         let by = rig.by(id);
-        rig.group.check_commit(&by, rig.now)
+        rig.group.begin_commit(&by, rig.now)
     };
     commit(&mut rig, "m1").unwrap();
     let newcomer = rig.join("");
@@ -230,4 +230,22 @@ fn commits_are_taken_until_a_member_has_joined_again() {
         "it has no assignment"
     );
     assert!(matches!(commit(&mut rig, "m9"), Err(GroupError::UnknownMember { .. })));
+}
+
+#[test]
+fn who_waits_for_a_commit_is_not_silent() {
+    let mut rig = Rig::of_two();
+    let by = rig.by("m1");
+    rig.group.begin_commit(&by, rig.now).unwrap();
+    // The other one is heard; its heartbeats do not wait behind a commit.
+    for _ in 0..5 {
+        rig.pass(SESSION_MS / 2);
+        rig.heartbeat("m2").unwrap();
+    }
+    rig.heartbeat("m1").unwrap();
+    rig.group.end_commit("m1", rig.now);
+    rig.pass(SESSION_MS - 1);
+    rig.heartbeat("m1").unwrap();
+    rig.pass(SESSION_MS);
+    assert!(matches!(rig.heartbeat("m1"), Err(GroupError::UnknownMember { .. })));
 }
