@@ -33,7 +33,7 @@ pub(crate) const BLOB_RECORD_LEN: usize = 1024;
 /// Batches of a blob: as many as MiniKafka puts into a reply.
 const BLOB_BATCHES: usize = 4;
 /// Replies of one stream that may be on their way.
-const PENDING_MAX: usize = 1024;
+const PENDING_MAX: usize = 8 * 1024;
 /// Bytes that may wait for the disk, as with MiniKafka.
 const WAITING_BYTES_MAX: usize = 64 << 20;
 /// Payloads that a subscriber may lag behind; then the producers wait.
