@@ -1,8 +1,8 @@
 //! The flusher: the one thread that makes appends of all logs durable, round by round.
 //!
 //! One thread, not a pool: while it syncs, everything else queues up, and the next round takes all of it at
-//! once. The sync's own duration forms the group; nobody waits on a timer. Only a round that has written to many
-//! segments has helpers for their syncs, and ends with them.
+//! once. The sync's own duration forms the group; nobody waits on a timer. Only a round that writes to many segments
+//! has helpers, which write and sync them side by side, and ends with them.
 //!
 //! A round makes durable what it took in one of two ways, log by log:
 //!
@@ -42,10 +42,13 @@ const WAIT_BYTES: u64 = 1024 * 1024;
 /// they are written already: while the flusher syncs these, the writer writes those behind them, and neither
 /// waits for the other.
 const PIECES_TAKEN: u64 = 4;
-/// Segments of a round from which on they are synced by several threads, which take a fraction of a millisecond to start.
-const HELPED_SYNCS_MIN: usize = 8;
-/// How many: twice as many gain nothing more.
-const SYNC_HELPERS: usize = 8;
+/// Parts of a round that go to segments from which on several threads write and sync them, which take a fraction of a
+/// millisecond to start.
+const HELPED_MIN: usize = 8;
+/// How many parts are worth one more thread.
+const PARTS_PER_HELPER: usize = 3;
+/// How many threads at most: with twice as many the disk does not do more.
+const HELPERS_MAX: usize = 32;
 /// Files with unsynced bytes that may be open between two timed syncs.
 const UNSYNCED_FILES_MAX: usize = 256;
 
@@ -127,6 +130,23 @@ impl Direct {
         let end = self.log.state().written_end().filter(|(last, _)| last == key);
         self.log.sync_segment(&**file, path).map(|()| end)
     }
+}
+
+/// What came of a part that was to go to its segment.
+enum Large {
+    /// It is there, and synced up to at least there; or not, and nobody knows what the disk holds.
+    Synced(Direct, Result<Option<SegmentEnd>, StorageError>),
+    /// It would have to wait for its segment, and is better off in the journal.
+    Unwritten(Part),
+    /// It was refused, or its log has failed; those who wait know.
+    Answered,
+}
+
+/// Parts that could not be made durable where they should have been, and go to the other place.
+#[derive(Default)]
+struct Left {
+    to_journal: Vec<Part>,
+    to_segments: Vec<Part>,
 }
 
 /// What waits for a timed sync.
@@ -217,74 +237,84 @@ impl Flusher {
 
     /// With [`SyncPolicy::Always`]: writes, syncs, completes.
     fn make_durable(&mut self, parts: Vec<Part>) {
-        let mut direct = Vec::new();
-        let mut journaled = Vec::new();
         let may_journal = self.journal.is_usable() && !self.shared.writer.is_overloaded();
         let direct_bytes = if may_journal { self.shared.options.direct_bytes } else { 0 };
-        for part in parts {
-            if part.taken.bytes > 0 && part.taken.bytes < direct_bytes {
-                journaled.push(part);
-                continue;
-            }
-            // What is large takes its time anyhow, and would keep the writer busy if it went to the journal.
-            let may_wait = !may_journal || part.taken.bytes >= WAIT_BYTES;
-            match part.write(if may_wait { Rolling::Allowed } else { Rolling::Not }) {
-                Some(Ok(written)) => direct.push(written),
-                Some(Err(())) => {}
-                None => journaled.push(part),
-            }
+        let is_small = |part: &Part| part.taken.bytes > 0 && part.taken.bytes < direct_bytes;
+        let (small, large): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(is_small);
+        let Left { to_journal, mut to_segments } = self.make_both_durable(small, large, may_journal);
+        to_segments.extend(self.make_small_durable(to_journal));
+        if !to_segments.is_empty() {
+            self.make_both_durable(Vec::new(), to_segments, false);
         }
-        self.write_journal(&mut journaled, &mut direct);
-        self.sync_journal(&journaled);
-        self.sync_direct(direct);
     }
 
-    /// Writes to the journal. Parts that find no place there go to their segments.
-    fn write_journal(&mut self, parts: &mut Vec<Part>, direct: &mut Vec<Direct>) {
+    /// Makes parts durable, the small ones in the journal and the large ones in their segments. Many large ones at a time: a
+    /// disk has room for more than one request, and a file of a few pages does not fill it. Returns those that could not be
+    /// put there.
+    fn make_both_durable(&mut self, small: Vec<Part>, large: Vec<Part>, may_journal: bool) -> Left {
+        let helpers =
+            if large.len() < HELPED_MIN { 0 } else { HELPERS_MAX.min(large.len() / PARTS_PER_HELPER) };
+        let parts = Mutex::new(large.into_iter());
+        let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let mut left = Left::default();
+        thread::scope(|scope| {
+            let (done, outcomes) = mpsc::channel();
+            for _ in 0..helpers {
+                let done = done.clone();
+                let work = move || {
+                    while let Some(part) = next() {
+                        let _ = done.send(part.write_and_sync(may_journal));
+                    }
+                };
+                // Without a thread, those that there are do more.
+                let _ = thread::Builder::new().name("flusher-helper".to_owned()).spawn_scoped(scope, work);
+            }
+            drop(done);
+            left.to_segments = self.make_small_durable(small);
+            outcomes.into_iter().for_each(|outcome| left.to_journal.extend(self.finish_large(outcome)));
+        });
+        while let Some(part) = next() {
+            left.to_journal.extend(self.finish_large(part.write_and_sync(may_journal)));
+        }
+        left
+    }
+
+    /// Makes parts durable in the journal. Returns those for which it has no room.
+    fn make_small_durable(&mut self, mut parts: Vec<Part>) -> Vec<Part> {
+        let no_room = self.write_journal(&mut parts);
+        self.sync_journal(&parts);
+        no_room
+    }
+
+    /// Writes to the journal. Takes out those for which it has no room.
+    fn write_journal(&mut self, parts: &mut Vec<Part>) -> Vec<Part> {
         if parts.is_empty() {
-            return;
+            return Vec::new();
         }
         let (done, error) = match self.journal.write(parts) {
-            Written::All => return,
+            Written::All => return Vec::new(),
             Written::UpTo(done) => (done, None),
             Written::Failed(done, error) => (done, Some(error)),
         };
         let rest = parts.split_off(done);
         match error {
-            None => direct.extend(rest.iter().filter_map(|part| part.write(Rolling::Allowed)?.ok())),
+            None => return rest,
             Some(full @ StorageError::Full(_)) => rest.iter().for_each(|part| _ = part.refuse(&full)),
             Some(error) => {
                 parts.drain(..).chain(rest).for_each(|part| part.log.poison(&error));
             }
         }
+        Vec::new()
     }
 
-    /// Syncs what was written to segments. Many at a time when there are many: a disk has room for more than one request,
-    /// and a file of a few pages does not fill it.
-    fn sync_direct(&mut self, parts: Vec<Direct>) {
-        let helpers = if parts.len() < HELPED_SYNCS_MIN { 0 } else { SYNC_HELPERS };
-        let parts = Mutex::new(parts.into_iter());
-        let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
-        thread::scope(|scope| {
-            let (done, synced) = mpsc::channel();
-            for _ in 0..helpers {
-                let done = done.clone();
-                let work = move || {
-                    while let Some(part) = next() {
-                        let end = part.sync();
-                        let _ = done.send((part, end));
-                    }
-                };
-                // Without a thread, those that there are do more.
-                let _ = thread::Builder::new().name("flusher-sync".to_owned()).spawn_scoped(scope, work);
-            }
-            drop(done);
-            synced.into_iter().for_each(|(part, end)| self.finish_direct(&part, end));
-        });
-        while let Some(part) = next() {
-            let end = part.sync();
-            self.finish_direct(&part, end);
+    /// Gives back what is better off in the journal.
+    fn finish_large(&mut self, outcome: Large) -> Option<Part> {
+        match outcome {
+            Large::Synced(part, end) => self.finish_direct(&part, end),
+            Large::Unwritten(part) => return Some(part),
+            Large::Answered => {}
         }
+        None
     }
 
     fn finish_direct(&mut self, part: &Direct, end: Result<Option<SegmentEnd>, StorageError>) {
@@ -405,6 +435,25 @@ fn bytes_of(parts: &[Part]) -> u64 {
 }
 
 impl Part {
+    /// Writes it to its segment, and makes it durable there.
+    fn write_and_sync(self, may_journal: bool) -> Large {
+        match self.write_to_segment(may_journal) {
+            Some(Ok(written)) => {
+                let end = written.sync();
+                Large::Synced(written, end)
+            }
+            Some(Err(())) => Large::Answered,
+            None => Large::Unwritten(self),
+        }
+    }
+
+    /// Writes it to its segment, unless the journal is the better place for it: see [`Part::write`].
+    fn write_to_segment(&self, may_journal: bool) -> Option<Result<Direct, ()>> {
+        // What is large takes its time anyhow, and would keep the writer busy if it went to the journal.
+        let may_wait = !may_journal || self.taken.bytes >= WAIT_BYTES;
+        self.write(if may_wait { Rolling::Allowed } else { Rolling::Not })
+    }
+
     /// Writes it to its segment. `None` when that would have to wait and need not; an error when it was
     /// answered already.
     fn write(&self, rolling: Rolling) -> Option<Result<Direct, ()>> {

@@ -1,5 +1,5 @@
-//! A round that has written to the segments of many logs: they are synced by several threads. Each log's appends
-//! complete after its own sync, and by what that one says.
+//! A round that writes to the segments of many logs: several threads write and sync them. Each log's appends complete
+//! after its own sync, and by what that one says.
 
 use std::sync::{Arc, mpsc};
 
@@ -15,7 +15,7 @@ use crate::{
     fake_disk::{FakeDisk, PowerLoss},
 };
 
-/// More than one thread syncs.
+/// More than one thread writes and syncs.
 const LOGS: usize = 40;
 
 type Waiting = mpsc::Receiver<Result<(), StorageError>>;
@@ -28,15 +28,20 @@ fn name(log: usize) -> String {
     format!("log{log}")
 }
 
+fn open_all(storage: &dyn Storage) -> Vec<Arc<dyn Log>> {
+    (0..LOGS).map(|log| storage.open(&id(&name(log))).unwrap()).collect()
+}
+
+fn append(log: &Arc<dyn Log>) -> Waiting {
+    begin_append(&**log, vec![entry_at(&**log, 1, 0, &[b"message"])])
+}
+
 /// Appends to all logs: to the first one in a round of its own, whose sync waits, and to all others behind it.
-fn append_to_all(disk: &FakeDisk, storage: &dyn Storage) -> (Vec<Arc<dyn Log>>, Vec<Waiting>) {
-    let logs: Vec<_> = (0..LOGS).map(|log| storage.open(&id(&name(log))).unwrap()).collect();
+fn append_to_all(disk: &FakeDisk, logs: &[Arc<dyn Log>]) -> Vec<Waiting> {
     disk.hold_syncs();
-    let append = |log: &Arc<dyn Log>| begin_append(&**log, vec![entry_at(&**log, 1, 0, &[b"message"])]);
     let first = append(&logs[0]);
     disk.wait_for_held_sync();
-    let waiting = [first].into_iter().chain(logs[1..].iter().map(append)).collect();
-    (logs, waiting)
+    [first].into_iter().chain(logs[1..].iter().map(append)).collect()
 }
 
 #[test]
@@ -44,7 +49,8 @@ fn what_is_acknowledged_of_many_logs_survives_a_loss_of_power() {
     for seed in 0..20 {
         let disk = FakeDisk::new();
         let storage = open(&disk, &options()).unwrap();
-        let (_logs, waiting) = append_to_all(&disk, &storage);
+        let logs = open_all(&storage);
+        let waiting = append_to_all(&disk, &logs);
         assert!(waiting.iter().all(|waiting| waiting.try_recv().is_err()), "nothing is durable");
         disk.release_syncs();
         // As soon as the last one is told, the power goes.
@@ -58,19 +64,42 @@ fn what_is_acknowledged_of_many_logs_survives_a_loss_of_power() {
     }
 }
 
-#[test]
-fn a_sync_that_fails_among_many_is_told_to_those_who_wait_for_it() {
+/// Of logs with so many messages each, when the helpers have this trouble. Gives what those are told who wait for them.
+fn errors_among_many(messages: u64, trouble: impl FnOnce(&FakeDisk)) -> Vec<StorageError> {
     let disk = FakeDisk::new();
     let storage = open(&disk, &options()).unwrap();
-    let (logs, mut waiting) = append_to_all(&disk, &storage);
-    // The first one's is the flusher's own.
-    disk.fail_in("flusher-sync");
-    disk.release_syncs();
-    waiting.remove(0).recv().unwrap().unwrap();
-    for (log, waiting) in logs[1..].iter().zip(waiting) {
-        let error = waiting.recv().unwrap().unwrap_err();
-        assert!(matches!(error, StorageError::Io { .. }), "{error:?}");
-        assert_eq!(log.bounds().durable, Offset::ZERO, "nothing of it was acknowledged");
+    let logs = open_all(&storage);
+    for _ in 0..messages {
+        logs.iter().for_each(|log| append(log).recv().unwrap().unwrap());
     }
-    assert_eq!(logs[0].bounds().durable, Offset::new(1));
+    let mut waiting = append_to_all(&disk, &logs);
+    trouble(&disk);
+    disk.release_syncs();
+    // The first one's is the flusher's own.
+    waiting.remove(0).recv().unwrap().unwrap();
+    let told = waiting.iter().map(|waiting| waiting.recv().unwrap().unwrap_err()).collect();
+    for log in &logs[1..] {
+        assert_eq!(log.bounds().durable, Offset::new(messages), "nothing more was acknowledged");
+    }
+    assert_eq!(logs[0].bounds().durable, Offset::new(messages + 1));
+    told
+}
+
+fn check_io(errors: &[StorageError]) {
+    assert!(errors.iter().all(|error| matches!(error, StorageError::Io { .. })), "{errors:?}");
+}
+
+#[test]
+fn a_sync_that_fails_among_many_is_told_to_those_who_wait_for_it() {
+    check_io(&errors_among_many(1, |disk| disk.fail_syncs_in("flusher-helper")));
+}
+
+#[test]
+fn a_write_that_fails_among_many_is_told_to_those_who_wait_for_it() {
+    check_io(&errors_among_many(1, |disk| disk.fail_in("flusher-helper")));
+}
+
+#[test]
+fn a_segment_that_cannot_be_created_among_many_is_told_to_those_who_wait_for_it() {
+    check_io(&errors_among_many(0, |disk| disk.fail_in("flusher-helper")));
 }

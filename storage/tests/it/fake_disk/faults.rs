@@ -56,8 +56,8 @@ pub(super) struct Plan {
     pub(super) spared: Option<&'static str>,
     /// Bytes that cannot be read, by the name that the file is opened by.
     pub(super) spoilt: Vec<(PathBuf, Range<u64>)>,
-    /// All changes that a thread of this name asks for fail.
-    pub(super) fail_in: Option<&'static str>,
+    /// All changes that a thread of this name asks for fail, or those of this kind.
+    pub(super) fail_in: Option<(&'static str, Option<&'static str>)>,
     /// The next change that a thread of this name asks for panics.
     pub(super) panic_in: Option<&'static str>,
 }

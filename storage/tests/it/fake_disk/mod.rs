@@ -126,7 +126,12 @@ impl FakeDisk {
 
     /// All changes that a thread of this name asks for fail.
     pub(crate) fn fail_in(&self, thread: &'static str) {
-        self.state().plan.fail_in = Some(thread);
+        self.state().plan.fail_in = Some((thread, None));
+    }
+
+    /// All syncs of files that a thread of this name asks for fail.
+    pub(crate) fn fail_syncs_in(&self, thread: &'static str) {
+        self.state().plan.fail_in = Some((thread, Some("sync")));
     }
 
     /// The next change that a thread of this name asks for panics.

@@ -173,7 +173,10 @@ impl State {
             if self.plan.panic_in.take_if(|planned| thread.name() == Some(*planned)).is_some() {
                 panic!("the disk has a bug");
             }
-            if self.plan.fail_in.is_some_and(|planned| thread.name() == Some(planned)) {
+            let is_planned = |(planned, only): (&str, Option<&str>)| {
+                thread.name() == Some(planned) && only.is_none_or(|only| only == name)
+            };
+            if self.plan.fail_in.is_some_and(is_planned) {
                 return Verdict::Fail(Errno::Eio.error());
             }
             if self.plan.stop_after == Some(before) {
