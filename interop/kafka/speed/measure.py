@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 # Messages of a size in bytes: a few seconds of each client.
-COUNTS = {100: 2_000_000, 1024: 300_000}
+COUNTS = {100: 1_000_000, 1024: 200_000}
 # What else producers are told; the rest is as the client has it by default.
 CONFIGS = {"default": {}, "linger 5 ms, batch 64 KiB": {"linger.ms": "5", "batch.size": "65536"}}
 TIMEOUT_S = 120

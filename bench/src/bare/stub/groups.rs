@@ -55,9 +55,8 @@ fn join(request: JoinGroupRequest) -> JoinGroupResponse {
         false => request.member_id,
     };
     let protocol = request.protocols.into_iter().next().unwrap_or_default();
-    let member = JoinGroupResponseMember::default()
-        .with_member_id(member_id.clone())
-        .with_metadata(protocol.metadata);
+    let member =
+        JoinGroupResponseMember::default().with_member_id(member_id.clone()).with_metadata(protocol.metadata);
     JoinGroupResponse::default()
         .with_generation_id(1)
         .with_protocol_name(Some(protocol.name))

@@ -32,9 +32,7 @@ use kafka_protocol::{
         api_versions_response::ApiVersion,
         fetch_response::{FetchableTopicResponse, PartitionData},
         list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
-        metadata_response::{
-            MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
-        },
+        metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
         produce_response::{PartitionProduceResponse, TopicProduceResponse},
     },
     protocol::{Decodable, Encodable, StrBytes},
