@@ -122,7 +122,7 @@ impl Stub {
                     return Ok(Bytes::new());
                 }
             }
-            ApiKey::Fetch => self.fetch(FetchRequest::decode(&mut frame, version)?, out).await?,
+            ApiKey::Fetch => self.fetch(&FetchRequest::decode(&mut frame, version)?, out).await?,
             ApiKey::ListOffsets => out.put(&self.list(ListOffsetsRequest::decode(&mut frame, version)?))?,
             ApiKey::Metadata => out.put(&self.describe(MetadataRequest::decode(&mut frame, version)?))?,
             ApiKey::ApiVersions => out.put(&versions())?,
@@ -150,7 +150,7 @@ impl Stub {
     }
 
     /// Writes the reply around the batches, which are behind everything but tags.
-    async fn fetch(&self, request: FetchRequest, out: &mut Out) -> anyhow::Result<()> {
+    async fn fetch(&self, request: &FetchRequest, out: &mut Out) -> anyhow::Result<()> {
         let [topic] = &request.topics[..] else {
             // Of a session that has nothing new, or of somebody who asks for nothing.
             anyhow::ensure!(request.topics.is_empty(), "a fetch of several topics");
