@@ -28,8 +28,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     scenario::{
-        Settings, catchup, fanout, footprint, idle, kafka, large, latency, matrix, produce, publishers,
-        readers, recovery, spread, storage, unary,
+        Settings, catchup, crowd, fanout, footprint, idle, kafka, large, latency, matrix, produce,
+        publishers, readers, recovery, spread, storage, unary,
     },
     serve::Kind,
 };
@@ -76,6 +76,8 @@ enum What {
     Fanout,
     /// The Kafka door, with a raw client.
     Kafka,
+    /// The Kafka door, with 64 connections and one batch under way on each.
+    Crowd,
     /// Thousands of waiting readers, and one that lags.
     Readers,
     /// Reading a log from its start.
@@ -170,6 +172,9 @@ async fn over_grpc(settings: &Settings, wanted: impl Fn(What) -> bool) -> anyhow
     }
     if wanted(What::Kafka) {
         kafka::run(settings).await?;
+    }
+    if wanted(What::Crowd) {
+        crowd::run(settings).await?;
     }
     if wanted(What::Readers) {
         readers::run(settings).await?;

@@ -9,7 +9,7 @@ use minikafka_storage::filesystem::SyncPolicy;
 use tempfile::TempDir;
 
 use crate::{
-    bare::{GroupCommit, Service, sink, source},
+    bare::{GroupCommit, Service, sink, source, stub},
     child::{Child, end_with_parent},
 };
 
@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     KafkaSink,
     /// A bare server that answers each of Kafka's frames with the same bytes.
     KafkaSource,
+    /// A bare server that answers Kafka's clients, and stores nothing.
+    KafkaStub,
 }
 
 /// Bytes of messages in a reply of the bare source.
@@ -53,6 +55,7 @@ impl ServerProcess {
             Kind::Kafka => "kafka",
             Kind::KafkaSink => "kafka-sink",
             Kind::KafkaSource => "kafka-source",
+            Kind::KafkaStub => "kafka-stub",
         };
         let mut child =
             Child::start(&["serve", "--kind", name, "--data", dir.path().to_str().unwrap_or_default()])?;
@@ -83,7 +86,7 @@ pub(crate) async fn run(kind: Kind, dir: &Path) -> anyhow::Result<()> {
             std::future::pending::<()>().await;
             return Ok(());
         }
-        Kind::Echo | Kind::KafkaSource => None,
+        Kind::Echo | Kind::KafkaSource | Kind::KafkaStub => None,
         Kind::Commit | Kind::KafkaSink => Some(GroupCommit::create(dir)?),
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -91,6 +94,7 @@ pub(crate) async fn run(kind: Kind, dir: &Path) -> anyhow::Result<()> {
     match (kind, commit) {
         (Kind::KafkaSink, Some(commit)) => sink(listener, commit).await,
         (Kind::KafkaSource, _) => source(listener, SOURCE_BYTES).await,
+        (Kind::KafkaStub, _) => stub(listener).await,
         (_, commit) => Service::new(commit).serve(listener).await,
     }
 }

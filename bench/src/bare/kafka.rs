@@ -76,7 +76,7 @@ pub(crate) async fn source(listener: TcpListener, bytes: usize) -> anyhow::Resul
     }
 }
 
-async fn frame(read: &mut (impl AsyncReadExt + Unpin)) -> anyhow::Result<Bytes> {
+pub(super) async fn frame(read: &mut (impl AsyncReadExt + Unpin)) -> anyhow::Result<Bytes> {
     let len = read.read_i32().await? as usize;
     let mut frame = BytesMut::with_capacity(len);
     while frame.len() < len {

@@ -1,6 +1,7 @@
 //! What is measured: a file for each family of figures.
 
 pub(crate) mod catchup;
+pub(crate) mod crowd;
 pub(crate) mod fanout;
 pub(crate) mod footprint;
 pub(crate) mod idle;

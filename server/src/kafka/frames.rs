@@ -36,6 +36,11 @@ const RECEIVE_TIME_MIN: Duration = Duration::from_secs(30);
 const RECEIVE_BYTES_PER_SECOND: u64 = 64 * 1024;
 /// Room for what a silent client may send next.
 const READ_BYTES_MIN: usize = 4 * 1024;
+/// Room for so many frames is made at once, so that those of a client who sends small ones share it.
+const FRAMES_AT_ONCE: usize = 8;
+/// Most room for what a client may send next, once it has sent something: a batch of 16 KiB, which Kafka's producers
+/// send by default, and what is around it.
+const NEXT_BYTES_MAX: usize = 20 * 1024;
 /// Room for the rest of a large frame grows by at most so much at once.
 const READ_BYTES_MAX: usize = 1024 * 1024;
 const PREFIX_LEN: usize = 4;
@@ -49,6 +54,8 @@ pub(super) struct Frames<R> {
     budget: Arc<Semaphore>,
     /// Bytes of the largest frame so far: for as many there is room at once, because this client has sent them.
     proven: usize,
+    /// Bytes of the last frame: the next one is often like it.
+    last: usize,
 }
 
 /// A request as it came.
@@ -70,7 +77,7 @@ pub(super) enum FrameError {
 
 impl<R: AsyncRead + Unpin> Frames<R> {
     pub(super) fn new(stream: R, budget: Arc<Semaphore>) -> Frames<R> {
-        Frames { stream, buffer: BytesMut::new(), budget, proven: READ_BYTES_MIN }
+        Frames { stream, buffer: BytesMut::new(), budget, proven: READ_BYTES_MIN, last: 0 }
     }
 
     /// Waits until a frame begins. `false`: the client has gone. Cancel safe.
@@ -81,7 +88,9 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         if !self.buffer.is_empty() {
             return Ok(true);
         }
-        self.buffer.reserve(READ_BYTES_MIN);
+        if self.buffer.capacity() < self.last.clamp(READ_BYTES_MIN / FRAMES_AT_ONCE, NEXT_BYTES_MAX) {
+            self.buffer.reserve((FRAMES_AT_ONCE * self.last).clamp(READ_BYTES_MIN, NEXT_BYTES_MAX));
+        }
         Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
     }
 
@@ -101,6 +110,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         // Waiting for permits was not the client's fault.
         self.fill(PREFIX_LEN + len, Instant::now() + time).await?;
         self.proven = self.proven.max(len);
+        self.last = PREFIX_LEN + len;
         let bytes = self.buffer.split_to(PREFIX_LEN + len).freeze().slice(PREFIX_LEN..);
         Ok(Frame { bytes, permit })
     }
@@ -168,6 +178,25 @@ mod tests {
             assert_eq!(two.next().await.unwrap().bytes, expected);
         }
         assert!(!two.begins().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn small_frames_share_an_allocation() {
+        let (mut client, server) = tokio::io::duplex(4096);
+        let mut frames = Frames::new(server, Arc::new(Semaphore::new(BUDGET_BYTES)));
+        let mut sent = [0; 1100];
+        let len = (sent.len() - PREFIX_LEN) as u32;
+        sent[..PREFIX_LEN].copy_from_slice(&len.to_be_bytes());
+        let mut kept = Vec::new();
+        for _ in 0..4 * FRAMES_AT_ONCE {
+            tokio::io::AsyncWriteExt::write_all(&mut client, &sent).await.unwrap();
+            assert!(frames.begins().await.unwrap());
+            kept.push(frames.next().await.unwrap().bytes);
+        }
+        let is_behind =
+            |pair: &[Bytes]| pair[0].as_ptr_range().end.wrapping_add(PREFIX_LEN) == pair[1].as_ptr();
+        let shared = kept.windows(2).filter(|pair| is_behind(pair)).count();
+        assert!(shared >= 2 * FRAMES_AT_ONCE, "only {shared} of {} lie behind another", kept.len());
     }
 
     #[tokio::test]

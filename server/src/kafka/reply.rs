@@ -2,16 +2,22 @@
 
 use std::{collections::VecDeque, io::IoSlice};
 
+use anyhow::Context as _;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::protocol::Encodable;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::request::Head;
 
+/// Bytes of the length in front of a reply.
+const PREFIX_LEN: usize = 4;
+
 /// A reply with its length in front.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
-    pieces: VecDeque<Bytes>,
+    /// Most replies are no more than this.
+    first: Bytes,
+    rest: VecDeque<Bytes>,
     len: usize,
     /// Room for the bytes, given back when they are written.
     room: Option<OwnedSemaphorePermit>,
@@ -33,29 +39,46 @@ impl Reply {
     /// # Errors
     /// When a field has a value that the version cannot carry: a bug.
     pub(super) fn encode(head: Head, response: &impl Encodable) -> anyhow::Result<Reply> {
-        let mut out = Reply::begin(head);
-        out.reserve(response.compute_size(head.version)?);
+        // Exactly as much as is needed: that is one allocation, and one piece to write.
+        let len = PREFIX_LEN + Reply::header_len(head) + response.compute_size(head.version)?;
+        let mut out = BytesMut::with_capacity(len);
+        out.put_bytes(0, PREFIX_LEN);
+        Reply::put_header(&mut out, head);
         response.encode(&mut out, head.version)?;
-        Ok(Reply::of_pieces([out.freeze()].into(), None))
+        let prefix = i32::try_from(out.len() - PREFIX_LEN).context("a reply is too large")?;
+        out[..PREFIX_LEN].copy_from_slice(&prefix.to_be_bytes());
+        Ok(Reply { len: out.len(), first: out.freeze(), rest: VecDeque::new(), room: None })
     }
 
     /// The header of a reply; the body is to follow.
     pub(super) fn begin(head: Head) -> BytesMut {
         let mut out = BytesMut::new();
-        out.put_i32(head.correlation_id);
-        if head.key.response_header_version(head.version) >= 1 {
-            // No tagged fields.
-            out.put_u8(0);
-        }
+        Reply::put_header(&mut out, head);
         out
     }
 
+    fn put_header(out: &mut BytesMut, head: Head) {
+        out.put_i32(head.correlation_id);
+        if Reply::has_tags(head) {
+            // None.
+            out.put_u8(0);
+        }
+    }
+
+    fn header_len(head: Head) -> usize {
+        size_of_val(&head.correlation_id) + usize::from(Reply::has_tags(head))
+    }
+
+    fn has_tags(head: Head) -> bool {
+        head.key.response_header_version(head.version) >= 1
+    }
+
     /// A reply of pieces that begin with the header. `room` is given back when they are written.
-    pub(super) fn of_pieces(mut pieces: VecDeque<Bytes>, room: Option<OwnedSemaphorePermit>) -> Reply {
+    pub(super) fn of_pieces(pieces: VecDeque<Bytes>, room: Option<OwnedSemaphorePermit>) -> Reply {
         let len: usize = pieces.iter().map(Bytes::len).sum();
         let prefix = i32::try_from(len).expect("replies are limited to far less");
-        pieces.push_front(Bytes::copy_from_slice(&prefix.to_be_bytes()));
-        Reply { pieces, len: len + size_of_val(&prefix), room }
+        let first = Bytes::copy_from_slice(&prefix.to_be_bytes());
+        Reply { len: len + first.len(), first, rest: pieces, room }
     }
 }
 
@@ -65,29 +88,25 @@ impl Buf for Reply {
     }
 
     fn chunk(&self) -> &[u8] {
-        self.pieces.front().map_or(&[], |piece| piece)
+        &self.first
     }
 
     fn advance(&mut self, mut count: usize) {
         self.len -= count;
-        while let Some(first) = self.pieces.front_mut() {
-            if count < first.len() {
-                first.advance(count);
-                break;
-            }
-            count -= first.len();
-            self.pieces.pop_front();
+        while count >= self.first.len() {
+            count -= self.first.len();
+            let Some(next) = self.rest.pop_front() else {
+                self.first = Bytes::new();
+                self.room = None;
+                return;
+            };
+            self.first = next;
         }
-        if self.pieces.is_empty() {
-            self.room = None;
-        }
+        self.first.advance(count);
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let count = slices.len().min(self.pieces.len());
-        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
-            *slice = IoSlice::new(piece);
-        }
-        count
+        let pieces = std::iter::once(&self.first).chain(&self.rest);
+        slices.iter_mut().zip(pieces).map(|(slice, piece)| *slice = IoSlice::new(piece)).count()
     }
 }
