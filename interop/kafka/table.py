@@ -13,7 +13,7 @@ column; then they are read back, whole and in order. *ends* and *by time* are Li
 partitions and to delete it; *settings* is to describe and to change them; *load* is kafka-producer-perf-test. kafka-tools are Kafka's console tools, of its Java client:
 kafka-topics, kafka-configs, kafka-console-producer, kafka-console-consumer, kafka-get-offsets, kafka-consumer-groups. *group*: a member reads a part and commits, and the
 next one goes on behind it. *two members* share the partitions of a topic evenly, and each reads its own. *static member*: one with a `group.instance.id` stops,
-comes back under that name and has what it had, and the other one gives nothing up. *cooperative*: with the assignor `cooperative-sticky` a member keeps what
+comes back under that name and has what it had; the other one, which kcat and the tools do without, gives nothing up. *cooperative*: with the assignor `cooperative-sticky` a member keeps what
 it has, but for what a second one is to get.
 """
 
