@@ -26,9 +26,18 @@ ends() { query -1 | grep -q "offset $count" && query -2 | grep -q 'offset 0' && 
 by_time() { query 1000 | grep -q 'offset 0' && query 99999999999999 | grep -qE 'offset (-1|200)'; }
 
 # The first member of a group reads a part, and the next one goes on behind it.
-member() { kcat -q -b "$bootstrap" -X auto.offset.reset=earliest -X enable.auto.offset.store=true -K : -c "$1" -G "$prefix-group" "$prefix-lz4"; }
+member() { # group, count, settings...
+  local group=$1 count=$2; shift 2
+  kcat -q -b "$bootstrap" -X auto.offset.reset=earliest -X enable.auto.offset.store=true "$@" -K : -c "$count" -G "$group" "$prefix-lz4"
+}
 
-group() { diff <(sent) <(member 120 && member $((count - 120))) >&2; }
+group() { diff <(sent) <(member "$prefix-group" 120 && member "$prefix-group" $((count - 120))) >&2; }
+
+# It has not left, and comes back under its name: otherwise the next one would wait for its session timeout.
+static_member() {
+  local name=(-X group.instance.id=one -X session.timeout.ms=600000 -X max.poll.interval.ms=600000)
+  diff <(sent) <(member "$prefix-static" 120 "${name[@]}" && member "$prefix-static" $((count - 120)) "${name[@]}") >&2
+}
 
 feature() { # name, command...
   local name=$1; shift
@@ -42,3 +51,4 @@ feature "assign, seek" seek
 feature "ends" ends
 feature "by time" by_time
 feature "group" group
+feature "static member" static_member

@@ -389,4 +389,6 @@ func main() {
 	feature("settings", withAdmin(settings))
 	feature("group", group())
 	feature("two members", twoMembers())
+	feature("static member", staticMember())
+	feature("cooperative", cooperative())
 }

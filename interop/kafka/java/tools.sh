@@ -6,7 +6,8 @@ jars=$1 bootstrap=$2 prefix=$3
 count=200 time=1700000000000
 
 # Starting fast is worth more here than running fast.
-tool() { java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$jars/*" "$@"; }
+java=(java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$jars/*")
+tool() { "${java[@]}" "$@"; }
 topics() { tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$bootstrap" "$@"; }
 configs() { tool kafka.admin.ConfigCommand --bootstrap-server "$bootstrap" "$@"; }
 offsets() { tool org.apache.kafka.tools.GetOffsetShell --bootstrap-server "$bootstrap" --topic "$prefix-zstd" --time "$1"; }
@@ -51,18 +52,47 @@ configure() {
     configs --describe --broker 1 --all | grep -q 'log.retention.ms=604800000'
 }
 
+groups() { tool org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$bootstrap" --group "$@"; }
+
+read_on() { # topic, group, count, properties...
+  tool org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$bootstrap" --topic "$1" --group "$2" --max-messages "$3" \
+    --timeout-ms 20000 --consumer-property auto.offset.reset=earliest --property print.headers=true --property print.key=true "${@:4}"
+}
+
 # Two readers of a group in turn, the group as its tool sees it, back to the beginning, and gone.
 group() {
   local group=$prefix-group topic=$prefix-gzip
-  members() { tool org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$bootstrap" --group "$group" "$@"; }
-  read_on() {
-    tool org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$bootstrap" --topic "$topic" --group "$group" --max-messages "$1" \
-      --timeout-ms 20000 --consumer-property auto.offset.reset=earliest --property print.headers=true --property print.key=true
-  }
-  diff <(sent) <(read_on 80 && read_on $((count - 80))) &&
-    members --describe | grep -qE "^$group +$topic +0 +$count +$count +0 " &&
-    members --reset-offsets --to-earliest --topic "$topic" --execute | grep -qE "^$group +$topic +0 +0 " &&
-    members --describe | grep -qE "^$group +$topic +0 +0 +$count +$count " && members --delete
+  diff <(sent) <(read_on "$topic" "$group" 80 && read_on "$topic" "$group" $((count - 80))) &&
+    groups "$group" --describe | grep -qE "^$group +$topic +0 +$count +$count +0 " &&
+    groups "$group" --reset-offsets --to-earliest --topic "$topic" --execute | grep -qE "^$group +$topic +0 +0 " &&
+    groups "$group" --describe | grep -qE "^$group +$topic +0 +0 +$count +$count " && groups "$group" --delete
+}
+
+# It has stopped and not left, and comes back under its name.
+static_member() {
+  local group=$prefix-static topic=$prefix-gzip name=(--consumer-property group.instance.id=one)
+  diff <(sent) <(read_on "$topic" "$group" 80 "${name[@]}" && groups "$group" --describe --members | grep -qE ' one .* 1 *$' &&
+    read_on "$topic" "$group" $((count - 80)) "${name[@]}")
+}
+
+# Two readers that share a topic by the assignor, one after the other.
+cooperative() {
+  local group=$prefix-cooperative one two ended=1
+  local read=("${java[@]}" org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$bootstrap" --topic "shared-$prefix" --group "$group" \
+    --consumer-property partition.assignment.strategy=org.apache.kafka.clients.consumer.CooperativeStickyAssignor)
+  "${read[@]}" &
+  one=$!
+  members_have 4 && { "${read[@]}" & } && two=$! && members_have 2 2 && groups "$group" --describe --state | grep -q ' cooperative-sticky ' && ended=0
+  kill "$one" ${two:+"$two"}
+  wait "$one" ${two:+"$two"}
+  return $ended
+}
+
+members_have() { # so many partitions, each
+  for _ in $(seq 15); do
+    [ "$(groups "$group" --describe --members | awk -v group="$group" '$1 == group { print $NF }' | xargs)" = "$*" ] && return
+  done
+  return 1
 }
 
 perform() {
@@ -84,4 +114,6 @@ feature "by time" by_time
 feature "topics" administer
 feature "settings" configure
 feature "group" group
+feature "static member" static_member
+feature "cooperative" cooperative
 feature "load" perform

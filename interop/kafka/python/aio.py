@@ -3,7 +3,7 @@
 import asyncio
 
 import aiokafka
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
@@ -122,6 +122,44 @@ async def two_members():
     await asyncio.gather(*(consumer.stop() for consumer in consumers))
 
 
+async def static_member():
+    revoked = []
+
+    class Revoked(ConsumerRebalanceListener):
+        def __init__(self, name):
+            self.name = name
+
+        async def on_partitions_revoked(self, _):
+            revoked.append(self.name)
+
+        async def on_partitions_assigned(self, _):
+            pass
+
+    async def member(name):
+        consumer = AIOKafkaConsumer(bootstrap_servers=BOOTSTRAP, group_id=f"{PREFIX}-static", group_instance_id=name)
+        consumer.subscribe([SHARED], listener=Revoked(name))
+        await consumer.start()
+        return consumer
+
+    async def own(one, two):
+        end = asyncio.get_running_loop().time() + 30
+        while sorted(len(consumer.assignment()) for consumer in (one, two)) != [PARTITIONS // 2] * 2:
+            assert asyncio.get_running_loop().time() < end, "they do not share"
+            await asyncio.sleep(0.1)
+        return one.assignment(), two.assignment()
+
+    one, two = await asyncio.gather(member("one"), member("two"))
+    before = await own(one, two)
+    await two.stop()
+    revoked.clear()
+    two = await member("two")
+    after = await own(one, two)
+    assert after == before, (after, before)
+    # It calls so before each join, also before the first.
+    assert "one" not in revoked, revoked
+    await asyncio.gather(one.stop(), two.stop())
+
+
 async def with_topic(topic, use):
     admin = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
     await admin.start()
@@ -169,3 +207,4 @@ feature("topics", lambda: asyncio.run(topics()))
 feature("settings", lambda: asyncio.run(settings()))
 feature("group", lambda: asyncio.run(group()))
 feature("two members", lambda: asyncio.run(two_members()))
+feature("static member", lambda: asyncio.run(static_member()))

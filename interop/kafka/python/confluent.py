@@ -8,7 +8,7 @@ from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, 
                                    ResourceType)
 
 from report import (BOOTSTRAP, CODECS, COUNT, PART, PARTITIONS, PREFIX, SHARED, TIME, check, check_shared, feature, headers, key, share,
-                    value, version)
+                    until, value, version)
 
 
 def produce(topic, **settings):
@@ -21,9 +21,9 @@ def produce(topic, **settings):
     assert not failed, failed[0]
 
 
-def consumer(group="unused"):
+def consumer(group="unused", **settings):
     return Consumer({"bootstrap.servers": BOOTSTRAP, "group.id": group, "enable.auto.commit": False,
-                     "auto.offset.reset": "earliest"})
+                     "auto.offset.reset": "earliest", **settings})
 
 
 def take(reader, count):
@@ -121,6 +121,55 @@ def two_members():
         reader.close()
 
 
+def own(reader):
+    return {partition.partition for partition in reader.assignment()}
+
+
+def poll(*readers):
+    """A turn of theirs, whatever it brings. Returns how many partitions each has."""
+    for reader in readers:
+        reader.poll(0.1)
+    return [len(own(reader)) for reader in readers]
+
+
+def static_member():
+    revoked = []
+
+    def member(name):
+        reader = consumer(f"{PREFIX}-static", **{"group.instance.id": name})
+        reader.subscribe([SHARED], on_revoke=lambda _, partitions: revoked.append(name))
+        return reader
+
+    one, two = member("one"), member("two")
+    share(lambda: poll(one, two))
+    before = own(one), own(two)
+    two.close()
+    revoked.clear()
+    two = member("two")
+    share(lambda: poll(one, two))
+    assert (own(one), own(two)) == before, (own(one), own(two), before)
+    assert not revoked, revoked
+    one.close()
+    two.close()
+
+
+def cooperative():
+    given_up = []
+
+    def member():
+        reader = consumer(f"{PREFIX}-cooperative", **{"partition.assignment.strategy": "cooperative-sticky"})
+        reader.subscribe([SHARED], on_revoke=lambda _, partitions: given_up.extend(of.partition for of in partitions))
+        return reader
+
+    one = member()
+    until(lambda: poll(one) == [PARTITIONS])
+    two = member()
+    share(lambda: poll(one, two))
+    assert sorted(given_up) == sorted(own(two)), (given_up, own(two))
+    one.close()
+    two.close()
+
+
 def done(futures):
     """The one result of a request."""
     [future] = futures.values()
@@ -171,3 +220,5 @@ feature("topics", topics)
 feature("settings", settings)
 feature("group", group)
 feature("two members", two_members)
+feature("static member", static_member)
+feature("cooperative", cooperative)

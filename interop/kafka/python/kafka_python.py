@@ -4,11 +4,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import kafka
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from report import (BOOTSTRAP, CODECS, COUNT, PART, PARTITIONS, PREFIX, SHARED, TIME, check, check_shared, feature, headers, key, share,
-                    value, version)
+                    until, value, version)
 
 
 def produce(topic, **settings):
@@ -124,6 +125,66 @@ def two_members():
         reader.close()
 
 
+def own(reader):
+    return {partition.partition for partition in reader.assignment()}
+
+
+class Revoked(ConsumerRebalanceListener):
+    def __init__(self, name, revoked):
+        self.name, self.revoked = name, revoked
+
+    def on_partitions_revoked(self, revoked):
+        self.revoked += [(self.name, partition.partition) for partition in revoked]
+
+    def on_partitions_assigned(self, assigned):
+        pass
+
+
+def poll(*readers):
+    """A turn of theirs side by side, whatever it brings. Returns how many partitions each has."""
+    with ThreadPoolExecutor(len(readers)) as pool:
+        list(pool.map(lambda reader: reader.poll(timeout_ms=500), readers))
+    return [len(own(reader)) for reader in readers]
+
+
+def static_member():
+    revoked = []
+
+    def member(name):
+        reader = consumer(group_id=f"{PREFIX}-static", group_instance_id=name)
+        reader.subscribe([SHARED], listener=Revoked(name, revoked))
+        return reader
+
+    one, two = member("one"), member("two")
+    share(lambda: poll(one, two))
+    before = own(one), own(two)
+    two.close()
+    revoked.clear()
+    two = member("two")
+    share(lambda: poll(one, two))
+    assert (own(one), own(two)) == before, (own(one), own(two), before)
+    assert not revoked, revoked
+    one.close()
+    two.close()
+
+
+def cooperative():
+    given_up = []
+
+    def member(name):
+        reader = consumer(group_id=f"{PREFIX}-cooperative", partition_assignment_strategy=[CooperativeStickyAssignor])
+        reader.subscribe([SHARED], listener=Revoked(name, given_up))
+        return reader
+
+    one = member("one")
+    until(lambda: poll(one) == [PARTITIONS])
+    two = member("two")
+    share(lambda: poll(one, two))
+    assert sorted(given_up) == [("one", partition) for partition in sorted(own(two))], (given_up, own(two))
+    one.close()
+    two.close()
+
+
 def create(topic):
     admin = KafkaAdminClient(bootstrap_servers=BOOTSTRAP)
     admin.create_topics({topic: {"num_partitions": 2, "replication_factor": 1, "configs": {"retention.ms": "60000"}}})
@@ -171,3 +232,5 @@ feature("topics", topics)
 feature("settings", settings)
 feature("group", group)
 feature("two members", two_members)
+feature("static member", static_member)
+feature("cooperative", cooperative)

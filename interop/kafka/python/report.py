@@ -37,9 +37,13 @@ def check(records):
 
 def share(turn):
     """Takes turns, each of which returns how many partitions members have, until they share them evenly."""
+    until(lambda: turn() == [PARTITIONS // 2] * 2)
+
+
+def until(is_so):
     end = time.monotonic() + 30
-    while turn() != [PARTITIONS // 2] * 2:
-        assert time.monotonic() < end, "they do not share"
+    while not is_so():
+        assert time.monotonic() < end, "it does not become so"
 
 
 def check_shared(one, other):

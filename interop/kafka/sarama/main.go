@@ -241,4 +241,7 @@ func main() {
 	feature("by time", offsets(map[int64]int64{start + 42: 42, start - 1: 0, start + count: -1}))
 	feature("topics", withAdmin(prefix+"-topics", topics))
 	feature("settings", withAdmin(prefix+"-settings", settings))
+	feature("group", group())
+	feature("two members", twoMembers())
+	feature("static member", staticMember())
 }

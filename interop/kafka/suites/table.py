@@ -1,30 +1,34 @@
-"""Makes the table of a suite's tests out of pytest's summary and the reasons for what fails. Fails at news."""
+"""Makes the page of suites out of what their tests came to and the reasons for what fails. Fails at news."""
 
+import collections
 import pathlib
-import re
+import subprocess
 import sys
 
-SUITE, OUTPUT, REASONS = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
-LINE = re.compile(r"^(PASSED|FAILED|ERROR) test/integration/(\w+)\.py::(\S+)")
+SUITES, RESULTS = map(pathlib.Path, sys.argv[1:])
+WORDS = {"failed": "fails", "skipped": "not run"}
 
-reasons = dict(line.split("\t", 1) for line in REASONS.read_text().splitlines() if line)
-found = sorted({match.group(2, 3, 1) for match in map(LINE.match, OUTPUT.read_text().splitlines()) if match})
-passed = sum(outcome == "PASSED" for *_, outcome in found)
+print("""# Suites of others
+
+Tests that other projects have for their clients, against a real server, by `interop/kafka/suites/run`. What fails, or is not run, says why.""")
 news = []
-
-print(f"""# Suites of others
-
-{SUITE}: its own integration tests, against a real server, by `interop/kafka/suites/run`. {passed} of {len(found)} pass; those that need a
-Kafka of their own and skip themselves are left out.
-
-| file | test | outcome |
-|---|---|---|""")
-for file, test, outcome in found:
-    reason = reasons.get(test)
-    if outcome == "PASSED":
-        print(f"| {file} | {test} | ok |")
-    else:
-        print(f"| {file} | {test} | {'fails: ' + reason if reason else 'FAILS'} |")
-        news += [] if reason else [test]
-if not found or news:
-    sys.exit(f"no reason is known for {', '.join(news)}" if news else "no test has run")
+for results in sorted(RESULTS.iterdir()):
+    about = subprocess.run([SUITES / results.name / "suite", "about"], check=True, capture_output=True, text=True).stdout.strip()
+    reasons = dict(line.split("\t", 1) for line in (SUITES / results.name / "reasons.tsv").read_text().splitlines() if line)
+    found = sorted({tuple(line.split("\t")[index] for index in (1, 2, 0)) for line in results.read_text().splitlines()})
+    counts = collections.Counter(outcome for *_, outcome in found)
+    summary = f"{counts['passed']} of {len(found)} pass"
+    print(f"\n## {results.name}\n\n{about} {summary}.\n\n| file | test | outcome |\n|---|---|---|")
+    for file, test, outcome in found:
+        reason = reasons.get(test)
+        if outcome == "passed":
+            print(f"| {file} | {test} | ok |")
+            continue
+        print(f"| {file} | {test} | {WORDS[outcome]}: {reason or 'NOBODY KNOWS WHY'} |")
+        if not reason:
+            news.append(f"{results.name}: {test} {outcome}")
+    if not counts["passed"]:
+        news.append(f"{results.name}: nothing has passed")
+    print(f"{results.name}: {summary}", file=sys.stderr)
+if news:
+    sys.exit("\n".join(news))

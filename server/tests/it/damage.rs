@@ -25,7 +25,7 @@ async fn start_at(root: &Path, hands: &Hands) -> Fixture {
 }
 
 /// Flips a bit of `text` where it lies in a segment.
-fn damage(root: &Path, text: &str) {
+pub(crate) fn damage(root: &Path, text: &str) {
     let log = only_topic(root);
     let files = fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path());
     for file in files.filter(|path| path.extension().is_some_and(|found| found == "log")) {

@@ -88,6 +88,28 @@ async fn what_cannot_be_answered_ends_its_own_connection_only() {
 }
 
 #[tokio::test]
+async fn null_where_an_array_has_to_be_is_no_length_and_ends_its_own_connection_only() {
+    let fixture = start().await;
+    let mut other = Client::connect(&fixture).await;
+    other.create("t").await;
+    const HEADER: &[u8] = b"\0\0\0\x01\xff\xff";
+    const NULL: &[u8] = b"\xff\xff\xff\xff";
+    for (what, key_and_version, fields) in [
+        ("the topics of a Produce", b"\0\0\0\x03", &b"\xff\xff\0\x01\0\0\0\x01"[..]),
+        ("the topics of a Fetch", b"\0\x01\0\x04", b"\xff\xff\xff\xff\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+        ("the topics of a ListOffsets", b"\0\x02\0\x01", b"\xff\xff\xff\xff"),
+        ("the topics of an OffsetCommit", b"\0\x08\0\x02", b"\0\x01g\xff\xff\xff\xff\0\0\0\0\0\0\0\0\0\0"),
+        ("the groups of a DescribeGroups", b"\0\x0f\0\0", b""),
+        ("the topics of a CreateTopics", b"\0\x13\0\x02", b""),
+    ] {
+        let mut client = Client::connect(&fixture).await;
+        client.send_frame(&[key_and_version, HEADER, fields, NULL].concat()).await;
+        assert_eq!(client.frame().await, None, "{what}");
+        assert_eq!(other.ask(0, &ApiVersionsRequest::default()).await.error_code, 0);
+    }
+}
+
+#[tokio::test]
 async fn what_was_asked_before_an_offence_is_answered() {
     let fixture = start().await;
     let mut client = Client::connect(&fixture).await;

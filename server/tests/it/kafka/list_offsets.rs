@@ -51,6 +51,7 @@ async fn the_very_record_is_found_inside_of_a_batch() {
                 (0, offset, found_time),
                 "{codec} {time}"
             );
+            assert_eq!(found.leader_epoch, if offset < 0 { -1 } else { 0 }, "the record's");
         }
     }
 }
@@ -70,6 +71,7 @@ async fn the_record_with_the_largest_timestamp_is_found() {
     // The first one of two.
     let found = client.list(7, "t", -3).await;
     assert_eq!((found.error_code, found.offset, found.timestamp), (0, 4, TIME + 80));
+    assert_eq!(found.leader_epoch, 0);
     assert_eq!(client.list(6, "t", -3).await.error_code, 35, "a version that does not know it");
     assert_eq!(client.list(7, "t", -4).await.error_code, 35);
 }

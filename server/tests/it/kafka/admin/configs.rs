@@ -19,6 +19,43 @@ const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
+/// The settings of a topic that Kafka 4.1 documents.
+const STANDARD: [&str; 33] = [
+    "cleanup.policy",
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.type",
+    "compression.zstd.level",
+    "delete.retention.ms",
+    "file.delete.delay.ms",
+    "flush.messages",
+    "flush.ms",
+    "follower.replication.throttled.replicas",
+    "index.interval.bytes",
+    "leader.replication.throttled.replicas",
+    "local.retention.bytes",
+    "local.retention.ms",
+    "max.compaction.lag.ms",
+    "max.message.bytes",
+    "message.timestamp.after.max.ms",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.type",
+    "min.cleanable.dirty.ratio",
+    "min.compaction.lag.ms",
+    "min.insync.replicas",
+    "preallocate",
+    "remote.log.copy.disable",
+    "remote.log.delete.on.disable",
+    "remote.storage.enable",
+    "retention.bytes",
+    "retention.ms",
+    "segment.bytes",
+    "segment.index.bytes",
+    "segment.jitter.ms",
+    "segment.ms",
+    "unclean.leader.election.enable",
+];
+
 type Step<'a> = (&'a str, i8, Option<&'a str>);
 
 fn incremental(kind: i8, name: &str, steps: &[Step<'_>]) -> IncrementalAlterConfigsRequest {
@@ -58,6 +95,9 @@ async fn every_standard_setting_is_listed_with_its_source() {
     create(&mut client, with_configs(new_topic("t"), &[("retention.bytes", "2000000")])).await;
     let result = describe(&mut client, TOPIC, "t").await;
     assert_eq!((result.error_code, result.resource_type, result.resource_name.as_str()), (0, TOPIC, "t"));
+    let mut names: Vec<_> = result.configs.iter().map(|config| config.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, STANDARD);
     for (name, value, source, is_read_only) in [
         ("retention.ms", Some("60000"), 4, false),
         ("retention.bytes", Some("2000000"), 1, false),

@@ -153,6 +153,24 @@ async fn a_silent_member_is_gone() {
 }
 
 #[tokio::test]
+async fn who_does_not_join_again_is_gone_after_the_rebalance_timeout_although_its_session_lasts() {
+    let fixture = start().await;
+    topic(&fixture).await;
+    let (mut one, mut two) = (Member::new(&fixture).await, Member::new(&fixture).await);
+    // The session timeout is a minute, longer than any test waits.
+    let request = |member: &Member| join_request(&member.id).with_rebalance_timeout_ms(1_000);
+    let joined = one.client.ask(9, &request(&one)).await;
+    assert_eq!(joined.error_code, 0);
+    one.generation = joined.generation_id;
+    assert_eq!(one.sync(&[]).await.error_code, 0);
+    let joining = two.client.send(9, &request(&two)).await;
+    soon(async { while one.heartbeat().await != 27 {} }).await;
+    let joined = two.client.reply::<JoinGroupRequest>(9, joining).await;
+    assert_eq!((joined.error_code, joined.members.len()), (0, 1));
+    assert_eq!((&joined.leader, one.heartbeat().await), (&two.id, 25));
+}
+
+#[tokio::test]
 async fn timeouts_names_and_protocols_that_cannot_be_are_refused() {
     let fixture = start().await;
     let mut member = alone(&fixture).await;
