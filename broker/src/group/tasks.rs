@@ -104,6 +104,7 @@ impl Broker {
     /// Compares what groups know of the topics that interest them with what there is.
     async fn tell_groups_about_topics(&self) -> Result<(), Error> {
         self.check_running()?;
+        self.follow_patterns().await?;
         let now = |topic: &str| {
             if let Some(topic) = self.0.topics.get(topic) {
                 return Some(TopicView { id: topic.id, partitions: topic.count() });

@@ -1,6 +1,7 @@
 //! Consumer groups, as Kafka clients see them.
 
 mod across;
+mod consumer;
 mod coordinator;
 mod instances;
 mod looking;
