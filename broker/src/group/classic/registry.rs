@@ -18,7 +18,8 @@ pub(in crate::group) struct Registry {
     groups: HashMap<String, Entry>,
     /// Bytes that the groups take, about.
     bytes: usize,
-    /// The last generations of groups whose occupation is to be ended.
+    /// The last generations of groups whose occupation is to be ended. They stay until the log knows them, so that no
+    /// generation comes twice however often the end has to be tried.
     ended: BTreeMap<String, i32>,
     is_stopped: bool,
 }
@@ -30,6 +31,14 @@ struct Entry {
     occupation: Option<u64>,
     /// Joins that wait for an occupation.
     arriving: usize,
+}
+
+/// A group that has no members any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::group) struct Ended {
+    pub(in crate::group) group: String,
+    /// The last that it had.
+    pub(in crate::group) generation: u64,
 }
 
 /// What was done to a group, and when it is to be looked at next.
@@ -58,6 +67,7 @@ impl Registry {
     ) -> Done<Outcome<Waiter<ClassicJoined>>> {
         let room = BYTES_MAX.saturating_sub(self.bytes);
         let has_room = join.as_ref().is_ok_and(|(join, _)| of_newcomer(join) <= room);
+        let last = self.ended.get(name).copied().unwrap_or(0);
         let entry = self.groups.get_mut(name).filter(|_| !self.is_stopped);
         let Some(entry) = entry else {
             return Done { outcome: Err(GroupError::RebalanceInProgress(name.to_owned())), due_at: None };
@@ -65,8 +75,8 @@ impl Registry {
         entry.arriving -= 1;
         if let Some(number) = occupation {
             if entry.occupation.is_none() {
-                // Generations go on where others ended.
-                entry.group.generation = i32::try_from(number).unwrap_or(0);
+                // Generations go on where others ended, also where the log does not know of it yet.
+                entry.group.generation = i32::try_from(number).unwrap_or(0).max(last);
             }
             entry.occupation = entry.occupation.max(occupation);
         }
@@ -120,10 +130,17 @@ impl Registry {
         self.groups.contains_key(name).then_some(due_at.unwrap_or(Millis::MAX))
     }
 
-    /// The last generation of a group that is not there any more.
-    pub(in crate::group) fn last_generation(&mut self, name: &str) -> u64 {
-        let last = self.ended.remove(name);
-        last.and_then(|generation| u64::try_from(generation).ok()).unwrap_or(0)
+    /// What the log is to know of a group that is not there any more.
+    pub(in crate::group) fn end_of(&self, name: &str) -> Ended {
+        let last = self.ended.get(name).copied().unwrap_or(0);
+        Ended { group: name.to_owned(), generation: u64::try_from(last).unwrap_or(0) }
+    }
+
+    /// The log knows it.
+    pub(in crate::group) fn vacated(&mut self, ended: &Ended) {
+        if self.end_of(&ended.group) == *ended {
+            self.ended.remove(&ended.group);
+        }
     }
 
     /// Everybody has time until its timeout from now on: nobody could be heard.

@@ -19,6 +19,7 @@ use crate::{
     group::{
         Coordinator,
         alarms::Due,
+        coordinator::end_of,
         core::{Command, GroupError, limits::ID_BYTES_MAX},
         membership::check_group_name,
     },
@@ -103,7 +104,10 @@ impl Broker {
     }
 
     async fn wait<T>(&self, group: &str, waiter: Waiter<T>) -> Result<T, Error> {
-        match waiter.await {
+        let mut waiting = Waiting { groups: &self.0.groups, group, waiter: Some(waiter) };
+        let answer = waiting.waiter.as_mut().expect("it was just put there").await;
+        waiting.waiter = None;
+        match answer {
             Ok(outcome) => Ok(outcome?),
             // It joins again on another connection, or all that was there has ended.
             Err(_) => {
@@ -152,11 +156,15 @@ impl Coordinator {
 
     /// Sees to what members leave behind: to those who are left, or to the end of the occupation.
     async fn follow_leaving(self: &Arc<Self>, group: &str, now: Millis) {
-        if let Some(command) = self.look_at_classic(group, now)
-            && let Err(error) = self.submit(command).await
-        {
-            tracing::warn!(group, %error, "that a group has no members any more cannot be stored, trying again");
-            self.sessions().alarms.set(Due::Classic(group.to_owned()), now);
+        if let Some(command) = self.look_at_classic(group, now) {
+            let ended = end_of(&command);
+            match self.submit(command).await {
+                Ok(_) => ended.into_iter().for_each(|ended| self.classic().vacated(&ended)),
+                Err(error) => {
+                    tracing::warn!(group, %error, "that a group has no members any more cannot be stored, trying again");
+                    self.sessions().alarms.set(Due::Classic(group.to_owned()), now);
+                }
+            }
         }
         self.wake_timer();
     }
@@ -175,6 +183,24 @@ impl Coordinator {
             self.wake_timer();
         }
         outcome
+    }
+}
+
+/// A member that waits for others. If this goes before the answer comes, its client has hung up.
+struct Waiting<'a, T> {
+    groups: &'a Coordinator,
+    group: &'a str,
+    waiter: Option<Waiter<T>>,
+}
+
+impl<T> Drop for Waiting<'_, T> {
+    fn drop(&mut self) {
+        if let Some(waiter) = self.waiter.take() {
+            // First, so that the group can see it.
+            drop(waiter);
+            let now = self.groups.now();
+            self.groups.classic().look(self.group, |group| group.notice_hang_ups(now));
+        }
     }
 }
 
