@@ -4,7 +4,8 @@ import pathlib
 import sys
 
 FEATURES = ["produce none", "produce gzip", "produce snappy", "produce lz4", "produce zstd", "idempotent",
-            "assign, seek", "ends", "by time", "topics", "settings", "group", "two members", "load"]
+            "assign, seek", "ends", "by time", "topics", "settings", "group", "two members", "group (KIP-848)",
+            "two members (KIP-848)", "load"]
 HEAD = """# Kafka clients that were run
 
 Each cell is a real run against a real server, written by `interop/kafka/run`; an empty one is what the client does not have or
@@ -12,7 +13,8 @@ its program does not do. A producer sends 200 messages with keys, null keys, emp
 column; then they are read back, whole and in order. *ends* and *by time* are ListOffsets; *topics* is to create one, to give it
 partitions and to delete it; *settings* is to describe and to change them; *load* is kafka-producer-perf-test. kafka-tools are Kafka's console tools, of its Java client:
 kafka-topics, kafka-configs, kafka-console-producer, kafka-console-consumer, kafka-get-offsets, kafka-consumer-groups. *group*: a member reads a part and commits, and the
-next one goes on behind it. *two members* share the partitions of a topic evenly, and each reads its own.
+next one goes on behind it. *two members* share the partitions of a topic evenly, and each reads its own. Both are by the classic protocol;
+*KIP-848* is the same with `group.protocol=consumer`, and the group is described while it has a member. librdkafka's second member subscribes by a pattern.
 """
 
 results = pathlib.Path(sys.argv[1])

@@ -17,7 +17,11 @@
 //! Whether an instance is in use is known of members that were heard since the start of the server. One that comes back
 //! under its instance id before the other was heard takes its place, and the other one is fenced.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use minikafka_storage::TopicId;
 
@@ -162,13 +166,11 @@ impl Broker {
         }
         let text = pattern.unwrap_or_else(|| before.pattern.clone());
         let pattern = Pattern::new(&text)?;
-        let mut wanted = match topics {
+        let named = match topics {
             Some(topics) => topics.into_iter().collect(),
-            None => named(before)?,
+            None => named(before, &Pattern::new(&before.pattern)?),
         };
-        let room = TOPICS_MAX.saturating_sub(wanted.len());
-        wanted.extend(self.matching(&pattern).into_iter().take(room));
-        Ok((wanted, text))
+        Ok((with_room(named, &self.matching(&pattern)), text))
     }
 
     /// What a member says that it reads. Of a topic that is gone there is nothing to read.
@@ -269,8 +271,18 @@ impl Broker {
             }
             found
         });
+        // Those that want the same are many, usually.
+        let mut matched: HashMap<String, (Pattern, BTreeSet<String>)> = HashMap::new();
         for (MemberKey { group, member_id }, member) in with_pattern {
-            let (topics, _) = self.subscription(None, Some(member.pattern.clone()), &member)?;
+            if !matched.contains_key(&member.pattern) {
+                let pattern = Pattern::new(&member.pattern)?;
+                let topics = self.matching(&pattern);
+                matched.insert(member.pattern.clone(), (pattern, topics));
+                // Each of these may take a while.
+                tokio::task::yield_now().await;
+            }
+            let (pattern, found) = &matched[&member.pattern];
+            let topics = with_room(named(&member, pattern), found);
             if topics == member.topics {
                 continue;
             }
@@ -307,9 +319,15 @@ impl Coordinator {
 
 /// The topics that a member names. Those that match its pattern are taken for found by it: if it names one, too, that is
 /// found again whenever it is there.
-fn named(member: &Member) -> Result<BTreeSet<String>, GroupError> {
-    let pattern = Pattern::new(&member.pattern)?;
-    Ok(member.topics.iter().filter(|topic| !pattern.matches(topic)).cloned().collect())
+fn named(member: &Member, pattern: &Pattern) -> BTreeSet<String> {
+    member.topics.iter().filter(|topic| !pattern.matches(topic)).cloned().collect()
+}
+
+/// What is named, and of what was found as much as a member may subscribe to.
+fn with_room(mut named: BTreeSet<String>, found: &BTreeSet<String>) -> BTreeSet<String> {
+    let room = TOPICS_MAX.saturating_sub(named.len());
+    named.extend(found.iter().take(room).cloned());
+    named
 }
 
 fn assigned(groups: &Groups, member: &Member) -> Vec<(TopicId, TopicPartition)> {

@@ -25,6 +25,7 @@ use crate::kafka::{
     door::Door,
     refused::{Outcome, Refused},
     shape::{Field, I32, INTS, TEXT, TEXTS, UUID, array},
+    topic_name,
 };
 
 pub(in crate::kafka) static SHAPE: &[Field] =
@@ -98,6 +99,10 @@ fn check(request: &ConsumerGroupHeartbeatRequest, version: i16) -> Outcome<()> {
     ];
     if let Some((_, rule)) = rules.into_iter().find(|(is_broken, _)| *is_broken) {
         return Err(Refused::new(ResponseError::InvalidRequest, rule));
+    }
+    let mut names = request.subscribed_topic_names.iter().flatten();
+    if !names.all(|name| topic_name::is_allowed(name)) {
+        return Err(Refused::new(ResponseError::InvalidTopicException, topic_name::RULE));
     }
     match &request.server_assignor {
         Some(assignor) if assignor.as_str() != ASSIGNOR => {

@@ -278,6 +278,7 @@ async fn requests_that_say_too_little_or_too_much_are_refused() {
         (no_names.clone().with_subscribed_topic_regex(Some(text("("))), 128),
         (join().with_group_id(group("a/b")), 24),
         (join_of("one", &["a/b"]), 17),
+        (join_of("one", &["t", "demo topic"]), 17),
         (join_of("one\n", &["t"]), 42),
         (join_of(&"x".repeat(300), &["t"]), 42),
     ] {

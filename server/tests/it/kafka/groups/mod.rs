@@ -2,6 +2,7 @@
 
 mod across;
 mod consumer;
+mod consumer_positions;
 mod coordinator;
 mod instances;
 mod looking;
