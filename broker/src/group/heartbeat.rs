@@ -32,14 +32,14 @@ use super::{
         Because, Command, GroupError, Groups, Join, Member, MemberKey, PartitionSet, Returning,
         limits::TOPICS_MAX,
     },
-    membership::{REBALANCE_TIMEOUTS, SESSION_TIMEOUT, Waiting, check_group_name, check_ids},
+    membership::{MEMBER_SESSION_TIMEOUT, REBALANCE_TIMEOUTS, Waiting, check_group_name, check_ids},
     pattern::Pattern,
     sessions::Session,
 };
 use crate::{Broker, Error};
 
 /// How often members say something: Kafka's `group.consumer.heartbeat.interval.ms`.
-const INTERVAL: Duration = Duration::from_secs(5);
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// The same while partitions are on their way to or from the member: it hears of them when it asks.
 const INTERVAL_UNSETTLED: Duration = Duration::from_secs(1);
 
@@ -148,7 +148,7 @@ impl Broker {
             topics,
             pattern,
             is_self_named: true,
-            session_timeout_ms: SESSION_TIMEOUT.as_millis() as u32,
+            session_timeout_ms: MEMBER_SESSION_TIMEOUT.as_millis() as u32,
             rebalance_timeout_ms: timeout_ms.unwrap_or(before.rebalance_timeout_ms),
             views,
         })
@@ -203,7 +203,7 @@ impl Broker {
     fn reply(&self, key: &MemberKey, epoch: Option<u64>) -> Result<HeartbeatReply, Error> {
         let reply = self.0.groups.machine.read(|groups| {
             let member = groups.get(&key.group)?.members.get(&key.member_id)?;
-            let interval = if member.is_settled() { INTERVAL } else { INTERVAL_UNSETTLED };
+            let interval = if member.is_settled() { HEARTBEAT_INTERVAL } else { INTERVAL_UNSETTLED };
             Some(HeartbeatReply {
                 member_id: key.member_id.clone(),
                 epoch: member.epoch,

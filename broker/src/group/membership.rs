@@ -18,7 +18,7 @@ use super::{
 use crate::{Broker, Error, validate_topic_name};
 
 /// Silence after which a member is taken for dead, when it does not say: Kafka's default.
-pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
+pub const MEMBER_SESSION_TIMEOUT: Duration = Duration::from_secs(45);
 /// What it can be: less would take every hiccup for a death, more would leave partitions unread for long.
 const SESSION_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 60);
 /// Time that a member may take to give up a partition, when it does not say.
@@ -72,7 +72,7 @@ impl Broker {
         check_ids([("client_id", &join.client_id), ("instance_id", &join.instance_id)])?;
         let (topics, views) = self.check_topics(join.topics)?;
         let session_timeout =
-            in_range("session timeout", join.session_timeout, SESSION_TIMEOUT, &SESSION_TIMEOUTS)?;
+            in_range("session timeout", join.session_timeout, MEMBER_SESSION_TIMEOUT, &SESSION_TIMEOUTS)?;
         let rebalance_timeout =
             in_range("rebalance timeout", join.rebalance_timeout, REBALANCE_TIMEOUT, &REBALANCE_TIMEOUTS)?;
         let (member_id, returning) = match join.returning {

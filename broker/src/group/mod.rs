@@ -79,5 +79,6 @@ pub use classic::{
 };
 pub(crate) use coordinator::Coordinator;
 pub use core::{GroupError, GroupState};
+pub use heartbeat::HEARTBEAT_INTERVAL;
 pub(crate) use lag::AppendTimes;
-pub use membership::Membership;
+pub use membership::{MEMBER_SESSION_TIMEOUT, Membership};

@@ -6,7 +6,8 @@ jars=$1 bootstrap=$2 prefix=$3
 count=200 time=1700000000000
 
 # Starting fast is worth more here than running fast.
-tool() { java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$jars/*" "$@"; }
+java=(java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$jars/*")
+tool() { "${java[@]}" "$@"; }
 topics() { tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$bootstrap" "$@"; }
 configs() { tool kafka.admin.ConfigCommand --bootstrap-server "$bootstrap" "$@"; }
 offsets() { tool org.apache.kafka.tools.GetOffsetShell --bootstrap-server "$bootstrap" --topic "$prefix-zstd" --time "$1"; }
@@ -74,8 +75,8 @@ newer_group() {
       --consumer-property group.protocol=consumer --consumer-property auto.offset.reset=earliest --property print.headers=true --property print.key=true
   }
   diff <(sent) <(read_newer --max-messages 80 --timeout-ms 20000 && read_newer --max-messages $((count - 80)) --timeout-ms 20000) || return 1
-  # It has nothing to read, and is a member until it is killed.
-  read_newer &
+  # It has nothing to read, and is a member until it is killed: the process itself, not a shell around it.
+  (tool() { exec "${java[@]}" "$@"; } && read_newer) &
   local reader=$! end=$((SECONDS + 40))
   until listed=$(members --describe --members --verbose) && grep -qE "^$group .* $topic:0" <<<"$listed" || [ $SECONDS -gt $end ]; do :; done
   printf '%s\n' "$listed"

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use kafka_protocol::messages::{
-    ConsumerGroupDescribeRequest, DescribeGroupsRequest, ListConfigResourcesRequest, ListGroupsRequest,
-    OffsetFetchRequest,
+    ConsumerGroupDescribeRequest, DescribeConfigsRequest, DescribeGroupsRequest, ListConfigResourcesRequest,
+    ListGroupsRequest, OffsetFetchRequest,
+    describe_configs_request::DescribeConfigsResource,
     offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
 };
 use minikafka_broker::GroupJoin;
@@ -247,4 +248,12 @@ async fn topics_and_nodes_have_settings() {
     assert_eq!(ask(1, &[4, 32]).await, (0, vec![node]));
     assert_eq!(ask(1, &[3]).await, (35, vec![]));
     assert_eq!(ask(0, &[]).await, (0, vec![]), "of clients' metrics there are none");
+    let of_group = DescribeConfigsResource::default().with_resource_type(32).with_resource_name(text("g"));
+    let request =
+        DescribeConfigsRequest::default().with_resources(vec![of_group.with_configuration_keys(None)]);
+    let found = client.ask(4, &request).await.results.remove(0);
+    let values = found.configs.iter().map(|of| (of.name.as_str(), of.value.as_deref().unwrap()));
+    let values: Vec<_> = values.collect();
+    let expected = [("consumer.heartbeat.interval.ms", "5000"), ("consumer.session.timeout.ms", "45000")];
+    assert_eq!((found.error_code, values), (0, expected.to_vec()));
 }
