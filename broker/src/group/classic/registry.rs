@@ -51,7 +51,9 @@ impl Registry {
     /// Somebody is about to join: the group stays until it has [arrived](Registry::arrive). `false`: there is no
     /// occupation yet.
     pub(super) fn expect(&mut self, name: &str) -> bool {
-        let new = || Entry { group: Group::new(name, 0), occupation: None, arriving: 0 };
+        // Also behind an end that the log does not know of yet.
+        let last = self.ended.get(name).copied().unwrap_or(0);
+        let new = || Entry { group: Group::new(name, last), occupation: None, arriving: 0 };
         let entry = self.groups.entry(name.to_owned()).or_insert_with(new);
         entry.arriving += 1;
         entry.occupation.is_some()
@@ -67,7 +69,6 @@ impl Registry {
     ) -> Done<Outcome<Waiter<ClassicJoined>>> {
         let room = BYTES_MAX.saturating_sub(self.bytes);
         let has_room = join.as_ref().is_ok_and(|(join, _)| of_newcomer(join) <= room);
-        let last = self.ended.get(name).copied().unwrap_or(0);
         let entry = self.groups.get_mut(name).filter(|_| !self.is_stopped);
         let Some(entry) = entry else {
             return Done { outcome: Err(GroupError::RebalanceInProgress(name.to_owned())), due_at: None };
@@ -75,8 +76,8 @@ impl Registry {
         entry.arriving -= 1;
         if let Some(number) = occupation {
             if entry.occupation.is_none() {
-                // Generations go on where others ended, also where the log does not know of it yet.
-                entry.group.generation = i32::try_from(number).unwrap_or(0).max(last);
+                // Generations go on where others ended.
+                entry.group.generation = entry.group.generation.max(i32::try_from(number).unwrap_or(0));
             }
             entry.occupation = entry.occupation.max(occupation);
         }
