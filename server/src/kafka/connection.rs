@@ -98,6 +98,8 @@ async fn take<R: AsyncRead + Unpin>(
             (len, Size::Names) => len,
         };
         tokio::select! {
+            // In this order: what comes last before a client says no more is answered, too.
+            biased;
             () = backlog.room(behind) => {}
             gone = frames.gone() => return Ok(gone?),
         }

@@ -37,13 +37,16 @@ impl Broker {
         let join = check_join(join)?;
         let (group, groups) = (join.group.clone(), self.0.groups.clone());
         // In a task of its own: whoever goes away meanwhile leaves nothing half done.
-        let arrived = tokio::spawn(async move { groups.join_classic(join).await });
-        let waiter = match arrived.await {
+        let arrived = tokio::spawn(async move {
+            let waiter = groups.join_classic(join).await?;
+            Ok::<_, Error>(Waiting { groups, group, waiter: Some(waiter) })
+        });
+        let waiting = match arrived.await {
             Ok(arrived) => arrived?,
             Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
             Err(_) => return Err(Error::Stopping),
         };
-        self.wait(&group, waiter).await
+        self.wait(waiting).await
     }
 
     /// Asks for a member's assignment, and says what all are to read if it leads. Waits until the leader has asked,
@@ -61,7 +64,7 @@ impl Broker {
         let (group, now) = (sync.by.group.clone(), groups.now());
         let done = groups.classic().sync(sync, now);
         let waiter = groups.done(&group, done)?;
-        self.wait(&group, waiter).await
+        self.wait(Waiting { groups: groups.clone(), group, waiter: Some(waiter) }).await
     }
 
     /// A member shows that it lives.
@@ -103,16 +106,15 @@ impl Broker {
         self.0.groups.classic().describe(group)
     }
 
-    async fn wait<T>(&self, group: &str, waiter: Waiter<T>) -> Result<T, Error> {
-        let mut waiting = Waiting { groups: &self.0.groups, group, waiter: Some(waiter) };
-        let answer = waiting.waiter.as_mut().expect("it was just put there").await;
+    async fn wait<T>(&self, mut waiting: Waiting<T>) -> Result<T, Error> {
+        let answer = waiting.waiter.as_mut().expect("it waits").await;
         waiting.waiter = None;
         match answer {
             Ok(outcome) => Ok(outcome?),
             // It joins again on another connection, or all that was there has ended.
             Err(_) => {
                 self.check_running()?;
-                Err(GroupError::RebalanceInProgress(group.to_owned()).into())
+                Err(GroupError::RebalanceInProgress(waiting.group.clone()).into())
             }
         }
     }
@@ -187,19 +189,19 @@ impl Coordinator {
 }
 
 /// A member that waits for others. If this goes before the answer comes, its client has hung up.
-struct Waiting<'a, T> {
-    groups: &'a Coordinator,
-    group: &'a str,
+struct Waiting<T> {
+    groups: Arc<Coordinator>,
+    group: String,
     waiter: Option<Waiter<T>>,
 }
 
-impl<T> Drop for Waiting<'_, T> {
+impl<T> Drop for Waiting<T> {
     fn drop(&mut self) {
         if let Some(waiter) = self.waiter.take() {
             // First, so that the group can see it.
             drop(waiter);
             let now = self.groups.now();
-            self.groups.classic().look(self.group, |group| group.notice_hang_ups(now));
+            self.groups.classic().look(&self.group, |group| group.notice_hang_ups(now));
         }
     }
 }
