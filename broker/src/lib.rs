@@ -56,8 +56,9 @@ pub use group::{
     Assignment, ClassicAssignment, ClassicDescription, ClassicJoin, ClassicJoined, ClassicLeaver,
     ClassicMember, ClassicMemberDescription, ClassicPeer, ClassicProtocol, ClassicState, ClassicSummary,
     ClassicSync, ClassicSynced, GroupDescription, GroupError, GroupJoin, GroupLag, GroupPlace, GroupState,
-    GroupSummary, Lag, MemberDescription, Membership, Newcomers, PartitionLag, PositionToStore, PositionsBy,
-    ReturningMember, SeekMode, SeekTo, SoughtPosition, StoredPosition, TopicPartition,
+    GroupSummary, HEARTBEAT_INTERVAL, HeartbeatReply, Lag, Leave, MEMBER_SESSION_TIMEOUT, MemberDescription,
+    MemberHeartbeat, Membership, Newcomers, PartitionLag, PositionToStore, PositionsBy, ReturningMember,
+    SeekMode, SeekTo, SoughtPosition, StoredPosition, TopicPartition,
 };
 pub use owner::{Origin, PendingProduce, Produced};
 pub use partition::Partition;

@@ -4,7 +4,8 @@ import pathlib
 import sys
 
 FEATURES = ["produce none", "produce gzip", "produce snappy", "produce lz4", "produce zstd", "idempotent",
-            "assign, seek", "ends", "by time", "topics", "settings", "group", "two members", "static member", "cooperative", "load"]
+            "assign, seek", "ends", "by time", "topics", "settings", "group", "two members", "static member", "cooperative",
+            "group (KIP-848)", "two members (KIP-848)", "load"]
 HEAD = """# Kafka clients that were run
 
 Each cell is a real run against a real server, written by `interop/kafka/run`; an empty one is what the client does not have or
@@ -14,7 +15,8 @@ partitions and to delete it; *settings* is to describe and to change them; *load
 kafka-topics, kafka-configs, kafka-console-producer, kafka-console-consumer, kafka-get-offsets, kafka-consumer-groups. *group*: a member reads a part and commits, and the
 next one goes on behind it. *two members* share the partitions of a topic evenly, and each reads its own. *static member*: one with a `group.instance.id` stops,
 comes back under that name and has what it had; the other one, which kcat and the tools do without, gives nothing up. *cooperative*: with the assignor `cooperative-sticky` a member keeps what
-it has, but for what a second one is to get.
+it has, but for what a second one is to get. All these are by the classic protocol; *KIP-848* is the same with `group.protocol=consumer`, and the group is described while it has a member.
+librdkafka's second member subscribes by a pattern.
 """
 
 results = pathlib.Path(sys.argv[1])

@@ -46,6 +46,8 @@ async fn claims_of_counts_and_lengths_reserve_nothing() {
     // A long name for each of many partitions, in what only members understand.
     let grown = growth_by(address, &sync_with_a_long_name()).await;
     assert!(grown < ALLOWED_BYTES, "{grown} bytes for an assignment");
+    let grown = growth_behind_a_join(address).await;
+    assert!(grown < ALLOWED_BYTES, "{grown} bytes behind a join that waits");
     drop(held);
     server.stop().await.unwrap();
 }
@@ -105,6 +107,35 @@ fn sync_with_a_long_name() -> Vec<u8> {
     frame.extend((assignment.len() as u32).to_be_bytes());
     frame.extend(assignment);
     frame
+}
+
+/// Bytes that the server's memory grows by when a client sends as much as it can behind a join that waits.
+async fn growth_behind_a_join(address: SocketAddr) -> usize {
+    // JoinGroup 0, and DescribeGroups 0 of names as long as they can be.
+    let join = b"\0\x0b\0\0\0\0\0\x01\xff\xff\0\x01w\0\0\xff\xff\0\0\0\x01c\0\0\0\x01\0\x01p\0\0\0\0";
+    let mut describe = b"\0\x0f\0\0\0\0\0\x02\xff\xff\0\0\0\x64".to_vec();
+    for _ in 0..100 {
+        describe.extend([0x7f, 0xff]);
+        describe.resize(describe.len() + 0x7fff, b'g');
+    }
+    let framed = |frame: &[u8]| [&(frame.len() as u32).to_be_bytes(), frame].concat();
+    let (join, describe) = (framed(join), framed(&describe));
+    let [mut member, mut newcomer] =
+        [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+    member.write_all(&join).await.unwrap();
+    member.read_u32().await.unwrap();
+    MEMORY.reset_peak_usage();
+    let before = MEMORY.current_usage();
+    // The one that is there does not join again.
+    newcomer.write_all(&join).await.unwrap();
+    let sending = async {
+        for _ in 0..64 {
+            newcomer.write_all(&describe).await.unwrap();
+        }
+    };
+    let sent = tokio::time::timeout(std::time::Duration::from_secs(1), sending).await;
+    assert!(sent.is_err(), "200 MB were read behind a join that waits");
+    MEMORY.peak_usage().saturating_sub(before)
 }
 
 /// Bytes that the server's memory grows by while it reads a frame and answers it, or ends the connection.

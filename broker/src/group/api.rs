@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use minikafka_record::Offset;
-use minikafka_storage::Millis;
+use minikafka_storage::{Millis, TopicId};
 
 use super::{
     classic::{ClassicMember, ClassicSummary},
@@ -49,6 +49,53 @@ pub struct ReturningMember {
     pub epoch: u64,
     /// What it still reads.
     pub owned: Vec<TopicPartition>,
+}
+
+/// What a member that has no stream says from time to time. What it leaves out is as it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberHeartbeat {
+    /// Name of the group.
+    pub group: String,
+    /// Its name in the group, which it may give itself; empty: it is to be given one.
+    pub member_id: String,
+    /// The epoch of the newest assignment that it knows; `None`: it joins, and reads nothing.
+    pub epoch: Option<u64>,
+    /// Its name for good; empty: none, or none that it says again.
+    pub instance_id: String,
+    /// For those who look at the group; empty: none.
+    pub client_id: String,
+    /// Where it comes from.
+    pub client_address: String,
+    /// Time that it may take to give up a partition.
+    pub rebalance_timeout: Option<Duration>,
+    /// Topics to read. They need not be there yet.
+    pub topics: Option<Vec<String>>,
+    /// A regular expression: it wants to read the topics whose whole names match it, too. Empty: none.
+    pub pattern: Option<String>,
+    /// All that it reads, by the ids of topics.
+    pub owned: Option<Vec<(TopicId, u32)>>,
+}
+
+/// What a member is told that has no stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeartbeatReply {
+    /// Its name in the group.
+    pub member_id: String,
+    /// Its epoch.
+    pub epoch: u64,
+    /// When to say something again.
+    pub interval: Duration,
+    /// All that it is to read, ordered, with the ids of the topics; `None` when it knows.
+    pub partitions: Option<Vec<(TopicId, TopicPartition)>>,
+}
+
+/// How a member goes that has no stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// It is a member no more, and what it had is free at once.
+    ForGood,
+    /// It reads nothing any more, and comes back under its instance id before its session timeout.
+    ForNow,
 }
 
 /// What a member is to read.
@@ -148,6 +195,8 @@ pub struct MemberDescription {
     pub epoch: u64,
     /// What it subscribes to.
     pub topics: Vec<String>,
+    /// It subscribes to the topics whose names match this; empty: none.
+    pub pattern: String,
     /// What it holds.
     pub owned: Vec<TopicPartition>,
     /// What it is to hold.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{
     alarms::Due,
-    classic::Registry,
+    classic::{Ended, Registry},
     core::{Applied, Because, Command, Groups, MemberKey},
     sessions::{Session, Sessions},
 };
@@ -207,6 +207,11 @@ impl Coordinator {
 
     /// Does what is due by now, and returns when it is done.
     pub(crate) async fn do_what_is_due(&self) {
+        self.carry_out(self.take_what_is_due()).await;
+    }
+
+    /// Does of what is due by now what waits for no disk. The rest is returned.
+    pub(super) fn take_what_is_due(&self) -> Vec<(Due, Command)> {
         let now = self.now();
         let mut commands = Vec::new();
         loop {
@@ -214,18 +219,29 @@ impl Coordinator {
             let Some(due) = due else { break };
             commands.extend(self.look(&due, now).map(|command| (due, command)));
         }
+        commands
+    }
+
+    /// Does what was due. What the disk does not take is due again.
+    pub(super) async fn carry_out(&self, commands: Vec<(Due, Command)>) {
         // Side by side, so that the disk syncs once for all of them.
         let done = commands.into_iter().map(|(due, command)| async move {
             let why = format!("{due:?}");
+            let ended = end_of(&command);
             match self.submit_here(command).await {
-                Ok(applied) if applied.gone.is_empty() => {}
-                Ok(_) => tracing::info!(why, "removed a member from its group"),
+                Ok(applied) => {
+                    ended.into_iter().for_each(|ended| self.classic().vacated(&ended));
+                    if !applied.gone.is_empty() {
+                        tracing::info!(why, "removed a member from its group");
+                    }
+                }
                 // The member is gone already; its stream may have been known too late to hear of it.
                 Err(Error::Group(_)) => self.sessions().forget(&due),
                 Err(Error::Stopping) => {}
                 Err(error) => {
                     tracing::error!(why, %error, "what is due in a group cannot be stored, trying again");
-                    self.sessions().alarms.set(due, now.saturating_add(RETRY_MS));
+                    self.sessions().alarms.set(due, self.now().saturating_add(RETRY_MS));
+                    self.wake_timer();
                 }
             }
         });
@@ -276,8 +292,13 @@ impl Coordinator {
             self.sessions().alarms.set(Due::Classic(name.to_owned()), at.max(now + 1));
             return None;
         }
-        let generation = self.classic().last_generation(name);
-        Some(Command::Vacate { group: name.to_owned(), occupation: occupation?, generation })
+        let ended = self.classic().end_of(name);
+        let Some(occupation) = occupation else {
+            // Nobody was let in, or another command has ended it.
+            self.classic().vacated(&ended);
+            return None;
+        };
+        Some(Command::Vacate { group: ended.group, occupation, generation: ended.generation })
     }
 
     /// Members hear of it, and nothing more is done by itself.
@@ -289,6 +310,16 @@ impl Coordinator {
     /// Takes nothing more.
     pub(crate) async fn close(&self) {
         self.machine.close().await;
+    }
+}
+
+/// The end of an occupation that a command stores.
+pub(super) fn end_of(command: &Command) -> Option<Ended> {
+    match command {
+        Command::Vacate { group, generation, .. } => {
+            Some(Ended { group: group.clone(), generation: *generation })
+        }
+        _ => None,
     }
 }
 

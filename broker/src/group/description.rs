@@ -77,15 +77,7 @@ impl Broker {
         if let Some(classic) = classic {
             description.add(classic, place, count);
         }
-        {
-            let sessions = self.0.groups.sessions();
-            for member in &mut description.members {
-                let key = MemberKey { group: group.to_owned(), member_id: member.member_id.clone() };
-                if let Some(session) = sessions.get(&key) {
-                    member.client_address.clone_from(&session.address);
-                }
-            }
-        }
+        self.add_addresses(group, &mut description.members);
         let room = count - description.members.len();
         let behind = positions.into_iter().filter(|(of, _)| place.is_before(of));
         let (lags, nexts): (Vec<_>, Vec<_>) =
@@ -95,6 +87,26 @@ impl Broker {
             position.lag.age = age;
         }
         Ok(description)
+    }
+
+    /// The members of a group that has some, and not of the classic protocol: with the group's epoch, ordered by name.
+    pub fn group_members(&self, group: &str) -> Option<(u64, Vec<MemberDescription>)> {
+        let (epoch, mut members) = self.0.groups.machine.read(|groups| {
+            let found = groups.get(group).filter(|found| !found.members.is_empty())?;
+            Some((found.epoch, found.members.iter().map(member).collect::<Vec<_>>()))
+        })?;
+        self.add_addresses(group, &mut members);
+        Some((epoch, members))
+    }
+
+    fn add_addresses(&self, group: &str, members: &mut [MemberDescription]) {
+        let sessions = self.0.groups.sessions();
+        for member in members {
+            let key = MemberKey { group: group.to_owned(), member_id: member.member_id.clone() };
+            if let Some(session) = sessions.get(&key) {
+                member.client_address.clone_from(&session.address);
+            }
+        }
     }
 
     /// How far a group has come in a partition, but for the age, and from where on that counts. `None`: of a topic that
@@ -175,6 +187,7 @@ fn classic_member(member: ClassicMemberDescription, generation: u64) -> MemberDe
         client_address: Some(member.client_address),
         epoch: generation,
         topics: member.topics,
+        pattern: String::new(),
         target: member.assignment.partitions.clone(),
         owned: member.assignment.partitions,
     }
@@ -188,6 +201,7 @@ fn member((id, member): (&String, &Member)) -> MemberDescription {
         client_address: None,
         epoch: member.epoch,
         topics: member.topics.iter().cloned().collect(),
+        pattern: member.pattern.clone(),
         owned: member.held.iter().map(|(topic, number, _)| TopicPartition::new(topic, number)).collect(),
         target: member.target.iter().map(|(topic, number, ())| TopicPartition::new(topic, number)).collect(),
     }

@@ -18,13 +18,14 @@ use super::{
 use crate::{Broker, Error, validate_topic_name};
 
 /// Silence after which a member is taken for dead, when it does not say: Kafka's default.
-const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
+pub const MEMBER_SESSION_TIMEOUT: Duration = Duration::from_secs(45);
 /// What it can be: less would take every hiccup for a death, more would leave partitions unread for long.
 const SESSION_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 60);
 /// Time that a member may take to give up a partition, when it does not say.
 const REBALANCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// What it can be.
-const REBALANCE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+pub(super) const REBALANCE_TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3600);
 /// A member that says something so many times in its session timeout may be late with two of them.
 const HEARTBEATS_PER_SESSION: u32 = 3;
 
@@ -68,23 +69,10 @@ impl Broker {
 
     fn check_join(&self, join: GroupJoin) -> Result<Join, Error> {
         check_group_name(&join.group)?;
-        for (what, id) in [("client_id", &join.client_id), ("instance_id", &join.instance_id)] {
-            if id.len() > ID_BYTES_MAX {
-                return Err(Error::InvalidRequest(format!(
-                    "{what} has {} bytes, it has at most {ID_BYTES_MAX}",
-                    id.len()
-                )));
-            }
-            // They are shown on terminals.
-            if id.contains(char::is_control) {
-                return Err(Error::InvalidRequest(format!(
-                    "{what} {id:?} has a control character: they are not allowed"
-                )));
-            }
-        }
+        check_ids([("client_id", &join.client_id), ("instance_id", &join.instance_id)])?;
         let (topics, views) = self.check_topics(join.topics)?;
         let session_timeout =
-            in_range("session timeout", join.session_timeout, SESSION_TIMEOUT, &SESSION_TIMEOUTS)?;
+            in_range("session timeout", join.session_timeout, MEMBER_SESSION_TIMEOUT, &SESSION_TIMEOUTS)?;
         let rebalance_timeout =
             in_range("rebalance timeout", join.rebalance_timeout, REBALANCE_TIMEOUT, &REBALANCE_TIMEOUTS)?;
         let (member_id, returning) = match join.returning {
@@ -95,7 +83,7 @@ impl Broker {
             None => (TopicId::random().map_err(Error::Storage)?.to_string(), None),
         };
         if returning.is_none() && !join.instance_id.is_empty() {
-            self.check_instance_is_free(&join.group, &join.instance_id)?;
+            self.check_instance_is_free(&join.group, &join.instance_id, &member_id)?;
         }
         Ok(Join {
             group: join.group,
@@ -104,6 +92,8 @@ impl Broker {
             instance_id: join.instance_id,
             client_id: join.client_id,
             topics,
+            pattern: String::new(),
+            is_self_named: false,
             session_timeout_ms: session_timeout,
             rebalance_timeout_ms: rebalance_timeout,
             views,
@@ -111,7 +101,10 @@ impl Broker {
     }
 
     /// Topics that a member wants to read, with what is known of them.
-    fn check_topics(&self, topics: Vec<String>) -> Result<(BTreeSet<String>, Vec<NamedView>), Error> {
+    pub(super) fn check_topics(
+        &self,
+        topics: Vec<String>,
+    ) -> Result<(BTreeSet<String>, Vec<NamedView>), Error> {
         if topics.len() > TOPICS_MAX {
             return Err(Error::InvalidRequest(format!(
                 "{} topics, a member subscribes to at most {TOPICS_MAX}",
@@ -129,7 +122,7 @@ impl Broker {
     }
 
     /// Has somebody look at topics, when groups know something else of these than there is.
-    fn check_views(&self, topics: &BTreeSet<String>) {
+    pub(super) fn check_views(&self, topics: &BTreeSet<String>) {
         let known: Vec<Option<TopicView>> = self
             .0
             .groups
@@ -144,13 +137,15 @@ impl Broker {
         }
     }
 
-    /// An instance is in use while a stream of it is open.
-    fn check_instance_is_free(&self, group: &str, instance_id: &str) -> Result<(), Error> {
-        let member = self.0.groups.machine.read(|groups| {
-            let mut members = groups.get(group)?.members.iter();
-            members.find(|(_, member)| member.instance_id == instance_id).map(|(id, _)| id.clone())
-        });
-        let Some(member_id) = member else { return Ok(()) };
+    /// An instance is in use by another member while a stream of it is open, or it has not said that it goes for now.
+    pub(super) fn check_instance_is_free(
+        &self,
+        group: &str,
+        instance_id: &str,
+        member_id: &str,
+    ) -> Result<(), Error> {
+        let holder = self.0.groups.machine.read(|groups| groups.get(group)?.of_instance(instance_id));
+        let Some(member_id) = holder.filter(|holder| holder != member_id) else { return Ok(()) };
         let key = MemberKey { group: group.to_owned(), member_id };
         let is_open = self.0.groups.sessions().get(&key).is_some_and(|session| session.address.is_some());
         if !is_open {
@@ -289,12 +284,7 @@ impl Membership {
 
     /// Submits, and does not lose its time by it.
     async fn submit(&self, command: Command) -> Result<(), Error> {
-        self.groups
-            .sessions()
-            .get_mut(&self.key, self.session)
-            .into_iter()
-            .for_each(|session| session.waiting += 1);
-        let waiting = Waiting(self);
+        let waiting = Waiting::new(&self.groups, &self.key, self.session);
         let outcome = self.groups.submit(command).await;
         drop(waiting);
         outcome.map(drop)
@@ -320,11 +310,24 @@ impl Membership {
 }
 
 /// A request of a member that waits for the disk.
-struct Waiting<'a>(&'a Membership);
+pub(super) struct Waiting<'a> {
+    groups: &'a Coordinator,
+    key: &'a MemberKey,
+    /// Number of its session.
+    session: u64,
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(groups: &'a Coordinator, key: &'a MemberKey, session: u64) -> Waiting<'a> {
+        let mut sessions = groups.sessions();
+        sessions.get_mut(key, session).into_iter().for_each(|session| session.waiting += 1);
+        Waiting { groups, key, session }
+    }
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let Membership { groups, key, session, .. } = self.0;
+        let Waiting { groups, key, session } = self;
         let now = groups.now();
         if let Some(session) = groups.sessions().get_mut(key, *session) {
             session.waiting -= 1;
@@ -355,6 +358,25 @@ fn assignment(groups: &Groups, key: &MemberKey, member: &Member) -> Assignment {
 /// Checks the name of a group, which is as a topic's.
 pub(super) fn check_group_name(group: &str) -> Result<(), GroupError> {
     validate_topic_name(group).map_err(GroupError::InvalidName)
+}
+
+/// Checks what members call themselves.
+pub(super) fn check_ids<'a>(ids: impl IntoIterator<Item = (&'static str, &'a String)>) -> Result<(), Error> {
+    for (what, id) in ids {
+        if id.len() > ID_BYTES_MAX {
+            return Err(Error::InvalidRequest(format!(
+                "{what} has {} bytes, it has at most {ID_BYTES_MAX}",
+                id.len()
+            )));
+        }
+        // They are shown on terminals.
+        if id.contains(char::is_control) {
+            return Err(Error::InvalidRequest(format!(
+                "{what} {id:?} has a control character: they are not allowed"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A timeout in milliseconds.

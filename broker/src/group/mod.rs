@@ -7,7 +7,8 @@
 //!
 //!   core          the rules, pure                       coordinator   makes them happen
 //!   codec         how they are stored                   sessions      who was heard when (in memory)
-//!   membership    a member as its door sees it          alarms, tasks one timer; topics that come and go
+//!   membership    a member that has a stream            alarms, tasks one timer; topics that come and go
+//!   heartbeat     a member that has none: it asks from time to time, and may give topics by a pattern
 //!   description   for those who look at groups          lag           how far they are behind
 //!   classic       members that speak Kafka's classic protocol, which is another one: over the same positions
 //! ```
@@ -58,16 +59,18 @@ mod codec;
 mod coordinator;
 mod core;
 mod description;
+mod heartbeat;
 mod lag;
 mod membership;
+mod pattern;
 mod positions;
 mod sessions;
 pub(crate) mod tasks;
 
 pub use api::{
-    Assignment, GroupDescription, GroupJoin, GroupLag, GroupPlace, GroupSummary, Lag, MemberDescription,
-    PartitionLag, PositionToStore, PositionsBy, ReturningMember, SeekMode, SeekTo, SoughtPosition,
-    StoredPosition, TopicPartition,
+    Assignment, GroupDescription, GroupJoin, GroupLag, GroupPlace, GroupSummary, HeartbeatReply, Lag, Leave,
+    MemberDescription, MemberHeartbeat, PartitionLag, PositionToStore, PositionsBy, ReturningMember,
+    SeekMode, SeekTo, SoughtPosition, StoredPosition, TopicPartition,
 };
 pub use classic::{
     ClassicAssignment, ClassicDescription, ClassicJoin, ClassicJoined, ClassicLeaver, ClassicMember,
@@ -76,5 +79,6 @@ pub use classic::{
 };
 pub(crate) use coordinator::Coordinator;
 pub use core::{GroupError, GroupState};
+pub use heartbeat::HEARTBEAT_INTERVAL;
 pub(crate) use lag::AppendTimes;
-pub use membership::Membership;
+pub use membership::{MEMBER_SESSION_TIMEOUT, Membership};

@@ -10,7 +10,7 @@ use super::{
         Command, Commit, Committer, GroupError, NewPosition, PartitionMap, Position,
         limits::{COMMIT_METADATA_BYTES_MAX, METADATA_BYTES_MAX, POSITIONS_MAX},
     },
-    membership::check_group_name,
+    membership::{Waiting, check_group_name},
 };
 use crate::{Broker, Error, Partition};
 
@@ -40,6 +40,12 @@ impl Broker {
             }
             PositionsBy::Outsider => (Committer::Outsider, None),
         };
+        let speaks = match &by {
+            Committer::Member { id, .. } => self.0.groups.self_named(group, id),
+            Committer::Classic { .. } | Committer::Outsider => None,
+        };
+        // What it says next waits behind this, which is not its fault.
+        let _waiting = speaks.as_ref().map(|(key, session)| Waiting::new(&self.0.groups, key, *session));
         self.store_positions(group, by, checked?).await
     }
 
@@ -91,6 +97,37 @@ impl Broker {
             checked.insert(&topic, partition, NewPosition { topic_id: found.topic_id(), offset, metadata });
         }
         Ok(checked)
+    }
+
+    /// Checks that a member may begin at positions of a group: with an older epoch than its newest, at those only of what
+    /// it has had since then.
+    ///
+    /// # Errors
+    /// [`Error::Group`] with the reason.
+    pub fn check_member_reads(
+        &self,
+        group: &str,
+        member_id: &str,
+        epoch: u64,
+        of: Option<&[TopicPartition]>,
+    ) -> Result<(), Error> {
+        check_group_name(group)?;
+        let checked = self.0.groups.machine.read(|groups| {
+            let unknown = || {
+                let (group, member_id) = (group.to_owned(), member_id.to_owned());
+                GroupError::UnknownMember { group, member_id }
+            };
+            let member = groups.get(group).and_then(|found| found.members.get(member_id));
+            let member = member.ok_or_else(unknown)?;
+            member.check_reads(group, member_id, epoch, of.unwrap_or_default())
+        });
+        Ok(checked?)
+    }
+
+    /// Whether a group has this member, and not of the classic protocol.
+    pub fn has_member(&self, group: &str, member_id: &str) -> bool {
+        let groups = &self.0.groups.machine;
+        groups.read(|groups| groups.get(group).is_some_and(|found| found.members.contains_key(member_id)))
     }
 
     /// Positions of a group, ordered: of these partitions, or all with `None`. Those without one are left out.

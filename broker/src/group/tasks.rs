@@ -41,7 +41,12 @@ async fn keep_time(coordinator: Weak<Coordinator>, mut alarms: watch::Receiver<(
     loop {
         let sleep = {
             let Some(coordinator) = coordinator.upgrade() else { return };
-            coordinator.do_what_is_due().await;
+            let due = coordinator.take_what_is_due();
+            if !due.is_empty() {
+                // Apart: a slow disk is no reason to be late with what is due in other groups.
+                let coordinator = coordinator.clone();
+                tokio::spawn(async move { coordinator.carry_out(due).await });
+            }
             let next = coordinator.sessions().alarms.next();
             next.map(|at| Duration::from_millis(at.saturating_sub(coordinator.now()).max(0) as u64))
         };
@@ -104,6 +109,7 @@ impl Broker {
     /// Compares what groups know of the topics that interest them with what there is.
     async fn tell_groups_about_topics(&self) -> Result<(), Error> {
         self.check_running()?;
+        self.follow_patterns().await?;
         let now = |topic: &str| {
             if let Some(topic) = self.0.topics.get(topic) {
                 return Some(TopicView { id: topic.id, partitions: topic.count() });

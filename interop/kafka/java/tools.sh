@@ -95,6 +95,27 @@ members_have() { # so many partitions, each
   return 1
 }
 
+# The same by the newer protocol: two readers in turn, and the group as its tool sees it while it has a member.
+newer_group() {
+  local group=$prefix-newer topic=$prefix-lz4 listed=
+  members() { tool org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$bootstrap" --group "$group" "$@"; }
+  read_newer() {
+    tool org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$bootstrap" --topic "$topic" --group "$group" "$@" \
+      --consumer-property group.protocol=consumer --consumer-property auto.offset.reset=earliest --property print.headers=true --property print.key=true
+  }
+  diff <(sent) <(read_newer --max-messages 80 --timeout-ms 20000 && read_newer --max-messages $((count - 80)) --timeout-ms 20000) || return 1
+  # It has nothing to read, and is a member until it is killed: the process itself, not a shell around it.
+  (tool() { exec "${java[@]}" "$@"; } && read_newer) &
+  local reader=$! end=$((SECONDS + 40))
+  until listed=$(members --describe --members --verbose) && grep -qE "^$group .* $topic:0" <<<"$listed" || [ $SECONDS -gt $end ]; do :; done
+  printf '%s\n' "$listed"
+  grep -qE "^$group .* $topic:0" <<<"$listed" && members --describe | grep -qE "^$group +$topic +0 +$count +$count +0 +[^ ]+ +/127.0.0.1 " &&
+    members --describe --state | grep -qE "^$group .* uniform +Stable +1"
+  local outcome=$?
+  kill $reader; wait $reader
+  return $outcome
+}
+
 perform() {
   tool org.apache.kafka.tools.ProducerPerformance --topic "$prefix-perf" --num-records 50000 --record-size 100 --throughput -1 \
     --producer-props "bootstrap.servers=$bootstrap" | grep -q '^50000 records sent'
@@ -116,4 +137,5 @@ feature "settings" configure
 feature "group" group
 feature "static member" static_member
 feature "cooperative" cooperative
+feature "group (KIP-848)" newer_group
 feature "load" perform

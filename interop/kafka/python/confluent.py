@@ -21,9 +21,9 @@ def produce(topic, **settings):
     assert not failed, failed[0]
 
 
-def consumer(group="unused", **settings):
+def consumer(group="unused", protocol="classic", **settings):
     return Consumer({"bootstrap.servers": BOOTSTRAP, "group.id": group, "enable.auto.commit": False,
-                     "auto.offset.reset": "earliest", **settings})
+                     "auto.offset.reset": "earliest", "group.protocol": protocol, **settings})
 
 
 def take(reader, count):
@@ -81,23 +81,24 @@ def by_time():
     reader.close()
 
 
-def group():
-    topic = f"{PREFIX}-group"
+def group(protocol):
+    topic = f"{PREFIX}-group-{protocol}"
     produce(topic)
     taken = []
-    for count in (PART, COUNT - PART):
-        reader = consumer(topic)
-        reader.subscribe([topic])
+    # The newer protocol has the server match patterns.
+    for count, subscription in ((PART, topic), (COUNT - PART, f"^{topic[:-1]}.$" if protocol == "consumer" else topic)):
+        reader = consumer(topic, protocol)
+        reader.subscribe([subscription])
         taken += take(reader, count)
         reader.commit(asynchronous=False)
         reader.close()
     check(taken)
 
 
-def two_members():
-    readers = [consumer(f"{PREFIX}-two") for _ in range(2)]
+def two_members(protocol, shared):
+    readers = [consumer(f"{PREFIX}-two-{protocol}", protocol) for _ in range(2)]
     for reader in readers:
-        reader.subscribe([SHARED])
+        reader.subscribe([shared])
 
     def turn():
         for reader in readers:
@@ -107,7 +108,7 @@ def two_members():
     share(turn)
     producer = Producer({"bootstrap.servers": BOOTSTRAP})
     for n in range(COUNT):
-        producer.produce(SHARED, value=value(n), partition=n % PARTITIONS)
+        producer.produce(shared, value=value(n), partition=n % PARTITIONS)
     assert producer.flush(30) == 0
     taken, end = [set(), set()], time.monotonic() + 30
     while sum(map(len, taken)) < COUNT and time.monotonic() < end:
@@ -170,6 +171,33 @@ def cooperative():
     two.close()
 
 
+def two_of_the_newer_protocol():
+    shared = f"{SHARED}-consumer"
+    admin = AdminClient({"bootstrap.servers": BOOTSTRAP})
+    done(admin.create_topics([NewTopic(shared, num_partitions=PARTITIONS)]))
+    two_members("consumer", shared)
+
+
+def described():
+    """A group of the newer protocol, as those who look at it see it."""
+    topic = f"{PREFIX}-group-consumer"
+    reader = consumer(f"{PREFIX}-described", "consumer")
+    reader.subscribe([topic])
+    assert len(take(reader, 1)) == 1
+    admin = AdminClient({"bootstrap.servers": BOOTSTRAP})
+    found = done(admin.describe_consumer_groups([f"{PREFIX}-described"]))
+    assert found.state.name == "STABLE" and found.type.name == "CONSUMER", (found.state, found.type)
+    [member] = found.members
+    assert [of.topic for of in member.assignment.topic_partitions] == [topic], member.assignment.topic_partitions
+    assert [of.topic for of in member.target_assignment.topic_partitions] == [topic]
+    reader.close()
+
+
+def newer_group():
+    group("consumer")
+    described()
+
+
 def done(futures):
     """The one result of a request."""
     [future] = futures.values()
@@ -218,7 +246,9 @@ feature("ends", ends)
 feature("by time", by_time)
 feature("topics", topics)
 feature("settings", settings)
-feature("group", group)
-feature("two members", two_members)
+feature("group", lambda: group("classic"))
+feature("two members", lambda: two_members("classic", SHARED))
 feature("static member", static_member)
 feature("cooperative", cooperative)
+feature("group (KIP-848)", newer_group)
+feature("two members (KIP-848)", two_of_the_newer_protocol)

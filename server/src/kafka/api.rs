@@ -9,8 +9,8 @@ use super::{
     admin::{
         cluster,
         config::{alter, describe},
-        create_partitions, create_topics, delete_records, delete_topics, leader_epoch, log_dirs, producers,
-        topic_partitions,
+        config_resources, create_partitions, create_topics, delete_records, delete_topics, leader_epoch,
+        log_dirs, producers, topic_partitions,
     },
     api_versions, fetch, group, init_producer_id, list_offsets, metadata, produce,
     shape::{Encoding, Field},
@@ -41,7 +41,7 @@ pub(super) enum Size {
 }
 
 /// All of them.
-pub(super) static APIS: [Api; 29] = [
+pub(super) static APIS: [Api; 32] = [
     Api {
         // librdkafka believes that a broker without version 0 knows no compression. Versions 0 to 2 end the
         // connection, as with Kafka 4.
@@ -75,6 +75,21 @@ pub(super) static APIS: [Api; 29] = [
     api(ApiKey::OffsetDelete, "OffsetDelete", 0..=0, group::offset_delete::SHAPE, Size::Names),
     api(ApiKey::DescribeCluster, "DescribeCluster", 0..=2, cluster::SHAPE, Size::Names),
     api(ApiKey::DescribeProducers, "DescribeProducers", 0..=0, producers::SHAPE, Size::Names),
+    api(
+        ApiKey::ConsumerGroupHeartbeat,
+        "ConsumerGroupHeartbeat",
+        0..=1,
+        group::consumer_heartbeat::SHAPE,
+        Size::Names,
+    ),
+    api(
+        ApiKey::ConsumerGroupDescribe,
+        "ConsumerGroupDescribe",
+        0..=1,
+        group::consumer_describe::SHAPE,
+        Size::Names,
+    ),
+    api(ApiKey::ListConfigResources, "ListConfigResources", 0..=1, config_resources::SHAPE, Size::Names),
     api(
         ApiKey::DescribeTopicPartitions,
         "DescribeTopicPartitions",

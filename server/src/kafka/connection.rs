@@ -2,17 +2,9 @@
 //!
 //! Two halves run side by side. One reads requests and begins them, so that a producer has several batches on their
 //! way; the other finishes what was begun, one after the other. Between them is a queue with an end, and beyond it a
-//! client is not read from.
+//! client is not read from: see [`Backlog`].
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Buf as _;
 use tokio::{
@@ -24,6 +16,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    api::Size,
+    backlog::Backlog,
     dispatch::{self, Caller, Work},
     door::Door,
     frames::{Frame, FrameError, Frames},
@@ -53,12 +47,12 @@ pub(super) async fn serve(
     stream.set_nodelay(true)?;
     let (read, write) = split(Linger::new(stream));
     let (queue, queued) = mpsc::channel(PIPELINE_MAX);
-    let waiting = AtomicUsize::new(0);
+    let backlog = Backlog::default();
     let caller = Caller { address: peer.ip().to_string(), gone: CancellationToken::new() };
     let reading = async {
         let mut frames = Frames::new(read, door.incoming.clone());
         let ended = tokio::select! {
-            ended = take(door, &mut frames, &queue, &waiting, &caller) => ended,
+            ended = take(door, &mut frames, &queue, &backlog, &caller) => ended,
             () = stopping.cancelled() => Ok(()),
         };
         if let Err(FrameError::Offence(offence)) = &ended {
@@ -69,7 +63,7 @@ pub(super) async fn serve(
         drop(queue);
         ended
     };
-    let writing = answer(write, queued, &waiting);
+    let writing = answer(write, queued, &backlog);
     tokio::pin!(reading, writing);
     tokio::select! {
         ended = &mut reading => {
@@ -84,26 +78,37 @@ pub(super) async fn serve(
 async fn take<R: AsyncRead + Unpin>(
     door: &Arc<Door>,
     frames: &mut Frames<R>,
-    queue: &mpsc::Sender<Work>,
-    waiting: &AtomicUsize,
+    queue: &mpsc::Sender<(Work, usize)>,
+    backlog: &Backlog,
     caller: &Caller,
 ) -> Result<(), FrameError> {
     loop {
         let begins = match timeout(IDLE_TIMEOUT, frames.begins()).await {
             Ok(begins) => begins?,
             // Whoever waits for a reply is not idle.
-            Err(_) if waiting.load(Ordering::Relaxed) > 0 => continue,
+            Err(_) if backlog.is_waited_for() => continue,
             Err(_) => false,
         };
         if !begins {
             return Ok(());
         }
+        let behind = match frames.announced().await? {
+            // Those have a bound of their own.
+            (_, Size::Messages) => 0,
+            (len, Size::Names) => len,
+        };
+        tokio::select! {
+            // In this order: what comes last before a client says no more is answered, too.
+            biased;
+            () = backlog.room(behind) => {}
+            gone = frames.gone() => return Ok(gone?),
+        }
         let Frame { bytes, permit } = frames.next().await?;
         let work = dispatch::begin(door, Request::read(&bytes)?, caller).await?;
         // What holds the bytes now has a bound of its own.
         drop(permit);
-        waiting.fetch_add(1, Ordering::Relaxed);
-        if queue.send(work).await.is_err() {
+        backlog.add(behind);
+        if queue.send((work, behind)).await.is_err() {
             return Ok(());
         }
     }
@@ -112,16 +117,16 @@ async fn take<R: AsyncRead + Unpin>(
 /// Finishes what was begun, in order, and writes the replies.
 async fn answer(
     mut write: impl AsyncWrite + Unpin,
-    mut queued: mpsc::Receiver<Work>,
-    waiting: &AtomicUsize,
+    mut queued: mpsc::Receiver<(Work, usize)>,
+    backlog: &Backlog,
 ) -> io::Result<()> {
-    while let Some(work) = queued.recv().await {
+    while let Some((work, behind)) = queued.recv().await {
         match work.await {
             Outcome::Reply(reply) => write_out(&mut write, reply).await?,
             Outcome::Silence => {}
             Outcome::Close => break,
         }
-        waiting.fetch_sub(1, Ordering::Relaxed);
+        backlog.done(behind);
     }
     write.shutdown().await
 }

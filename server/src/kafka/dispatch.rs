@@ -73,6 +73,8 @@ pub(super) async fn begin(door: &Arc<Door>, read: Read, caller: &Caller) -> Resu
         | ApiKey::OffsetDelete
         | ApiKey::ListGroups
         | ApiKey::DescribeGroups
+        | ApiKey::ConsumerGroupHeartbeat
+        | ApiKey::ConsumerGroupDescribe
         | ApiKey::DeleteGroups => group::begin(door, caller, request)?,
         _ => admin::begin(door, request)?,
     })

@@ -94,14 +94,36 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
     }
 
+    /// Waits until the client has gone, and meanwhile reads no more than a little. Cancel safe.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub(super) async fn gone(&mut self) -> std::io::Result<()> {
+        while self.buffer.len() < FREE_BYTES {
+            self.buffer.reserve(READ_BYTES_MIN);
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(());
+            }
+        }
+        // It has sent so much that it is not known.
+        std::future::pending().await
+    }
+
+    /// Length and kind of the frame that has begun.
+    ///
+    /// # Errors
+    /// When it is too large or not to be answered, or the client goes away in the middle.
+    pub(super) async fn announced(&mut self) -> Result<(usize, Size), FrameError> {
+        self.fill(PREFIX_LEN + KEY_LEN, Instant::now() + RECEIVE_TIME_MIN).await?;
+        Ok(self.checked_len()?)
+    }
+
     /// The frame that has begun.
     ///
     /// # Errors
     /// When it is too large, too slow or not to be answered, or the client goes away in the middle.
     pub(super) async fn next(&mut self) -> Result<Frame, FrameError> {
-        let begin = Instant::now();
-        self.fill(PREFIX_LEN + KEY_LEN, begin + RECEIVE_TIME_MIN).await?;
-        let len = self.checked_len()?;
+        let (len, _) = self.announced().await?;
         let permit = match len > FREE_BYTES {
             true => Some(self.permits(len).await),
             false => None,
@@ -116,19 +138,19 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     }
 
     /// The length of the frame, if such a request may have it.
-    fn checked_len(&self) -> Result<usize, Offence> {
+    fn checked_len(&self) -> Result<(usize, Size), Offence> {
         let (prefix, rest) = self.buffer.split_first_chunk::<PREFIX_LEN>().ok_or(Offence::NoHeader)?;
         let len = i32::from_be_bytes(*prefix);
         let key = peek_key(rest).ok_or(Offence::NoHeader)?;
-        let max = match Api::of(key) {
-            Some((_, api)) if api.size == Size::Messages => MESSAGES_BYTES_MAX,
-            Some(_) => NAMES_BYTES_MAX,
+        let (max, size) = match Api::of(key) {
+            Some((_, api)) if api.size == Size::Messages => (MESSAGES_BYTES_MAX, api.size),
+            Some((_, api)) => (NAMES_BYTES_MAX, api.size),
             // Before anything more of it is read.
             None => return Err(Offence::Unknown { key, version: -1 }),
         };
         match usize::try_from(len) {
             Ok(len) if len < KEY_LEN => Err(Offence::NoHeader),
-            Ok(len) if len <= max => Ok(len),
+            Ok(len) if len <= max => Ok((len, size)),
             _ => Err(Offence::TooLarge { len: len.into(), max }),
         }
     }

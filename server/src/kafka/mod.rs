@@ -22,6 +22,7 @@
 mod admin;
 mod api;
 mod api_versions;
+mod backlog;
 mod connection;
 mod counts;
 mod dispatch;

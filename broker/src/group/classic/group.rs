@@ -125,6 +125,11 @@ impl Group {
         found.map(|(id, _)| id.as_str())
     }
 
+    /// Members whose clients have hung up while they waited have their session timeout from now on.
+    pub(super) fn notice_hang_ups(&mut self, now: Millis) {
+        self.members.values_mut().for_each(|member| member.notice_hang_up(now));
+    }
+
     /// Everybody has time until its timeout from now on: nobody could be heard.
     pub(super) fn forgive(&mut self, now: Millis) {
         self.members.values_mut().for_each(|member| member.heard_at = member.heard_at.max(now));

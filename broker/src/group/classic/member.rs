@@ -34,6 +34,8 @@ pub(super) struct Member {
     pub(super) joining: Option<Answer<ClassicJoined>>,
     /// It waits for the leader.
     pub(super) syncing: Option<Answer<ClassicSynced>>,
+    /// Nobody waits any more for what it waits for, and that was noticed.
+    has_hung_up: bool,
     /// It was told of the generation, and has not asked for its assignment.
     pub(super) owes_sync: bool,
 }
@@ -68,6 +70,7 @@ impl Member {
             commits: 0,
             joining: None,
             syncing: None,
+            has_hung_up: false,
             owes_sync: false,
         }
     }
@@ -81,13 +84,13 @@ impl Member {
 
     pub(super) fn wait_for_join(&mut self) -> Waiter<ClassicJoined> {
         let (answer, waiter) = oneshot::channel();
-        self.joining = Some(answer);
+        (self.joining, self.has_hung_up) = (Some(answer), false);
         waiter
     }
 
     pub(super) fn wait_for_sync(&mut self) -> Waiter<ClassicSynced> {
         let (answer, waiter) = oneshot::channel();
-        self.syncing = Some(answer);
+        (self.syncing, self.has_hung_up) = (Some(answer), false);
         waiter
     }
 
@@ -102,6 +105,14 @@ impl Member {
         self.commits > 0
             || self.joining.as_ref().is_some_and(|answer| !answer.is_closed())
             || self.syncing.as_ref().is_some_and(|answer| !answer.is_closed())
+    }
+
+    /// If its client has hung up just now, it was heard until now.
+    pub(super) fn notice_hang_up(&mut self, now: Millis) {
+        let waited = self.joining.is_some() || self.syncing.is_some();
+        if waited && !self.waits() && !self.has_hung_up {
+            (self.heard_at, self.has_hung_up) = (now, true);
+        }
     }
 
     /// When it is taken for dead, unless it is heard or waits.

@@ -54,4 +54,4 @@ pub use api::{
     ClassicMemberDescription, ClassicPeer, ClassicProtocol, ClassicState, ClassicSummary, ClassicSync,
     ClassicSynced, Newcomers,
 };
-pub(super) use registry::Registry;
+pub(super) use registry::{Ended, Registry};

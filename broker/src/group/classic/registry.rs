@@ -18,7 +18,8 @@ pub(in crate::group) struct Registry {
     groups: HashMap<String, Entry>,
     /// Bytes that the groups take, about.
     bytes: usize,
-    /// The last generations of groups whose occupation is to be ended.
+    /// The last generations of groups whose occupation is to be ended. They stay until the log knows them, so that no
+    /// generation comes twice however often the end has to be tried.
     ended: BTreeMap<String, i32>,
     is_stopped: bool,
 }
@@ -32,6 +33,14 @@ struct Entry {
     arriving: usize,
 }
 
+/// A group that has no members any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::group) struct Ended {
+    pub(in crate::group) group: String,
+    /// The last that it had.
+    pub(in crate::group) generation: u64,
+}
+
 /// What was done to a group, and when it is to be looked at next.
 pub(super) struct Done<T> {
     pub(super) outcome: T,
@@ -42,7 +51,9 @@ impl Registry {
     /// Somebody is about to join: the group stays until it has [arrived](Registry::arrive). `false`: there is no
     /// occupation yet.
     pub(super) fn expect(&mut self, name: &str) -> bool {
-        let new = || Entry { group: Group::new(name, 0), occupation: None, arriving: 0 };
+        // Also behind an end that the log does not know of yet.
+        let last = self.ended.get(name).copied().unwrap_or(0);
+        let new = || Entry { group: Group::new(name, last), occupation: None, arriving: 0 };
         let entry = self.groups.entry(name.to_owned()).or_insert_with(new);
         entry.arriving += 1;
         entry.occupation.is_some()
@@ -66,7 +77,7 @@ impl Registry {
         if let Some(number) = occupation {
             if entry.occupation.is_none() {
                 // Generations go on where others ended.
-                entry.group.generation = i32::try_from(number).unwrap_or(0);
+                entry.group.generation = entry.group.generation.max(i32::try_from(number).unwrap_or(0));
             }
             entry.occupation = entry.occupation.max(occupation);
         }
@@ -120,10 +131,17 @@ impl Registry {
         self.groups.contains_key(name).then_some(due_at.unwrap_or(Millis::MAX))
     }
 
-    /// The last generation of a group that is not there any more.
-    pub(in crate::group) fn last_generation(&mut self, name: &str) -> u64 {
-        let last = self.ended.remove(name);
-        last.and_then(|generation| u64::try_from(generation).ok()).unwrap_or(0)
+    /// What the log is to know of a group that is not there any more.
+    pub(in crate::group) fn end_of(&self, name: &str) -> Ended {
+        let last = self.ended.get(name).copied().unwrap_or(0);
+        Ended { group: name.to_owned(), generation: u64::try_from(last).unwrap_or(0) }
+    }
+
+    /// The log knows it.
+    pub(in crate::group) fn vacated(&mut self, ended: &Ended) {
+        if self.end_of(&ended.group) == *ended {
+            self.ended.remove(&ended.group);
+        }
     }
 
     /// Everybody has time until its timeout from now on: nobody could be heard.

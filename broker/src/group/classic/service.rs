@@ -19,6 +19,7 @@ use crate::{
     group::{
         Coordinator,
         alarms::Due,
+        coordinator::end_of,
         core::{Command, GroupError, limits::ID_BYTES_MAX},
         membership::check_group_name,
     },
@@ -36,13 +37,16 @@ impl Broker {
         let join = check_join(join)?;
         let (group, groups) = (join.group.clone(), self.0.groups.clone());
         // In a task of its own: whoever goes away meanwhile leaves nothing half done.
-        let arrived = tokio::spawn(async move { groups.join_classic(join).await });
-        let waiter = match arrived.await {
+        let arrived = tokio::spawn(async move {
+            let waiter = groups.join_classic(join).await?;
+            Ok::<_, Error>(Waiting { groups, group, waiter: Some(waiter) })
+        });
+        let waiting = match arrived.await {
             Ok(arrived) => arrived?,
             Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
             Err(_) => return Err(Error::Stopping),
         };
-        self.wait(&group, waiter).await
+        self.wait(waiting).await
     }
 
     /// Asks for a member's assignment, and says what all are to read if it leads. Waits until the leader has asked,
@@ -60,7 +64,7 @@ impl Broker {
         let (group, now) = (sync.by.group.clone(), groups.now());
         let done = groups.classic().sync(sync, now);
         let waiter = groups.done(&group, done)?;
-        self.wait(&group, waiter).await
+        self.wait(Waiting { groups: groups.clone(), group, waiter: Some(waiter) }).await
     }
 
     /// A member shows that it lives.
@@ -102,13 +106,15 @@ impl Broker {
         self.0.groups.classic().describe(group)
     }
 
-    async fn wait<T>(&self, group: &str, waiter: Waiter<T>) -> Result<T, Error> {
-        match waiter.await {
+    async fn wait<T>(&self, mut waiting: Waiting<T>) -> Result<T, Error> {
+        let answer = waiting.waiter.as_mut().expect("it waits").await;
+        waiting.waiter = None;
+        match answer {
             Ok(outcome) => Ok(outcome?),
             // It joins again on another connection, or all that was there has ended.
             Err(_) => {
                 self.check_running()?;
-                Err(GroupError::RebalanceInProgress(group.to_owned()).into())
+                Err(GroupError::RebalanceInProgress(waiting.group.clone()).into())
             }
         }
     }
@@ -152,11 +158,15 @@ impl Coordinator {
 
     /// Sees to what members leave behind: to those who are left, or to the end of the occupation.
     async fn follow_leaving(self: &Arc<Self>, group: &str, now: Millis) {
-        if let Some(command) = self.look_at_classic(group, now)
-            && let Err(error) = self.submit(command).await
-        {
-            tracing::warn!(group, %error, "that a group has no members any more cannot be stored, trying again");
-            self.sessions().alarms.set(Due::Classic(group.to_owned()), now);
+        if let Some(command) = self.look_at_classic(group, now) {
+            let ended = end_of(&command);
+            match self.submit(command).await {
+                Ok(_) => ended.into_iter().for_each(|ended| self.classic().vacated(&ended)),
+                Err(error) => {
+                    tracing::warn!(group, %error, "that a group has no members any more cannot be stored, trying again");
+                    self.sessions().alarms.set(Due::Classic(group.to_owned()), now);
+                }
+            }
         }
         self.wake_timer();
     }
@@ -175,6 +185,24 @@ impl Coordinator {
             self.wake_timer();
         }
         outcome
+    }
+}
+
+/// A member that waits for others. If this goes before the answer comes, its client has hung up.
+struct Waiting<T> {
+    groups: Arc<Coordinator>,
+    group: String,
+    waiter: Option<Waiter<T>>,
+}
+
+impl<T> Drop for Waiting<T> {
+    fn drop(&mut self) {
+        if let Some(waiter) = self.waiter.take() {
+            // First, so that the group can see it.
+            drop(waiter);
+            let now = self.groups.now();
+            self.groups.classic().look(&self.group, |group| group.notice_hang_ups(now));
+        }
     }
 }
 

@@ -64,6 +64,10 @@ struct JoinRecord {
     rebalance_timeout_ms: u32,
     #[prost(message, repeated, tag = "9")]
     views: Vec<TopicRecord>,
+    #[prost(string, tag = "10")]
+    pattern: String,
+    #[prost(bool, tag = "11")]
+    is_self_named: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -248,6 +252,8 @@ impl From<Join> for JoinRecord {
             session_timeout_ms: join.session_timeout_ms,
             rebalance_timeout_ms: join.rebalance_timeout_ms,
             views: join.views.iter().map(TopicRecord::from).collect(),
+            pattern: join.pattern,
+            is_self_named: join.is_self_named,
         }
     }
 }
@@ -320,6 +326,8 @@ impl TryFrom<JoinRecord> for Join {
             instance_id: record.instance_id,
             client_id: record.client_id,
             topics: record.topics.into_iter().collect(),
+            pattern: record.pattern,
+            is_self_named: record.is_self_named,
             session_timeout_ms: record.session_timeout_ms,
             rebalance_timeout_ms: record.rebalance_timeout_ms,
             views: take_views(record.views)?,

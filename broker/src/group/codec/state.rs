@@ -72,6 +72,10 @@ struct MemberRecord {
     target: Vec<PartitionsRecord>,
     #[prost(int64, optional, tag = "11")]
     revoking_since: Option<i64>,
+    #[prost(string, tag = "12")]
+    pattern: String,
+    #[prost(bool, tag = "13")]
+    is_self_named: bool,
 }
 
 /// What a member holds of a topic: three columns of the same length, and what of it is void.
@@ -127,6 +131,8 @@ fn member((id, member): (&String, &Member)) -> MemberRecord {
         held: member.held.topics().map(held).collect(),
         target: put_partitions(&member.target),
         revoking_since: member.revoking_since,
+        pattern: member.pattern.clone(),
+        is_self_named: member.is_self_named,
     }
 }
 
@@ -165,6 +171,8 @@ fn take_member(record: MemberRecord) -> Result<(String, Member), FormatError> {
         instance_id: record.instance_id,
         client_id: record.client_id,
         topics: record.topics.into_iter().collect(),
+        pattern: record.pattern,
+        is_self_named: record.is_self_named,
         session_timeout_ms: record.session_timeout_ms,
         rebalance_timeout_ms: record.rebalance_timeout_ms,
         session: record.session,

@@ -41,6 +41,7 @@ fn join(returning: Option<Returning>) -> Command {
         session_timeout_ms: 45_000,
         rebalance_timeout_ms: 60_000,
         views: vec![view("t", 1)],
+        ..Join::default()
     })
 }
 
@@ -150,6 +151,25 @@ fn busy() -> Groups {
 fn apply(groups: &mut Groups, command: Command, at: Millis) {
     let mut applied = groups.apply(command, at).unwrap();
     groups.settle(&mut applied, at);
+}
+
+#[test]
+fn a_member_that_named_itself_and_its_pattern_are_kept() {
+    let join = Command::Join(Join {
+        group: "g".into(),
+        member_id: "m".into(),
+        pattern: "t.*".into(),
+        is_self_named: true,
+        ..Join::default()
+    });
+    let bytes = Groups::encode(&join);
+    assert_eq!(hex(&bytes), "0a0d0a016712016d5203742e2a5801");
+    assert_eq!(Groups::decode(&bytes).unwrap(), join);
+    let mut groups = Groups::default();
+    apply(&mut groups, join, 5);
+    let mut restored = Groups::default();
+    restored.restore(&groups.snapshot()).unwrap();
+    assert_eq!(restored, groups);
 }
 
 #[test]

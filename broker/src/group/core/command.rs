@@ -47,6 +47,9 @@ pub(crate) struct Join {
     pub(crate) instance_id: String,
     pub(crate) client_id: String,
     pub(crate) topics: BTreeSet<String>,
+    /// See [`Member`](super::Member), as the next one.
+    pub(crate) pattern: String,
+    pub(crate) is_self_named: bool,
     pub(crate) session_timeout_ms: u32,
     pub(crate) rebalance_timeout_ms: u32,
     /// What is known of these topics, for those of which the groups know nothing yet.

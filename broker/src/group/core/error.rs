@@ -129,6 +129,14 @@ pub enum GroupError {
         /// One past the last message.
         end: u64,
     },
+    /// Write it otherwise.
+    #[error("the pattern of topics {pattern:?} cannot be used: {why}")]
+    InvalidPattern {
+        /// What was said.
+        pattern: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Store less with it.
     #[error("{len} bytes of metadata are over the limit of {max} bytes")]
     MetadataTooLarge {

@@ -127,22 +127,21 @@ impl Group {
     /// Checks that a member can be let in, or back in.
     pub(super) fn check_join(&self, join: &Join) -> Result<(), GroupError> {
         self.check_not_occupied(&join.group)?;
-        let Some(returning) = &join.returning else {
-            let is_new = self.of_instance(&join.instance_id).is_none();
-            return if is_new && self.members.len() >= MEMBERS_MAX {
-                Err(GroupError::TooManyMembers { group: join.group.clone(), max: MEMBERS_MAX })
-            } else {
-                Ok(())
-            };
-        };
-        let member = self.require(&join.group, &join.member_id)?;
-        member.check_epoch(&join.group, &join.member_id, returning.epoch)?;
-        if member.instance_id != join.instance_id {
+        let known = self.members.get(&join.member_id);
+        if known.is_some_and(|member| member.instance_id != join.instance_id) {
             return Err(GroupError::Fenced {
                 group: join.group.clone(),
                 member_id: join.member_id.clone(),
                 reason: "it comes back with another instance id",
             });
+        }
+        if let Some(returning) = &join.returning {
+            let member = self.require(&join.group, &join.member_id)?;
+            return member.check_epoch(&join.group, &join.member_id, returning.epoch);
+        }
+        let is_new = known.is_none() && self.of_instance(&join.instance_id).is_none();
+        if is_new && self.members.len() >= MEMBERS_MAX {
+            return Err(GroupError::TooManyMembers { group: join.group.clone(), max: MEMBERS_MAX });
         }
         Ok(())
     }
@@ -154,14 +153,16 @@ impl Group {
         let id = join.member_id;
         let before = match &join.returning {
             Some(_) => self.members.remove(&id),
-            None => self.of_instance(&join.instance_id).and_then(|old_id| {
+            None => self.predecessor(&join.instance_id, &id).and_then(|old_id| {
                 let old = self.members.remove(&old_id)?;
-                gone = Some(old_id);
+                gone = (old_id != id).then_some(old_id);
                 Some(Member { epoch: old.epoch + 1, ..old })
             }),
         };
         let has_new_topics = before.as_ref().is_none_or(|before| before.topics != join.topics);
-        let mut member = before.unwrap_or_default();
+        // What a member of the same name has said before it was removed, is older than all that this one will say.
+        let first_epoch = if join.is_self_named { self.epoch } else { 0 };
+        let mut member = before.unwrap_or_else(|| Member { epoch: first_epoch, ..Member::default() });
         match join.returning {
             Some(returning) if returning.epoch == member.epoch => member.release(&returning.owned),
             // A newer assignment may have reached it: what it reads, it says in answer to the newest.
@@ -174,6 +175,8 @@ impl Group {
             instance_id: join.instance_id,
             client_id: join.client_id,
             topics: join.topics,
+            pattern: join.pattern,
+            is_self_named: join.is_self_named,
             session_timeout_ms: join.session_timeout_ms,
             rebalance_timeout_ms: join.rebalance_timeout_ms,
             session,
@@ -184,7 +187,14 @@ impl Group {
         (session, gone)
     }
 
-    fn of_instance(&self, instance_id: &str) -> Option<String> {
+    /// The member whose place somebody takes who is none yet: that of its instance, or itself when it has forgotten.
+    fn predecessor(&self, instance_id: &str, member_id: &str) -> Option<String> {
+        let itself = || self.members.contains_key(member_id).then(|| member_id.to_owned());
+        self.of_instance(instance_id).or_else(itself)
+    }
+
+    /// The member with a name for good.
+    pub(crate) fn of_instance(&self, instance_id: &str) -> Option<String> {
         let mut members = self.members.iter().filter(|_| !instance_id.is_empty());
         members.find(|(_, member)| member.instance_id == instance_id).map(|(id, _)| id.clone())
     }
@@ -245,7 +255,10 @@ impl Group {
             Because::HeldOn { revoking_since } => member.revoking_since == Some(revoking_since),
         };
         if is_so {
-            self.members.remove(member_id);
+            let removed = self.members.remove(member_id).expect("it was just found");
+            if removed.is_self_named {
+                self.epoch = self.epoch.max(removed.epoch);
+            }
             self.leave_for_later(Pending::Reassign);
             if self.members.is_empty() {
                 self.empty_since = at;

@@ -127,8 +127,9 @@ impl Groups {
             }
         };
         // Who comes back as it was takes nothing more.
-        let before = known.map_or(0, |member| of_newcomer(&member.topics));
-        self.check_bytes(of_newcomer(&join.topics).saturating_sub(before))?;
+        let before = known.map_or(0, |member| of_newcomer(&member.topics) + member.pattern.len());
+        let after = of_newcomer(&join.topics) + join.pattern.len();
+        self.check_bytes(after.saturating_sub(before))?;
         let mut applied = self.learn(std::mem::take(&mut join.views));
         let name = join.group.clone();
         let (session, gone) = self.change(&name, &mut applied, |group| group.join(join));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use minikafka_storage::Millis;
 
 use super::{GroupError, PartitionMap, PartitionSet};
+use crate::group::TopicPartition;
 
 /// A member of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,10 @@ pub(crate) struct Member {
     pub(crate) client_id: String,
     /// Topics that it wants to read.
     pub(crate) topics: BTreeSet<String>,
+    /// It wants all topics whose names match this; somebody else finds out which these are. Empty: none.
+    pub(crate) pattern: String,
+    /// It has given itself its name, and may come again under it after it was removed.
+    pub(crate) is_self_named: bool,
     /// Silence after which it is taken for dead.
     pub(crate) session_timeout_ms: u32,
     /// Time that it may take to give up a partition.
@@ -51,12 +56,29 @@ impl Member {
     }
 
     /// Checks that the member can have this epoch.
-    pub(super) fn check_epoch(&self, group: &str, member_id: &str, epoch: u64) -> Result<(), GroupError> {
+    pub(crate) fn check_epoch(&self, group: &str, member_id: &str, epoch: u64) -> Result<(), GroupError> {
         if epoch <= self.epoch {
             return Ok(());
         }
         let (group, member_id) = (group.to_owned(), member_id.to_owned());
         Err(GroupError::Fenced { group, member_id, reason: "its epoch was never given" })
+    }
+
+    /// Checks that the member can have this epoch, and has had these partitions since then if it is an older one.
+    pub(crate) fn check_reads(
+        &self,
+        group: &str,
+        member_id: &str,
+        epoch: u64,
+        of: &[TopicPartition],
+    ) -> Result<(), GroupError> {
+        self.check_epoch(group, member_id, epoch)?;
+        let has_had = |of: &TopicPartition| {
+            self.held.get(&of.topic, of.partition).is_some_and(|held| !held.is_void && held.since <= epoch)
+        };
+        let Some(other) = of.iter().find(|of| epoch < self.epoch && !has_had(of)) else { return Ok(()) };
+        let (member_id, topic, partition) = (member_id.to_owned(), other.topic.clone(), other.partition);
+        Err(GroupError::StaleEpoch { member_id, epoch, current: self.epoch, topic, partition })
     }
 
     /// Whether it reads what it is to read, and nothing else.

@@ -41,6 +41,7 @@ pub(super) fn of_member(member: &Member) -> usize {
     of_newcomer(&member.topics)
         + member.instance_id.len()
         + member.client_id.len()
+        + member.pattern.len()
         + partitions * MEMBER_PARTITION_BYTES
 }
 

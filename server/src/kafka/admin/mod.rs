@@ -8,6 +8,7 @@
 mod assignment;
 pub(super) mod cluster;
 pub(super) mod config;
+pub(super) mod config_resources;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;
 pub(super) mod delete_records;
@@ -63,6 +64,7 @@ pub(super) fn begin(door: Arc<Door>, request: Request) -> Result<Work, Offence> 
         ApiKey::DescribeConfigs => work!(door, request, config::describe::describe),
         ApiKey::AlterConfigs => work!(door, request, config::alter::replace),
         ApiKey::IncrementalAlterConfigs => work!(door, request, config::alter::change),
+        ApiKey::ListConfigResources => work!(door, request, config_resources::list),
         ApiKey::DescribeCluster => work!(door, request, cluster::describe),
         ApiKey::DescribeLogDirs => work!(door, request, log_dirs::describe),
         ApiKey::OffsetForLeaderEpoch => work!(door, request, leader_epoch::look_up),

@@ -49,6 +49,7 @@ pub(super) fn of_group(error: &GroupError) -> ResponseError {
         GroupError::IllegalGeneration { .. } => Code::IllegalGeneration,
         GroupError::MemberIdRequired { .. } => Code::MemberIdRequired,
         GroupError::InstanceFenced { .. } => Code::FencedInstanceId,
+        GroupError::InvalidPattern { .. } => Code::InvalidRegularExpression,
         GroupError::InvalidSessionTimeout { .. } => Code::InvalidSessionTimeout,
         // The error can grow: what has no row yet is the server's fault.
         _ => Code::UnknownServerError,

@@ -1,19 +1,22 @@
-//! Consumer groups by Kafka's classic protocol: members, positions, and looking after groups.
+//! Consumer groups by Kafka's two protocols: members, positions, and looking after groups.
 //!
 //! ```text
 //!   FindCoordinator ---------> this node, which has all groups
 //!   JoinGroup, SyncGroup ----> wait, as a long poll does: what comes behind them on the connection waits, too
 //!   Heartbeat, LeaveGroup
+//!   ConsumerGroupHeartbeat       the newer protocol: joins, goes on and leaves, and waits for the disk at most
 //!   OffsetCommit, OffsetFetch, OffsetDelete        positions: the same as at every other door
-//!   ListGroups, DescribeGroups, DeleteGroups
+//!   ListGroups, DescribeGroups, ConsumerGroupDescribe, DeleteGroups
 //! ```
 //!
-//! The rules are the broker's (`broker/src/group/classic`); here is what they are in bytes. One file for each API.
+//! The rules are the broker's (`broker/src/group`; of the classic protocol `broker/src/group/classic`); here is what they are in bytes. One file for each API.
 //! What members tell one another goes through as it is; `consumer` takes a look, for those who look at groups.
 //!
 //! A wait ends early when the client hangs up, or the server stops. The member is not removed by that.
 
 mod consumer;
+pub(super) mod consumer_describe;
+pub(super) mod consumer_heartbeat;
 pub(super) mod delete_groups;
 pub(super) mod describe_groups;
 mod errors;
@@ -69,9 +72,21 @@ pub(super) fn begin(door: Arc<Door>, caller: &Caller, request: Request) -> Resul
             let request = request.decode()?;
             Box::pin(async move { outcome(head, &leave::leave(&door, version, request).await) })
         }
+        ApiKey::ConsumerGroupHeartbeat => {
+            let (caller, client_id) = (caller.clone(), request.client_id());
+            let request = request.decode()?;
+            Box::pin(async move {
+                let beat = consumer_heartbeat::heartbeat(&door, &caller, client_id, version, request);
+                outcome(head, &beat.await)
+            })
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            let request = request.decode()?;
+            Box::pin(async move { outcome(head, &consumer_describe::describe(&door, version, request)) })
+        }
         ApiKey::OffsetCommit => {
             let request = request.decode()?;
-            Box::pin(async move { outcome(head, &offset_commit::commit(&door, request).await) })
+            Box::pin(async move { outcome(head, &offset_commit::commit(&door, version, request).await) })
         }
         ApiKey::OffsetFetch => {
             let request = request.decode()?;

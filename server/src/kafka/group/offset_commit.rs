@@ -25,11 +25,14 @@ static PARTITION: &[Field] = &[I32, I64, I32.since(6), TEXT];
 /// Bytes of metadata with a position, as in Kafka.
 const METADATA_BYTES_MAX: usize = 4096;
 
+/// The first version that members of the newer protocol use.
+const MEMBER_EPOCHS_SINCE: i16 = 9;
+
 /// Partitions of a topic, each with what is wrong with it.
 type Judged = (TopicName, Vec<(i32, Option<ResponseError>)>);
 
 /// Stores what can be.
-pub(super) async fn commit(door: &Door, request: OffsetCommitRequest) -> OffsetCommitResponse {
+pub(super) async fn commit(door: &Door, version: i16, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let (mut positions, mut judged) = (Vec::new(), Vec::with_capacity(request.topics.len()));
     for OffsetCommitRequestTopic { name, partitions, .. } in request.topics {
         let judge = |partition: OffsetCommitRequestPartition| {
@@ -51,6 +54,13 @@ pub(super) async fn commit(door: &Door, request: OffsetCommitRequest) -> OffsetC
         // when there are members.
         ..0 if door.broker.classic_group(&request.group_id).is_none() => PositionsBy::Outsider,
         ..0 if request.member_id.is_empty() && request.group_instance_id.is_none() => PositionsBy::Outsider,
+        epoch
+            if version >= MEMBER_EPOCHS_SINCE
+                && door.broker.has_member(&request.group_id, &request.member_id) =>
+        {
+            let epoch = u64::try_from(epoch).expect("it was just seen not to be negative");
+            PositionsBy::Member { member_id: request.member_id.to_string(), epoch }
+        }
         generation => PositionsBy::Classic(member(
             &request.group_id,
             &request.member_id,
@@ -69,6 +79,8 @@ fn code(error: &Error) -> ResponseError {
     match error {
         // Only members commit while there are some.
         Error::Group(GroupError::NotEmpty { .. } | GroupError::Occupied(_)) => ResponseError::UnknownMemberId,
+        // It asks for its epoch, and commits again.
+        Error::Group(GroupError::Fenced { .. }) => ResponseError::StaleMemberEpoch,
         error => errors::code(error),
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn fetch(door: &Door, version: i16, request: OffsetFetchRequest) -> O
     }
     let topic = |of: OffsetFetchRequestTopic| (of.name, of.partition_indexes);
     let wanted = request.topics.map(|topics| topics.into_iter().map(topic).collect());
-    let (found, code) = looking.look(&request.group_id, wanted);
+    let (found, code) = looking.look(&request.group_id, None, wanted);
     let partition = |(index, stored): (i32, Option<StoredPosition>)| {
         let (offset, metadata) = position(stored);
         OffsetFetchResponsePartition::default()
@@ -83,7 +83,10 @@ impl Looking<'_> {
     fn group(&mut self, request: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
         let topic = |of: OffsetFetchRequestTopics| (of.name, of.partition_indexes);
         let wanted = request.topics.map(|topics| topics.into_iter().map(topic).collect());
-        let (found, code) = self.look(&request.group_id, wanted);
+        // Who asks from outside has no epoch.
+        let epoch = u64::try_from(request.member_epoch).ok();
+        let by = request.member_id.as_deref().zip(epoch);
+        let (found, code) = self.look(&request.group_id, by, wanted);
         let partition = |(index, stored): (i32, Option<StoredPosition>)| {
             let (offset, metadata) = position(stored);
             OffsetFetchResponsePartitions::default()
@@ -104,14 +107,18 @@ impl Looking<'_> {
     }
 
     /// What is stored, and what is wrong with the group.
-    fn look(&mut self, group: &str, wanted: Wanted) -> (Found, i16) {
+    fn look(&mut self, group: &str, by: Option<(&str, u64)>, wanted: Wanted) -> (Found, i16) {
         let refused = if self.seen.insert(group.to_owned()) {
-            match self.stored(group, wanted.as_deref()) {
+            match self.stored(group, by, wanted.as_deref()) {
                 Ok(stored) if stored.len() <= self.room => {
                     self.room -= stored.len();
                     return (arrange(stored, wanted), 0);
                 }
                 Ok(_) => self.door.counts.error(ResponseError::InvalidRequest),
+                // It asks for its epoch, and then again.
+                Err(Error::Group(GroupError::Fenced { .. })) => {
+                    self.door.counts.error(ResponseError::StaleMemberEpoch)
+                }
                 Err(error) => self.door.refuse_group(&error),
             }
         } else {
@@ -126,6 +133,7 @@ impl Looking<'_> {
     fn stored(
         &self,
         group: &str,
+        by: Option<(&str, u64)>,
         wanted: Option<&[(TopicName, Vec<i32>)]>,
     ) -> Result<BTreeMap<TopicPartition, StoredPosition>, Error> {
         let of = wanted.map(|wanted| {
@@ -137,6 +145,9 @@ impl Looking<'_> {
             };
             wanted.iter().flat_map(there).collect::<Vec<_>>()
         });
+        if let Some((member_id, epoch)) = by {
+            self.door.broker.check_member_reads(group, member_id, epoch, of.as_deref())?;
+        }
         match self.door.broker.group_positions(group, of.as_deref()) {
             Ok(stored) => Ok(stored.into_iter().collect()),
             Err(Error::Group(GroupError::NotFound(_))) => Ok(BTreeMap::new()),

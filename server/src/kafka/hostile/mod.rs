@@ -9,13 +9,15 @@ use std::fmt::Write as _;
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        AlterConfigsRequest, ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-        DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-        DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+        AlterConfigsRequest, ApiKey, ApiVersionsRequest, ConsumerGroupDescribeRequest,
+        ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
+        DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+        DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
         DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
         IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-        ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-        OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader, SyncGroupRequest,
+        ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest,
+        OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+        ProduceRequest, RequestHeader, SyncGroupRequest,
     },
     protocol::{Decodable, Encodable, StrBytes},
 };
@@ -78,6 +80,9 @@ fn read(frame: &Bytes) -> Result<String, Offence> {
         ApiKey::ListGroups => decode::<ListGroupsRequest>(request),
         ApiKey::DescribeGroups => decode::<DescribeGroupsRequest>(request),
         ApiKey::DeleteGroups => decode::<DeleteGroupsRequest>(request),
+        ApiKey::ConsumerGroupHeartbeat => decode::<ConsumerGroupHeartbeatRequest>(request),
+        ApiKey::ConsumerGroupDescribe => decode::<ConsumerGroupDescribeRequest>(request),
+        ApiKey::ListConfigResources => decode::<ListConfigResourcesRequest>(request),
         ApiKey::OffsetForLeaderEpoch => decode::<OffsetForLeaderEpochRequest>(request),
         ApiKey::DescribeConfigs => decode::<DescribeConfigsRequest>(request),
         ApiKey::AlterConfigs => decode::<AlterConfigsRequest>(request),

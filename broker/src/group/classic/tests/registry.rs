@@ -23,8 +23,24 @@ fn a_group_is_there_from_its_first_member_to_its_last() {
     assert_eq!(registry.pass("g", OPENING_DELAY_MS), Some(OPENING_DELAY_MS + SESSION_MS));
     assert_eq!(told(joined).generation, 8, "generations go on behind the occupation's number");
     assert_eq!(registry.pass("g", OPENING_DELAY_MS + SESSION_MS), None, "it is gone with its only member");
-    assert_eq!((registry.last_generation("g"), registry.last_generation("g")), (8, 0));
+    // However often that is tried: until the log knows of it, and then nobody has to.
+    let ended = registry.end_of("g");
+    assert_eq!((ended.generation, registry.end_of("g")), (8, ended.clone()));
+    registry.vacated(&ended);
+    assert_eq!(registry.end_of("g").generation, 0);
     assert!(registry.summary("g").is_none());
+}
+
+#[test]
+fn generations_do_not_come_again_though_the_log_does_not_know_of_the_end() {
+    let mut registry = Registry::default();
+    drop(arrive(&mut registry, "g", Rig::request("", None, ""), 0).unwrap());
+    while registry.pass("g", 1_000_000).is_some() {}
+    let before = registry.end_of("g").generation;
+    // The next occupation has the number that the log knows, which may be an older one.
+    let joined = arrive(&mut registry, "g", Rig::request("", None, ""), 2_000_000).unwrap();
+    registry.pass("g", 2_000_000 + OPENING_DELAY_MS);
+    assert!(u64::try_from(told(joined).generation).unwrap() > before.max(7));
 }
 
 #[test]

@@ -117,6 +117,10 @@ async fn apply(
             let rule = "the server's settings are chosen when it starts";
             return Err(Refused::new(ResponseError::InvalidRequest, rule));
         }
+        Some(Resource::Group) => {
+            let rule = "groups have no settings of their own";
+            return Err(Refused::new(ResponseError::InvalidRequest, rule));
+        }
         None => return Err(describe::unknown(*kind)),
     }
     door.topic(name)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use minikafka_broker::{AutoCreate, BrokerConfig};
+use minikafka_broker::{AutoCreate, BrokerConfig, HEARTBEAT_INTERVAL, MEMBER_SESSION_TIMEOUT};
 use minikafka_storage::Durability;
 
 use super::{
@@ -73,8 +73,28 @@ pub(super) fn entries(door: &Door) -> Vec<Entry> {
     ] {
         entries.push(entry(name, kind, value, Source::Default, ""));
     }
+    entries.extend(of_groups());
     entries.sort_by_key(|entry| entry.name);
     entries
+}
+
+/// What holds for groups of members of the newer protocol, under the server's names.
+fn of_groups() -> Vec<Entry> {
+    let millis = |time: Duration| time.as_millis().to_string();
+    let entry = |name, time| entry(name, Kind::Int, millis(time), Source::Default, "");
+    vec![
+        entry("group.consumer.heartbeat.interval.ms", HEARTBEAT_INTERVAL),
+        entry("group.consumer.session.timeout.ms", MEMBER_SESSION_TIMEOUT),
+    ]
+}
+
+/// The same of one group, under the names that groups have them.
+pub(super) fn of_group() -> Vec<Entry> {
+    let without_prefix = |entry: Entry| {
+        let name = entry.name.strip_prefix("group.").unwrap_or(entry.name);
+        Entry { name, ..entry }
+    };
+    of_groups().into_iter().map(without_prefix).collect()
 }
 
 fn chosen_entry((name, kind, value, about): &Chosen, config: &BrokerConfig) -> Entry {

@@ -73,11 +73,12 @@ fn entries(door: &Door, resource: &DescribeConfigsResource) -> Outcome<Vec<Entry
             let rule = format!("there is no node {name:?}, but {}", *door.node_id());
             Err(Refused::new(ResponseError::InvalidRequest, rule))
         }
+        Some(Resource::Group) => Ok(broker::of_group()),
         None => Err(unknown(resource.resource_type)),
     }
 }
 
-/// The refusal of what neither topics nor servers are.
+/// The refusal of what has no settings.
 pub(super) fn unknown(kind: i8) -> Refused {
     let rule = format!("resources of type {kind} have no settings here");
     Refused::new(ResponseError::InvalidRequest, rule)

@@ -1,6 +1,6 @@
 //! Settings under Kafka's names.
 //!
-//! `topic` has what Kafka knows of topics, and what holds of it here; `broker` the same of the server. Three of the
+//! `topic` has what Kafka knows of topics, and what holds of it here; `broker` the same of the server, and of groups. Three of the
 //! topic's can be set, and `change` turns what a client wants into a change for the broker; all others are as they
 //! are. Setting one of those to what it is already is a wish that is granted; anything else is refused, because
 //! nothing would come of it.
@@ -62,11 +62,13 @@ pub(super) enum Source {
 enum Resource {
     Topic = 2,
     Broker = 4,
+    Group = 32,
 }
 
 impl Resource {
     fn of(number: i8) -> Option<Resource> {
-        [Resource::Topic, Resource::Broker].into_iter().find(|resource| *resource as i8 == number)
+        let all = [Resource::Topic, Resource::Broker, Resource::Group];
+        all.into_iter().find(|resource| *resource as i8 == number)
     }
 }
 

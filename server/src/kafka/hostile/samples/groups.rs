@@ -3,9 +3,11 @@
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        ApiKey, DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, GroupId,
-        HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
-        OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest, TopicName,
+        ApiKey, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest,
+        DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
+        LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+        SyncGroupRequest, TopicName,
+        consumer_group_heartbeat_request::TopicPartitions,
         join_group_request::JoinGroupRequestProtocol,
         leave_group_request::MemberIdentity,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
@@ -65,10 +67,31 @@ pub(super) fn body(key: ApiKey, version: i16) -> Option<Bytes> {
         ApiKey::DeleteGroups => {
             DeleteGroupsRequest::default().with_groups_names(vec![group()]).encode(&mut out, version)
         }
+        ApiKey::ConsumerGroupHeartbeat => heartbeat(version).encode(&mut out, version),
+        ApiKey::ConsumerGroupDescribe => {
+            let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group(), group()]);
+            request.with_include_authorized_operations(true).encode(&mut out, version)
+        }
         _ => return None,
     }
     .expect("the sample is one of this version");
     Some(out.freeze())
+}
+
+fn heartbeat(version: i16) -> ConsumerGroupHeartbeatRequest {
+    let owned =
+        TopicPartitions::default().with_topic_id(uuid::Uuid::from_u128(7)).with_partitions(vec![0, 3]);
+    let request = ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(group())
+        .with_member_id(text("m"))
+        .with_member_epoch(5)
+        .with_instance_id(Some(text("i")))
+        .with_rack_id(Some(text("r")))
+        .with_rebalance_timeout_ms(1_000)
+        .with_subscribed_topic_names(Some(vec![topic(), topic()]))
+        .with_server_assignor(Some(text("uniform")))
+        .with_topic_partitions(Some(vec![owned.clone(), owned]));
+    if version >= 1 { request.with_subscribed_topic_regex(Some(text("o.*"))) } else { request }
 }
 
 fn find_coordinator(version: i16) -> FindCoordinatorRequest {

@@ -9,8 +9,8 @@ use kafka_protocol::{
         CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
         DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
         DescribeTopicPartitionsRequest, FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-        ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, ProducerId,
-        TopicName, TransactionalId, alter_configs_request,
+        ListConfigResourcesRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
+        ProduceRequest, ProducerId, TopicName, TransactionalId, alter_configs_request,
         create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic},
         create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
         delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
@@ -49,6 +49,10 @@ pub(super) fn body(key: ApiKey, version: i16) -> Bytes {
         ApiKey::DescribeLogDirs => encode(&log_dirs(), version),
         ApiKey::CreatePartitions => encode(&create_partitions(), version),
         ApiKey::IncrementalAlterConfigs => encode(&incremental_alter_configs(), version),
+        ApiKey::ListConfigResources => {
+            let kinds = if version >= 1 { vec![2, 4, 32] } else { Vec::new() };
+            encode(&ListConfigResourcesRequest::default().with_resource_types(kinds), version)
+        }
         ApiKey::DescribeCluster => encode(&describe_cluster(version), version),
         ApiKey::DescribeProducers => encode(&describe_producers(), version),
         ApiKey::DescribeTopicPartitions => encode(&describe_topic_partitions(), version),

@@ -1,6 +1,8 @@
 //! Consumer groups, as Kafka clients see them.
 
 mod across;
+mod consumer;
+mod consumer_positions;
 mod coordinator;
 mod instances;
 mod looking;
