@@ -90,7 +90,7 @@ impl Broker {
             self.check_instance_is_free(&beat.group, &beat.instance_id, &beat.member_id)?;
         }
         let address = beat.client_address.clone();
-        let join = self.join_command(beat, &Member::default(), None)?;
+        let join = self.join_command(beat, &Member::default(), None).await?;
         self.submit_join(&key, join, address).await?;
         self.reply(&key, None)
     }
@@ -100,13 +100,13 @@ impl Broker {
         let key = MemberKey { group: beat.group.clone(), member_id: beat.member_id.clone() };
         let Known { session, member } = self.known(&key, &beat.instance_id)?;
         member.check_epoch(&key.group, &key.member_id, epoch)?;
-        self.0.groups.hear(&key, session, Some(beat.client_address.clone()));
+        self.0.groups.hear(&key, &member, Some(beat.client_address.clone()));
         let says_all = beat.rebalance_timeout.is_some()
             && beat.owned.is_some()
             && (beat.topics.is_some() || beat.pattern.is_some());
         let owned = beat.owned.as_ref().map(|owned| self.owned(owned));
         let address = beat.client_address.clone();
-        let join = self.join_command(beat, &member, Some((epoch, owned.as_ref())))?;
+        let join = self.join_command(beat, &member, Some((epoch, owned.as_ref()))).await?;
         let is_as_it_was = join.topics == member.topics
             && join.pattern == member.pattern
             && join.rebalance_timeout_ms == member.rebalance_timeout_ms;
@@ -122,13 +122,13 @@ impl Broker {
     }
 
     /// What makes a member one that is as it says. What it leaves out is as `before`.
-    fn join_command(
+    async fn join_command(
         &self,
         beat: MemberHeartbeat,
         before: &Member,
         returning: Option<(u64, Option<&PartitionSet>)>,
     ) -> Result<Join, Error> {
-        let (topics, pattern) = self.subscription(beat.topics, beat.pattern, before)?;
+        let (topics, pattern) = self.subscription(beat.topics, beat.pattern, before).await?;
         let (topics, views) = self.check_topics(topics.into_iter().collect())?;
         let returning = returning.map(|(epoch, owned)| Returning {
             epoch,
@@ -155,7 +155,7 @@ impl Broker {
     }
 
     /// The topics that a member wants to read now, and its pattern.
-    fn subscription(
+    async fn subscription(
         &self,
         topics: Option<Vec<String>>,
         pattern: Option<String>,
@@ -170,7 +170,7 @@ impl Broker {
             Some(topics) => topics.into_iter().collect(),
             None => named(before, &Pattern::new(&before.pattern)?),
         };
-        Ok((with_room(named, &self.matching(&pattern)), text))
+        Ok((with_room(named, &self.matching(&pattern).await), text))
     }
 
     /// What a member says that it reads. Of a topic that is gone there is nothing to read.
@@ -250,7 +250,7 @@ impl Broker {
                 return Err(unknown(&key).into());
             }
             Leave::ForNow => {
-                self.0.groups.hear(&key, session, None);
+                self.0.groups.hear(&key, &member, None);
                 Command::Confirm { group, member_id, epoch: member.epoch, owned: PartitionSet::default() }
             }
         };
@@ -261,25 +261,26 @@ impl Broker {
     /// Has members subscribe to topics that have come since and match what they want, and no more to those that are
     /// gone.
     pub(super) async fn follow_patterns(&self) -> Result<(), Error> {
-        let with_pattern: Vec<(MemberKey, Member)> = self.0.groups.machine.read(|groups| {
+        let with_pattern: Vec<MemberKey> = self.0.groups.machine.read(|groups| {
             let mut found = Vec::new();
             for (name, group) in &groups.groups {
-                for (id, member) in group.members.iter().filter(|(_, member)| !member.pattern.is_empty()) {
-                    let key = MemberKey { group: name.clone(), member_id: id.clone() };
-                    found.push((key, member.clone()));
+                for (id, _) in group.members.iter().filter(|(_, member)| !member.pattern.is_empty()) {
+                    found.push(MemberKey { group: name.clone(), member_id: id.clone() });
                 }
             }
             found
         });
         // Those that want the same are many, usually.
         let mut matched: HashMap<String, (Pattern, BTreeSet<String>)> = HashMap::new();
-        for (MemberKey { group, member_id }, member) in with_pattern {
+        for MemberKey { group, member_id } in with_pattern {
+            // What it wants now: those before it may have taken a while.
+            let member =
+                self.0.groups.machine.read(|groups| groups.get(&group)?.members.get(&member_id).cloned());
+            let Some(member) = member.filter(|member| !member.pattern.is_empty()) else { continue };
             if !matched.contains_key(&member.pattern) {
                 let pattern = Pattern::new(&member.pattern)?;
-                let topics = self.matching(&pattern);
+                let topics = self.matching(&pattern).await;
                 matched.insert(member.pattern.clone(), (pattern, topics));
-                // Each of these may take a while.
-                tokio::task::yield_now().await;
             }
             let (pattern, found) = &matched[&member.pattern];
             let topics = with_room(named(&member, pattern), found);
@@ -307,12 +308,21 @@ impl Coordinator {
         })
     }
 
-    /// A member lives, and is there or not.
-    fn hear(self: &Arc<Self>, key: &MemberKey, session: u64, address: Option<String>) {
+    /// A member lives, and is there or not. Its session is known again if it was taken for that of a member of the same
+    /// name that has gone.
+    fn hear(self: &Arc<Self>, key: &MemberKey, member: &Member, address: Option<String>) {
         let now = self.now();
-        if let Some(session) = self.sessions().get_mut(key, session) {
+        let mut sessions = self.sessions();
+        if let Some(session) = sessions.get_mut(key, member.session) {
             session.heard_at = session.heard_at.max(now);
             session.address = address;
+            return;
+        }
+        let session = Session::new(member.session, member.session_timeout_ms, now, address);
+        let is_next = sessions.open(key, session).is_ok_and(|(_, is_next)| is_next);
+        drop(sessions);
+        if is_next {
+            self.wake_timer();
         }
     }
 }

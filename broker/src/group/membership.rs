@@ -315,22 +315,29 @@ pub(super) struct Waiting<'a> {
     key: &'a MemberKey,
     /// Number of its session.
     session: u64,
+    /// Whether it waits there: the session may be known a little later than the member.
+    is_counted: bool,
 }
 
 impl<'a> Waiting<'a> {
     pub(super) fn new(groups: &'a Coordinator, key: &'a MemberKey, session: u64) -> Waiting<'a> {
-        let mut sessions = groups.sessions();
-        sessions.get_mut(key, session).into_iter().for_each(|session| session.waiting += 1);
-        Waiting { groups, key, session }
+        let is_counted = match groups.sessions().get_mut(key, session) {
+            Some(session) => {
+                session.waiting += 1;
+                true
+            }
+            None => false,
+        };
+        Waiting { groups, key, session, is_counted }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let Waiting { groups, key, session } = self;
+        let Waiting { groups, key, session, is_counted } = self;
         let now = groups.now();
         if let Some(session) = groups.sessions().get_mut(key, *session) {
-            session.waiting -= 1;
+            session.waiting -= usize::from(*is_counted);
             session.heard_at = session.heard_at.max(now);
         }
     }

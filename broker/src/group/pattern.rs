@@ -13,8 +13,12 @@ use crate::Broker;
 
 /// Bytes of an expression: some long names side by side.
 const PATTERN_BYTES_MAX: usize = 4 * 1024;
-/// Bytes that a compiled one may take.
-const COMPILED_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that a compiled one may take: what it costs to match a name grows with it, and there may be thousands of names.
+const COMPILED_BYTES_MAX: usize = 256 * 1024;
+/// Bytes that matching may take beside that, so that most names cost no more than their length.
+const MATCHING_BYTES_MAX: usize = 256 * 1024;
+/// Names that are looked at before others have their turn.
+const NAMES_AT_ONCE: usize = 32;
 
 /// A regular expression for names of topics.
 pub(super) struct Pattern(Option<Regex>);
@@ -34,7 +38,10 @@ impl Pattern {
             let why = format!("it has {} bytes, there may be {PATTERN_BYTES_MAX}", text.len());
             return Err(GroupError::InvalidPattern { pattern, why });
         }
-        let compile = |text: &str| RegexBuilder::new(text).size_limit(COMPILED_BYTES_MAX).build();
+        let compile = |text: &str| {
+            let mut builder = RegexBuilder::new(text);
+            builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(MATCHING_BYTES_MAX).build()
+        };
         // By itself, so that it cannot end the parentheses around it.
         compile(text).map_err(|error| refuse(error.to_string()))?;
         let whole = compile(&format!("^(?:{text})$")).map_err(|error| refuse(error.to_string()))?;
@@ -49,13 +56,24 @@ impl Pattern {
 
 impl Broker {
     /// The topics that are there and match, as many as a member may subscribe to.
-    pub(super) fn matching(&self, pattern: &Pattern) -> BTreeSet<String> {
+    pub(super) async fn matching(&self, pattern: &Pattern) -> BTreeSet<String> {
+        let mut matching = BTreeSet::new();
         if pattern.0.is_none() {
-            return BTreeSet::new();
+            return matching;
         }
-        let topics = self.0.topics.all();
-        let matching = topics.iter().map(|topic| &topic.name).filter(|name| pattern.matches(name));
-        matching.take(TOPICS_MAX).cloned().collect()
+        let names: Vec<String> = self.0.topics.all().iter().map(|topic| topic.name.clone()).collect();
+        for some in names.chunks(NAMES_AT_ONCE) {
+            matching.extend(some.iter().filter(|name| pattern.matches(name)).cloned());
+            if matching.len() >= TOPICS_MAX {
+                break;
+            }
+            // Others have their turn: a pattern may be slow on purpose.
+            tokio::task::yield_now().await;
+        }
+        while matching.len() > TOPICS_MAX {
+            matching.pop_last();
+        }
+        matching
     }
 }
 
@@ -70,6 +88,14 @@ mod tests {
             assert_eq!(pattern.matches(name), matches, "{name}");
         }
         assert!(!Pattern::new("").unwrap().matches(""));
+    }
+
+    #[test]
+    fn what_people_write_is_small_enough() {
+        for text in [".*", r"orders-\w+-\w+-\w+", r"[\w.]+\d*", r"(prod|test)\.[a-z]{2,8}\.(events|logs).*"] {
+            let accepted = Pattern::new(text).map(|_| ());
+            assert!(accepted.is_ok(), "{text}: {accepted:?}");
+        }
     }
 
     #[test]

@@ -117,8 +117,11 @@ impl Broker {
                 let (group, member_id) = (group.to_owned(), member_id.to_owned());
                 GroupError::UnknownMember { group, member_id }
             };
-            let member = groups.get(group).and_then(|found| found.members.get(member_id));
-            let member = member.ok_or_else(unknown)?;
+            // Of a group without such members, whoever asks is told: as Kafka does, also a classic one with its generation.
+            let Some(found) = groups.get(group).filter(|found| !found.members.is_empty()) else {
+                return Ok(());
+            };
+            let member = found.members.get(member_id).ok_or_else(unknown)?;
             member.check_reads(group, member_id, epoch, of.unwrap_or_default())
         });
         Ok(checked?)

@@ -76,13 +76,17 @@ impl Sessions {
     pub(super) fn open(
         &mut self,
         key: &MemberKey,
-        session: Session,
+        mut session: Session,
     ) -> Result<(watch::Receiver<News>, bool), GroupError> {
         if self.by_member.get(key).is_some_and(|newer| newer.number > session.number) {
             return Err(replaced(key));
         }
         if self.is_stopping {
             session.news.send_replace(News::Stopping);
+        }
+        if let Some(same) = self.get_mut(key, session.number) {
+            // It was known to have been there; who waits for it does so still.
+            session.waiting = same.waiting;
         }
         let news = session.news.subscribe();
         let is_next = self.alarms.set(Due::Session(key.clone()), session.deadline());
@@ -141,4 +145,22 @@ impl Sessions {
 pub(super) fn replaced(key: &MemberKey) -> GroupError {
     let MemberKey { group, member_id } = key.clone();
     GroupError::Fenced { group, member_id, reason: "another stream speaks for it now" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_is_opened_again_goes_on_waiting_for_the_disk() {
+        let key = MemberKey { group: "g".to_owned(), member_id: "m".to_owned() };
+        let mut sessions = Sessions::default();
+        assert!(sessions.open(&key, Session::new(2, 45_000, 0, None)).is_ok());
+        sessions.get_mut(&key, 2).unwrap().waiting += 1;
+        assert!(sessions.open(&key, Session::new(2, 45_000, 0, None)).is_ok());
+        assert_eq!(sessions.get(&key).unwrap().waiting, 1);
+        assert!(sessions.open(&key, Session::new(3, 45_000, 0, None)).is_ok());
+        assert_eq!(sessions.get(&key).unwrap().waiting, 0, "nobody waits for another one");
+        assert!(sessions.open(&key, Session::new(2, 45_000, 0, None)).is_err());
+    }
 }

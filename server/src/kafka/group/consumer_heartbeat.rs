@@ -192,6 +192,8 @@ fn refuse(error: &Error) -> Refused {
     let code = match error {
         // As in Kafka: there is no group of this kind by that name.
         Error::Group(GroupError::OtherProtocol { .. }) => ResponseError::GroupIdNotFound,
+        // It went with its last member. Clients take "not found" for fatal, and join anew when they are not known.
+        Error::Group(GroupError::NotFound { .. }) => ResponseError::UnknownMemberId,
         error => errors::code(error),
     };
     Refused::new(code, error.to_string())

@@ -54,12 +54,14 @@ pub(super) async fn commit(door: &Door, version: i16, request: OffsetCommitReque
         // when there are members.
         ..0 if door.broker.classic_group(&request.group_id).is_none() => PositionsBy::Outsider,
         ..0 if request.member_id.is_empty() && request.group_instance_id.is_none() => PositionsBy::Outsider,
-        epoch
+        epoch @ 0..
             if version >= MEMBER_EPOCHS_SINCE
                 && door.broker.has_member(&request.group_id, &request.member_id) =>
         {
-            let epoch = u64::try_from(epoch).expect("it was just seen not to be negative");
-            PositionsBy::Member { member_id: request.member_id.to_string(), epoch }
+            PositionsBy::Member {
+                member_id: request.member_id.to_string(),
+                epoch: epoch.unsigned_abs().into(),
+            }
         }
         generation => PositionsBy::Classic(member(
             &request.group_id,

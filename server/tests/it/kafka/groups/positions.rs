@@ -127,6 +127,23 @@ async fn several_groups_are_asked_for_at_once() {
     }
 }
 
+/// As franz-go does it: whoever is a member of a classic group asks with its generation for an epoch.
+#[tokio::test]
+async fn a_classic_member_says_who_it_is_when_it_asks() {
+    let fixture = start().await;
+    let mut member = alone(&fixture).await;
+    assert_eq!(member.commit(2).await, 0);
+    let topic = OffsetFetchRequestTopics::default().with_name(name("t")).with_partition_indexes(vec![0]);
+    let of = OffsetFetchRequestGroup::default()
+        .with_group_id(group("g"))
+        .with_member_id(Some(member.id.clone()))
+        .with_member_epoch(member.generation)
+        .with_topics(Some(vec![topic]));
+    let found = member.client.ask(9, &OffsetFetchRequest::default().with_groups(vec![of])).await;
+    assert_eq!(found.groups[0].error_code, 0);
+    assert_eq!(found.groups[0].topics[0].partitions[0].committed_offset, 2);
+}
+
 #[tokio::test]
 async fn positions_are_deleted_unless_their_topic_is_read() {
     assert_eq!(OffsetDeleteRequest::KEY, 47);
