@@ -244,6 +244,7 @@ impl Flusher {
         let Left { to_journal, mut to_segments } = self.make_both_durable(small, large, may_journal);
         to_segments.extend(self.make_small_durable(to_journal));
         if !to_segments.is_empty() {
+            // Nothing is left then: each waits for its segment.
             self.make_both_durable(Vec::new(), to_segments, false);
         }
     }
