@@ -1,7 +1,7 @@
 //! [`ServerProcess`]: a server in a process of its own, as users have it. Which one is measured, and which ones are
 //! the limit, is its [`Kind`].
 
-use std::path::Path;
+use std::{fs::File, path::Path};
 
 use minikafka_client_connection::{Address, Client, connect};
 use minikafka_server::{Server, config::KafkaConfig};
@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     KafkaSource,
     /// A bare server that answers Kafka's clients, and stores nothing.
     KafkaStub,
+    /// The same, but it writes what it gets to a file, and does not sync it.
+    KafkaFile,
 }
 
 /// Bytes of messages in a reply of the bare source.
@@ -56,6 +58,7 @@ impl ServerProcess {
             Kind::KafkaSink => "kafka-sink",
             Kind::KafkaSource => "kafka-source",
             Kind::KafkaStub => "kafka-stub",
+            Kind::KafkaFile => "kafka-file",
         };
         let mut child =
             Child::start(&["serve", "--kind", name, "--data", dir.path().to_str().unwrap_or_default()])?;
@@ -86,7 +89,7 @@ pub(crate) async fn run(kind: Kind, dir: &Path) -> anyhow::Result<()> {
             std::future::pending::<()>().await;
             return Ok(());
         }
-        Kind::Echo | Kind::KafkaSource | Kind::KafkaStub => None,
+        Kind::Echo | Kind::KafkaSource | Kind::KafkaStub | Kind::KafkaFile => None,
         Kind::Commit | Kind::KafkaSink => Some(GroupCommit::create(dir)?),
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -94,7 +97,8 @@ pub(crate) async fn run(kind: Kind, dir: &Path) -> anyhow::Result<()> {
     match (kind, commit) {
         (Kind::KafkaSink, Some(commit)) => sink(listener, commit).await,
         (Kind::KafkaSource, _) => source(listener, SOURCE_BYTES).await,
-        (Kind::KafkaStub, _) => stub(listener).await,
+        (Kind::KafkaStub, _) => stub(listener, None).await,
+        (Kind::KafkaFile, _) => stub(listener, Some(File::create(dir.join("batches"))?)).await,
         (_, commit) => Service::new(commit).serve(listener).await,
     }
 }

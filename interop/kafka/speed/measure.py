@@ -1,6 +1,6 @@
-"""Lets producers and consumers run against three servers in turn, round by round, and prints medians and ratios.
+"""Lets producers and consumers run against four servers in turn, round by round, and prints medians, and ratios to the stub.
 
-    measure.py <directory of Kafka's jars> <stub> <synced> <not synced> [word...]
+    measure.py <directory of Kafka's jars> <stub> <stub that writes> <synced> <not synced> [word...]
 
 A producer writes to a topic of its own in each round; consumers read, from its start, the one that Kafka's producer
 wrote last with the larger batches. A figure is what the client itself reports, without its start; a ratio is the
@@ -85,28 +85,30 @@ def percent(part, whole):
 
 
 def main():
-    jars, *servers = sys.argv[1:5]
-    words = sys.argv[5:]
+    jars, *servers = sys.argv[1:6]
+    words = sys.argv[6:]
     rounds = int(os.environ.get("ROUNDS", "3"))
     chosen = [load for load in loads() if all(word in load[0] for word in words)]
     filled = set()
-    print(f"{'messages per second, acks=all':<54} {'stub':>10} {'synced':>10} {'ratio':>7} {'not synced':>11} {'ratio':>7}", flush=True)
+    heads = "".join(f" {name:>10} {'ratio':>6}" for name in ("writes", "synced", "not synced"))
+    print(f"{'messages per second, acks=all':<54} {'stub':>10}{heads}", flush=True)
     for name, run, size, config, topic in chosen:
         reads = name.startswith("consume")
-        seen = [[], [], []]
+        seen = [[] for _ in servers]
         for number in range(rounds):
             this = f"{topic}-0" if reads else f"{topic}-{number}"
             for server, rates in zip(servers, seen):
+                if reads and rates is seen[1]:
+                    continue  # what it writes it does not read
                 if reads and (server, this) not in filled:
                     produce_java(jars, server, this, size, CONFIGS["linger 5 ms, batch 64 KiB"])
                 filled.add((server, this))
                 rates.append(run(jars, server, this, size, config))
-        stub, synced, unsynced = seen
-        figures = [rate(statistics.median(rates)) for rates in seen]
-        print(
-            f"{name:<54} {figures[0]:>10} {figures[1]:>10} {percent(synced, stub):>7} {figures[2]:>11} {percent(unsynced, stub):>7}",
-            flush=True,
+        stub, *others = seen
+        columns = "".join(
+            f" {rate(statistics.median(rates)):>10} {percent(rates, stub):>6}" if rates else f"{'':18}" for rates in others
         )
+        print(f"{name:<54} {rate(statistics.median(stub)):>10}{columns}", flush=True)
 
 
 main()

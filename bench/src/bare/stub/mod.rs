@@ -1,4 +1,5 @@
-//! [`stub`]: what Kafka's clients reach with a server that answers them and stores nothing.
+//! [`stub`]: what Kafka's clients reach with a server that answers them and stores nothing, or no more than the bytes of
+//! the batches, one behind the other, in a file that nobody syncs.
 //!
 //! ```text
 //!   Produce -------------> counts the messages, keeps the largest batch of the topic
@@ -13,6 +14,8 @@ mod groups;
 mod topics;
 
 use std::{
+    fs::File,
+    io::Write as _,
     net::SocketAddr,
     ops::RangeInclusive,
     sync::{
@@ -72,12 +75,15 @@ struct Stub {
     address: SocketAddr,
     topics: Topics,
     producers: AtomicI64,
+    /// Where batches go.
+    file: Option<File>,
 }
 
-/// Answers Kafka's clients.
-pub(crate) async fn stub(listener: TcpListener) -> anyhow::Result<()> {
+/// Answers Kafka's clients; writes batches to a file first, if there is one.
+pub(crate) async fn stub(listener: TcpListener, file: Option<File>) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
-    let stub = Arc::new(Stub { address, topics: Topics::default(), producers: AtomicI64::new(1) });
+    let (topics, producers) = (Topics::default(), AtomicI64::new(1));
+    let stub = Arc::new(Stub { address, topics, producers, file });
     loop {
         let (stream, _) = listener.accept().await?;
         let stub = stub.clone();
@@ -117,6 +123,7 @@ impl Stub {
             ApiKey::Produce => {
                 let request = ProduceRequest::decode(&mut frame, version)?;
                 let acks = request.acks;
+                self.store(&request)?;
                 out.put(&self.produce(request))?;
                 if acks == 0 {
                     return Ok(Bytes::new());
@@ -135,6 +142,19 @@ impl Stub {
         let len = i32::try_from(out.bytes.len() - 4)?;
         out.bytes[..4].copy_from_slice(&len.to_be_bytes());
         Ok(out.bytes.split().freeze())
+    }
+
+    fn store(&self, request: &ProduceRequest) -> anyhow::Result<()> {
+        let Some(mut file) = self.file.as_ref() else { return Ok(()) };
+        for records in request
+            .topic_data
+            .iter()
+            .flat_map(|topic| &topic.partition_data)
+            .filter_map(|part| part.records.as_ref())
+        {
+            file.write_all(records)?;
+        }
+        Ok(())
     }
 
     fn produce(&self, request: ProduceRequest) -> ProduceResponse {
