@@ -9,7 +9,8 @@
 //! They are members as all others are, of the same groups: only what they say comes piece by piece, and what they are to
 //! hear waits until they ask. A member's epoch stands for one assignment, so nothing has to be remembered of what it was
 //! told. An older epoch than the newest is that of a member whose reply got lost, or to whom something happened since: it
-//! is told the newest, and what it says that it reads counts for nothing until then.
+//! is told the newest. What it gives up of what that older assignment asked for counts all the same, as long as it was not
+//! called back since: clients that find nothing to do in the newest assignment do not say it again.
 //!
 //! A member gives itself its name, and keeps it when it joins anew. Who joins under a name that is there has forgotten
 //! what it was told, and reads nothing.
@@ -113,7 +114,7 @@ impl Broker {
         let waiting = Waiting::new(&self.0.groups, &key, session);
         if !is_as_it_was {
             self.submit_join(&key, join, address).await?;
-        } else if let Some(owned) = owned.filter(|owned| epoch == member.epoch && member.gives_up(owned)) {
+        } else if let Some(owned) = owned.filter(|owned| member.gives_up(epoch, owned)) {
             let MemberKey { group, member_id } = key.clone();
             self.0.groups.submit_here(Command::Confirm { group, member_id, epoch, owned }).await?;
         }

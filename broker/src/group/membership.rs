@@ -253,14 +253,15 @@ impl Membership {
         Ok(())
     }
 
-    /// It says what it reads, in answer to the assignment of this epoch. Only what gives something up is stored.
+    /// It says what it reads, in answer to the assignment of this epoch, which may not be the newest any more. Only what
+    /// gives something up is stored.
     ///
     /// # Errors
     /// When it is a member no more, or that cannot be stored.
     pub async fn confirm(&self, epoch: u64, owned: &[TopicPartition]) -> Result<(), Error> {
         let owned = owned.iter().map(|of| (of.topic.as_str(), of.partition)).collect();
-        let says_nothing =
-            self.look(|_, member| epoch < member.epoch || epoch == member.epoch && !member.gives_up(&owned))?;
+        // An epoch that was never given is refused where all commands are.
+        let says_nothing = self.look(|_, member| epoch <= member.epoch && !member.gives_up(epoch, &owned))?;
         if says_nothing {
             return Ok(());
         }

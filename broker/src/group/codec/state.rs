@@ -91,6 +91,9 @@ struct HeldRecord {
     is_revoked: Vec<bool>,
     #[prost(uint32, repeated, tag = "5")]
     void: Vec<u32>,
+    /// The epochs of what is revoked, in the order of the numbers.
+    #[prost(uint64, repeated, tag = "6")]
+    revoked_in: Vec<u64>,
 }
 
 impl GroupRecord {
@@ -111,7 +114,8 @@ fn member((id, member): (&String, &Member)) -> MemberRecord {
         topic: topic.to_owned(),
         numbers: member.held.of_topic(topic).map(|(number, _)| number).collect(),
         since: member.held.of_topic(topic).map(|(_, held)| held.since).collect(),
-        is_revoked: member.held.of_topic(topic).map(|(_, held)| held.is_revoked).collect(),
+        is_revoked: member.held.of_topic(topic).map(|(_, held)| held.is_revoked()).collect(),
+        revoked_in: member.held.of_topic(topic).filter_map(|(_, held)| held.revoked_in).collect(),
         void: member
             .held
             .of_topic(topic)
@@ -157,14 +161,17 @@ impl TryFrom<GroupsRecord> for Groups {
 
 fn take_member(record: MemberRecord) -> Result<(String, Member), FormatError> {
     let mut held = PartitionMap::default();
-    for HeldRecord { topic, numbers, since, is_revoked, void } in &record.held {
+    for HeldRecord { topic, numbers, since, is_revoked, void, revoked_in } in &record.held {
         if numbers.len() != since.len() || numbers.len() != is_revoked.len() {
             return Err(FormatError::new("columns of partitions have different lengths"));
         }
+        // Of what is not known the epoch is the newest: only who knows that one gives it up.
+        let mut revoked_in = revoked_in.iter().copied().chain(std::iter::repeat(record.epoch));
         for ((number, since), is_revoked) in numbers.iter().zip(since).zip(is_revoked) {
             // They are few, and seldom.
             let is_void = void.contains(number);
-            held.insert(topic, *number, Holding { since: *since, is_revoked: *is_revoked, is_void });
+            let revoked_in = if *is_revoked { revoked_in.next() } else { None };
+            held.insert(topic, *number, Holding { since: *since, revoked_in, is_void });
         }
     }
     let member = Member {

@@ -18,9 +18,9 @@
 //! come at the same time, all but the last target would be thrown away.
 //!
 //! - **Invariant:** no two members hold the same partition, and who does not hold one cannot commit it.
-//! - **Invariant:** a member's epoch rises with each change of what it is to read, and with nothing else. It only
-//!   takes back what was revoked under the epoch that it knows of: an answer to an older assignment changes nothing,
-//!   because the member may have read more since.
+//! - **Invariant:** a member's epoch rises with each change of what it is to read, and with nothing else. It gives
+//!   up what was revoked in the epoch that it speaks of, or before, and not been called back since: no assignment that
+//!   may have reached it meanwhile lists that. What else it does not read with an older epoch, it may be reading now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -148,7 +148,7 @@ impl Group {
 
     /// Lets a member in, or back in, that was checked. Returns the number of its stream, and the member whose place it
     /// takes.
-    pub(super) fn join(&mut self, join: Join) -> (u64, Option<String>) {
+    pub(super) fn join(&mut self, join: Join, at: Millis) -> (u64, Option<String>) {
         let mut gone = None;
         let id = join.member_id;
         let before = match &join.returning {
@@ -164,11 +164,9 @@ impl Group {
         let first_epoch = if join.is_self_named { self.epoch } else { 0 };
         let mut member = before.unwrap_or_else(|| Member { epoch: first_epoch, ..Member::default() });
         match join.returning {
-            Some(returning) if returning.epoch == member.epoch => member.release(&returning.owned),
-            // A newer assignment may have reached it: what it reads, it says in answer to the newest.
-            Some(_) => {}
+            Some(returning) => member.release(returning.epoch, &returning.owned, at),
             // A process that takes an instance over reads nothing yet.
-            None => member.release(&PartitionSet::default()),
+            None => member.release(member.epoch, &PartitionSet::default(), at),
         }
         let session = member.session + 1;
         let member = Member {
@@ -231,11 +229,12 @@ impl Group {
         member_id: &str,
         epoch: u64,
         owned: &PartitionSet,
+        at: Millis,
     ) -> Result<(), GroupError> {
         let member = self.require_mut(group, member_id)?;
         member.check_epoch(group, member_id, epoch)?;
-        if epoch == member.epoch && member.gives_up(owned) {
-            member.release(owned);
+        if member.gives_up(epoch, owned) {
+            member.release(epoch, owned, at);
             self.leave_for_later(Pending::Reconcile);
         }
         Ok(())

@@ -60,7 +60,7 @@ impl Groups {
     /// the end of the round.
     pub(crate) fn apply(&mut self, command: Command, at: Millis) -> Result<Applied, GroupError> {
         match command {
-            Command::Join(join) => self.join(join),
+            Command::Join(join) => self.join(join, at),
             Command::Subscribe { group, member_id, topics, views } => {
                 self.require_member(&group, &member_id)?;
                 let before = of_topics(&self.groups[&group].members[&member_id].topics);
@@ -72,7 +72,7 @@ impl Groups {
             Command::Confirm { group, member_id, epoch, owned } => {
                 self.require(&group)?;
                 let mut applied = Applied::default();
-                self.change(&group, &mut applied, |of| of.confirm(&group, &member_id, epoch, &owned))?;
+                self.change(&group, &mut applied, |of| of.confirm(&group, &member_id, epoch, &owned, at))?;
                 Ok(applied)
             }
             Command::Remove { group, member_id, because } => self.remove(&group, &member_id, because, at),
@@ -111,7 +111,7 @@ impl Groups {
         }
     }
 
-    fn join(&mut self, mut join: Join) -> Result<Applied, GroupError> {
+    fn join(&mut self, mut join: Join, at: Millis) -> Result<Applied, GroupError> {
         let known = match self.get(&join.group) {
             Some(group) => {
                 group.check_join(&join)?;
@@ -132,7 +132,7 @@ impl Groups {
         self.check_bytes(after.saturating_sub(before))?;
         let mut applied = self.learn(std::mem::take(&mut join.views));
         let name = join.group.clone();
-        let (session, gone) = self.change(&name, &mut applied, |group| group.join(join));
+        let (session, gone) = self.change(&name, &mut applied, |group| group.join(join, at));
         applied.session = Some(session);
         applied.gone.extend(gone.map(|member_id| MemberKey { group: name, member_id }));
         Ok(applied)

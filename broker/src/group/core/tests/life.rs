@@ -274,3 +274,53 @@ fn a_group_takes_so_many_members() {
     rig.leave("m0");
     rig.join("one more", &[]);
 }
+
+#[test]
+fn an_answer_to_an_older_assignment_counts_for_what_that_one_asked_for() {
+    let mut rig = Rig::with(&[("a", 4)]);
+    rig.join("m1", &["a"]);
+    rig.join("m2", &["a"]);
+    assert_eq!((rig.reads("m1").as_str(), rig.member("m1").epoch), ("a-0 a-1", 2));
+    // A newer assignment overtakes the answer.
+    rig.apply(Command::SetTopics { views: vec![view("a", 0, 6)] }).unwrap();
+    assert_eq!((rig.reads("m1").as_str(), rig.member("m1").epoch), ("a-0 a-1 a-4", 3));
+    rig.confirm("m1", 2, set("a-0 a-1")).unwrap();
+    assert_eq!((rig.reads("m1").as_str(), rig.reads("m2").as_str()), ("a-0 a-1 a-4", "a-2 a-3 a-5"));
+    assert_eq!(rig.group().state(), GroupState::Stable);
+}
+
+#[test]
+fn an_answer_that_was_overtaken_by_a_call_back_and_another_request_takes_nothing() {
+    let mut rig = Rig::with(&[("a", 2)]);
+    rig.join("m1", &["a"]);
+    rig.join("m2", &["a"]);
+    rig.leave("m2");
+    rig.join("m2", &["a"]);
+    // In between, m1 was told to read both.
+    assert_eq!((rig.reads("m1").as_str(), rig.member("m1").epoch), ("a-0", 4));
+    rig.confirm("m1", 2, set("a-0")).unwrap();
+    assert_eq!(rig.reads("m2"), "");
+    rig.confirm("m1", 4, set("a-0")).unwrap();
+    assert_eq!(rig.reads("m2"), "a-1");
+}
+
+#[test]
+fn a_member_has_its_time_for_what_it_was_asked_for_first_and_then_for_the_rest() {
+    let mut rig = Rig::with(&[("a", 6)]);
+    rig.join("m1", &["a"]);
+    rig.now = 10;
+    rig.join("m2", &["a"]);
+    assert_eq!(rig.reads("m1"), "a-0 a-1 a-2");
+    rig.now = 20;
+    rig.join("m3", &["a"]);
+    assert_eq!((rig.reads("m1").as_str(), rig.member("m1").epoch), ("a-0 a-1", 3));
+    assert_eq!(rig.member("m1").revoking_since, Some(10));
+    rig.now = 30;
+    rig.confirm("m1", 3, set("a-0 a-1 a-2 a-3")).unwrap();
+    assert_eq!(rig.member("m1").revoking_since, Some(10), "a part of it is not enough");
+    rig.now = 40;
+    rig.confirm("m1", 3, set("a-0 a-1 a-2")).unwrap();
+    assert_eq!(rig.member("m1").revoking_since, Some(40));
+    rig.confirm("m1", 3, set("a-0 a-1")).unwrap();
+    assert_eq!(rig.member("m1").revoking_since, None);
+}
