@@ -163,13 +163,19 @@ impl Coordinator {
     }
 
     fn announce(&self, applied: &Applied) {
+        {
+            let mut sessions = self.sessions();
+            applied.gone.iter().for_each(|gone| sessions.remove(&gone.key, gone.session));
+        }
+        // After that: an alarm may be that of a member which has come again under its name.
+        let again = applied.gone.iter().map(|gone| &gone.key);
         let revoking: Vec<(MemberKey, Millis)> = self.machine.read(|groups| {
             let due = |key: &MemberKey| {
                 let member = groups.get(&key.group)?.members.get(&key.member_id)?;
                 let since = member.revoking_since?;
                 Some((key.clone(), since.saturating_add(member.rebalance_timeout_ms.into())))
             };
-            applied.changed.iter().filter_map(due).collect()
+            applied.changed.iter().chain(again).filter_map(due).collect()
         });
         let mut sessions = self.sessions();
         let mut is_next = false;
@@ -181,7 +187,6 @@ impl Coordinator {
             is_next |= sessions.alarms.set(Due::Group(group.clone()), at);
         }
         applied.changed.iter().for_each(|key| sessions.tell(key));
-        applied.gone.iter().for_each(|key| sessions.remove(key));
         drop(sessions);
         if is_next {
             self.alarms_changed.send_replace(());
@@ -227,7 +232,7 @@ impl Coordinator {
         // Side by side, so that the disk syncs once for all of them.
         let done = commands.into_iter().map(|(due, command)| async move {
             let why = format!("{due:?}");
-            let ended = end_of(&command);
+            let (ended, last) = (end_of(&command), session_of(&command));
             match self.submit_here(command).await {
                 Ok(applied) => {
                     ended.into_iter().for_each(|ended| self.classic().vacated(&ended));
@@ -236,7 +241,11 @@ impl Coordinator {
                     }
                 }
                 // The member is gone already; its stream may have been known too late to hear of it.
-                Err(Error::Group(_)) => self.sessions().forget(&due),
+                Err(Error::Group(_)) => {
+                    if let (Due::Session(key), Some(last)) = (&due, last) {
+                        self.sessions().remove(key, last);
+                    }
+                }
                 Err(Error::Stopping) => {}
                 Err(error) => {
                     tracing::error!(why, %error, "what is due in a group cannot be stored, trying again");
@@ -319,6 +328,14 @@ pub(super) fn end_of(command: &Command) -> Option<Ended> {
         Command::Vacate { group, generation, .. } => {
             Some(Ended { group: group.clone(), generation: *generation })
         }
+        _ => None,
+    }
+}
+
+/// The stream of the member that a command removes for its silence.
+fn session_of(command: &Command) -> Option<u64> {
+    match command {
+        Command::Remove { because: Because::Silent { session }, .. } => Some(*session),
         _ => None,
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct GroupsRecord {
     groups: Vec<GroupRecord>,
     #[prost(message, repeated, tag = "2")]
     topics: Vec<TopicRecord>,
+    #[prost(uint64, tag = "3")]
+    sessions_gone: u64,
 }
 
 /// As a [`GroupsRecord`] would be, one group at a time: all of them would take the memory twice over.
@@ -28,6 +30,9 @@ pub(super) fn encode(groups: &Groups) -> Vec<u8> {
     }
     for (topic, view) in &groups.topics {
         prost::encoding::message::encode(2, &TopicRecord::from(&(topic.clone(), *view)), &mut bytes);
+    }
+    if groups.sessions_gone > 0 {
+        prost::encoding::uint64::encode(3, &groups.sessions_gone, &mut bytes);
     }
     bytes
 }
@@ -155,7 +160,7 @@ impl TryFrom<GroupsRecord> for Groups {
             let (topic, view) = NamedView::try_from(topic)?;
             topics.insert(topic, view);
         }
-        Ok(Groups::restore(groups, topics))
+        Ok(Groups::restore(groups, topics, record.sessions_gone))
     }
 }
 

@@ -218,6 +218,16 @@ fn a_snapshot_of_the_first_version_is_read() {
 }
 
 #[test]
+fn what_has_gone_is_counted_and_kept() {
+    let mut groups = busy();
+    let (group, member_id) = ("g".to_owned(), "n".to_owned());
+    apply(&mut groups, Command::Remove { group, member_id, because: Because::Left { session: 1 } }, 7);
+    let mut restored = Groups::default();
+    restored.restore(&groups.snapshot()).unwrap();
+    assert_eq!((&restored, restored.sessions_gone), (&groups, 1));
+}
+
+#[test]
 fn a_snapshot_stays_as_it_was_stored_and_brings_everything_back() {
     let (groups, _) = stored();
     let bytes = groups.snapshot();

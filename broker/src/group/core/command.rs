@@ -120,6 +120,14 @@ pub(crate) struct MemberKey {
     pub(crate) member_id: String,
 }
 
+/// A member that is one no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Gone {
+    pub(crate) key: MemberKey,
+    /// The number of its last stream. Should one of its name join again, that one's has a higher number.
+    pub(crate) session: u64,
+}
+
 /// What a command has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Applied {
@@ -130,7 +138,7 @@ pub(crate) struct Applied {
     /// Members whose assignment has changed. Known at the end of the round.
     pub(crate) changed: Vec<MemberKey>,
     /// Members that are so no more.
-    pub(crate) gone: Vec<MemberKey>,
+    pub(crate) gone: Vec<Gone>,
     /// A group without members: its positions are kept for a while from now on.
     pub(crate) emptied: Option<String>,
     /// Groups whose members are to be told something else at the end of the round.

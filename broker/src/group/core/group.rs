@@ -147,22 +147,31 @@ impl Group {
     }
 
     /// Lets a member in, or back in, that was checked. Returns the number of its stream, and the member whose place it
-    /// takes.
-    pub(super) fn join(&mut self, join: Join, at: Millis) -> (u64, Option<String>) {
+    /// takes with the number of that one's.
+    pub(super) fn join(
+        &mut self,
+        join: Join,
+        sessions_gone: u64,
+        at: Millis,
+    ) -> (u64, Option<(String, u64)>) {
         let mut gone = None;
         let id = join.member_id;
         let before = match &join.returning {
             Some(_) => self.members.remove(&id),
             None => self.predecessor(&join.instance_id, &id).and_then(|old_id| {
                 let old = self.members.remove(&old_id)?;
-                gone = (old_id != id).then_some(old_id);
+                gone = (old_id != id).then_some((old_id, old.session));
                 Some(Member { epoch: old.epoch + 1, ..old })
             }),
         };
         let has_new_topics = before.as_ref().is_none_or(|before| before.topics != join.topics);
         // What a member of the same name has said before it was removed, is older than all that this one will say.
         let first_epoch = if join.is_self_named { self.epoch } else { 0 };
-        let mut member = before.unwrap_or_else(|| Member { epoch: first_epoch, ..Member::default() });
+        let mut member = before.unwrap_or_else(|| Member {
+            epoch: first_epoch,
+            session: sessions_gone,
+            ..Member::default()
+        });
         match join.returning {
             Some(returning) => member.release(returning.epoch, &returning.owned, at),
             // A process that takes an instance over reads nothing yet.
@@ -240,15 +249,16 @@ impl Group {
         Ok(())
     }
 
-    /// Removes a member, if the reason still holds. Says whether it does.
+    /// Removes a member, if the reason still holds. Returns the number of its stream then.
     pub(super) fn remove(
         &mut self,
         group: &str,
         member_id: &str,
         because: Because,
         at: Millis,
-    ) -> Result<bool, GroupError> {
+    ) -> Result<Option<u64>, GroupError> {
         let member = self.require(group, member_id)?;
+        let last = member.session;
         let is_so = match because {
             Because::Left { session } | Because::Silent { session } => member.session == session,
             Because::HeldOn { revoking_since } => member.revoking_since == Some(revoking_since),
@@ -263,7 +273,7 @@ impl Group {
                 self.empty_since = at;
             }
         }
-        Ok(is_so)
+        Ok(is_so.then_some(last))
     }
 
     /// Topics are others now.

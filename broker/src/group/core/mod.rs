@@ -16,7 +16,7 @@ mod position;
 mod weight;
 
 pub(crate) use command::{
-    Applied, Because, Command, Commit, Committer, Join, MemberKey, NamedView, NewPosition, Returning,
+    Applied, Because, Command, Commit, Committer, Gone, Join, MemberKey, NamedView, NewPosition, Returning,
     TopicView,
 };
 pub use error::GroupError;

@@ -1,8 +1,10 @@
 //! The life of a group: who reads what, step by step.
 
+use std::collections::BTreeMap;
+
 use super::{
     super::{GroupState, limits::MEMBERS_MAX},
-    Because, Command, Committer, GroupError, Rig, names, set, view,
+    Because, Command, Committer, GroupError, Groups, Rig, names, set, view,
 };
 
 #[test]
@@ -145,7 +147,7 @@ fn an_instance_gets_what_it_had_and_nobody_else_notices() {
     rig.obey("m1");
     let (epoch, before) = (rig.group().epoch, rig.reads("m2"));
     let applied = rig.join_as("m3", "second", &["a"]).unwrap();
-    assert_eq!(applied.gone[0].member_id, "m2");
+    assert_eq!(applied.gone[0].key.member_id, "m2");
     assert!(applied.changed.is_empty(), "{applied:?}");
     assert_eq!((rig.reads("m3"), rig.group().epoch), (before, epoch));
     assert_eq!(rig.reads("m1"), "a-0 a-1");
@@ -201,7 +203,8 @@ fn of_a_group_without_members_and_positions_nothing_is_left() {
     let id = rig.groups.topics["a"].id;
     rig.apply(Command::DropTopics { topics: vec![("a".to_owned(), id)] }).unwrap();
     assert!(rig.groups.get("g").is_none(), "its last position has gone with its topic");
-    assert_eq!(rig.groups, Rig::default().groups, "and so has the memory that was counted for it");
+    let nothing = Groups::restore(BTreeMap::new(), BTreeMap::new(), rig.groups.sessions_gone);
+    assert_eq!(rig.groups, nothing, "and so has the memory that was counted for it");
 }
 
 #[test]
@@ -323,4 +326,18 @@ fn a_member_has_its_time_for_what_it_was_asked_for_first_and_then_for_the_rest()
     assert_eq!(rig.member("m1").revoking_since, Some(40));
     rig.confirm("m1", 3, set("a-0 a-1")).unwrap();
     assert_eq!(rig.member("m1").revoking_since, None);
+}
+
+#[test]
+fn a_stream_of_a_member_that_comes_again_has_a_number_beyond_all_that_it_had() {
+    let mut rig = Rig::with(&[("a", 2)]);
+    rig.join("m1", &["a"]);
+    let last = rig.come_back("m1", 1, "a-0 a-1").unwrap().session.unwrap();
+    assert_eq!(rig.leave("m1").gone[0].session, last);
+    assert!(rig.groups.get("g").is_none(), "nothing is left of the group");
+    assert!(rig.join("m1", &["a"]).session.unwrap() > last);
+    // The same for one whose place was taken.
+    let before = rig.join_as("m2", "i", &["a"]).unwrap().session.unwrap();
+    assert_eq!(rig.join_as("m3", "i", &["a"]).unwrap().gone[0].session, before);
+    assert!(rig.join("m2", &["a"]).session.unwrap() > before);
 }

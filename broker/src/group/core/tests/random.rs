@@ -119,7 +119,7 @@ impl World {
         let id = format!("m{:03}", self.joined);
         let applied = self.rig.join_as(&id, instance, topics).unwrap();
         // Who takes an instance over is started once the old process has ended.
-        applied.gone.iter().for_each(|key| drop(self.clients.remove(&key.member_id)));
+        applied.gone.iter().for_each(|gone| drop(self.clients.remove(&gone.key.member_id)));
         self.clients.insert(id, Client::default());
     }
 
