@@ -30,7 +30,7 @@ pub(crate) struct Coordinator {
     /// When this coordinator began. Nobody could answer before.
     opened_at: Millis,
     /// A std lock: held for a look-up or a change, never across an await, nor while the state is read.
-    sessions: Mutex<Sessions>,
+    sessions: Arc<Mutex<Sessions>>,
     /// As that one, and never held together with it.
     classic: Mutex<Registry>,
     /// Wakes the timer: another alarm is the next one.
@@ -58,7 +58,7 @@ impl Coordinator {
             clock,
             retention_ms: millis(retention),
             opened_at,
-            sessions: Mutex::default(),
+            sessions: Arc::default(),
             classic: Mutex::default(),
             alarms_changed: watch::Sender::new(()),
             topics_suspected: watch::Sender::new(()),
@@ -133,7 +133,7 @@ impl Coordinator {
     }
 
     pub(super) fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sessions)
     }
 
     pub(super) fn classic(&self) -> MutexGuard<'_, Registry> {
@@ -233,13 +233,16 @@ impl Coordinator {
         let done = commands.into_iter().map(|(due, command)| async move {
             let why = format!("{due:?}");
             let (ended, last) = (end_of(&command), session_of(&command));
-            match self.submit_here(command).await {
-                Ok(applied) => {
+            match self.submit_unless_heard(command).await {
+                Ok(Some(applied)) => {
                     ended.into_iter().for_each(|ended| self.classic().vacated(&ended));
-                    if !applied.gone.is_empty() {
-                        tracing::info!(why, "removed a member from its group");
+                    match applied.gone.is_empty() {
+                        true => self.look_again(&due),
+                        false => tracing::info!(why, "removed a member from its group"),
                     }
                 }
+                // It was heard when nobody expected that any more.
+                Ok(None) => self.look_again(&due),
                 // The member is gone already; its stream may have been known too late to hear of it.
                 Err(Error::Group(_)) => {
                     if let (Due::Session(key), Some(last)) = (&due, last) {
@@ -255,6 +258,36 @@ impl Coordinator {
             }
         });
         all(done).await;
+    }
+
+    /// Submits a command of the timer's. A member that was silent may be heard while the disk is busy with others: that
+    /// is found out when the command has its turn, and `None` is said.
+    async fn submit_unless_heard(&self, command: Command) -> Result<Option<Applied>, Error> {
+        let Command::Remove { group, member_id, because: Because::Silent { session } } = &command else {
+            return self.submit_here(command).await.map(Some);
+        };
+        let key = MemberKey { group: group.clone(), member_id: member_id.clone() };
+        let (session, sessions, clock) = (*session, self.sessions.clone(), self.clock.clone());
+        let is_silent = move || lock(&sessions).is_silent(&key, session, clock.now());
+        let Some(applied) = self.machine.submit_if(command, Box::new(is_silent)).await? else {
+            return Ok(None);
+        };
+        let applied = applied?;
+        self.announce(&applied);
+        Ok(Some(applied))
+    }
+
+    /// What was due was not so any more: a member was heard, or has given something up meanwhile. It has an alarm again.
+    fn look_again(&self, due: &Due) {
+        if !matches!(due, Due::Session(_) | Due::Revocation(_)) {
+            return;
+        }
+        let now = self.now();
+        if self.look(due, now).is_some() {
+            // As it is found again, something else is on its way.
+            self.sessions().alarms.set(due.clone(), now.saturating_add(RETRY_MS));
+        }
+        self.wake_timer();
     }
 
     /// What to do about something that may be due. When it is not yet, its alarm is set anew.
@@ -338,6 +371,10 @@ fn session_of(command: &Command) -> Option<u64> {
         Command::Remove { because: Because::Silent { session }, .. } => Some(*session),
         _ => None,
     }
+}
+
+fn lock(sessions: &Mutex<Sessions>) -> MutexGuard<'_, Sessions> {
+    sessions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn remove(key: &MemberKey, because: Because) -> Command {

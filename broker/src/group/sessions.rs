@@ -128,6 +128,12 @@ impl Sessions {
         self.alarms.cancel(&Due::Revocation(key.clone()));
     }
 
+    /// Whether a member was silent since this stream for its session timeout, and has not spoken on another one.
+    pub(super) fn is_silent(&self, key: &MemberKey, number: u64, now: Millis) -> bool {
+        let session = self.by_member.get(key).filter(|session| session.number == number);
+        session.is_some_and(|session| session.waiting == 0 && session.deadline() <= now)
+    }
+
     /// Everybody has time until then at least: nobody could be heard.
     pub(super) fn forgive(&mut self, now: Millis) {
         self.by_member.values_mut().for_each(|session| session.heard_at = session.heard_at.max(now));

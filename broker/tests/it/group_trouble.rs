@@ -177,6 +177,43 @@ async fn a_group_of_which_nothing_is_left_uses_up_no_place() {
     assert_eq!(broker.groups("", 10).len(), 1, "its position stays");
 }
 
+#[tokio::test]
+async fn a_member_that_is_heard_while_the_disk_stalls_stays() {
+    let clock = ManualClock::at(1_000);
+    let (storage, rig) = Rig::new();
+    let config = BrokerConfig { clock: clock.clone(), retention: None, ..BrokerConfig::default() };
+    let broker = Broker::open(storage, config).await.unwrap();
+    let topics = topics(&broker, 2).await;
+    let mut late = join(&broker, &topics).await;
+    let silent = GroupJoin { group: "h".into(), ..request(&topics) };
+    let mut silent = broker.join_group(silent).await.unwrap();
+    settle(&mut late, 2).await;
+    let appends = || rig.events().iter().filter(|event| *event == "append __minikafka_groups").count();
+    let before = appends();
+    rig.hold("append");
+    let other = broker.clone();
+    let stalled = tokio::spawn(async move {
+        other.commit_positions("other", PositionsBy::Outsider, vec![position("t0", 0)]).await
+    });
+    rig.seen("append __minikafka_groups", before + 1).await;
+    // Both are to be removed as soon as the disk goes on, and one of them is heard before that.
+    clock.pass(SESSION + Duration::from_millis(1));
+    let other = broker.clone();
+    let expiry = tokio::spawn(async move { other.expire_groups().await });
+    tokio::task::yield_now().await;
+    late.heard();
+    rig.release("append");
+    expiry.await.unwrap();
+    stalled.await.unwrap().unwrap();
+    assert_eq!(broker.describe_group("g").await.unwrap().members.len(), 1);
+    assert!(matches!(silent.next_assignment().await, Ok(_) | Err(Error::Group(_))));
+    assert!(broker.describe_group("h").await.is_err(), "it was silent");
+    // It has an alarm as before.
+    clock.pass(SESSION + Duration::from_millis(1));
+    broker.expire_groups().await;
+    assert!(broker.describe_group("g").await.is_err());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_comes_back_under_its_name_while_it_goes_is_there_and_heard() {
     let clock = ManualClock::at(1_000);
