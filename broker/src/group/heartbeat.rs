@@ -224,7 +224,9 @@ impl Broker {
                 let (group, instance_id) = (key.group.clone(), instance_id.to_owned());
                 return Err(GroupError::InstanceFenced { group, instance_id });
             }
-            let member = group.members.get(&key.member_id).ok_or_else(|| unknown(key))?;
+            // Who came in by another door does not speak at this one.
+            let member = group.members.get(&key.member_id).filter(|member| member.is_self_named);
+            let member = member.ok_or_else(|| unknown(key))?;
             Ok(Known { session: member.session, member: member.clone() })
         })
     }

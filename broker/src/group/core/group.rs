@@ -135,6 +135,11 @@ impl Group {
                 reason: "it comes back with another instance id",
             });
         }
+        if known.is_some_and(|member| member.is_self_named != join.is_self_named) {
+            // It is somebody else, who came in by another door.
+            let (group, member_id) = (join.group.clone(), join.member_id.clone());
+            return Err(GroupError::UnknownMember { group, member_id });
+        }
         if let Some(returning) = &join.returning {
             let member = self.require(&join.group, &join.member_id)?;
             return member.check_epoch(&join.group, &join.member_id, returning.epoch);

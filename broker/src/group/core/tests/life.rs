@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     super::{GroupState, limits::MEMBERS_MAX},
-    Because, Command, Committer, GroupError, Groups, Rig, names, set, view,
+    Because, Command, Committer, GroupError, Groups, Join, Returning, Rig, names, set, view,
 };
 
 #[test]
@@ -212,7 +212,7 @@ fn who_reads_what_is_worked_out_once_for_a_round() {
     let mut rig = Rig::with(&[("a", 6)]);
     let join = |member: &str| {
         let (group, member_id) = ("g".to_owned(), member.to_owned());
-        Command::Join(super::Join { group, member_id, topics: names(&["a"]), ..super::Join::default() })
+        Command::Join(Join { group, member_id, topics: names(&["a"]), ..Join::default() })
     };
     let mut round: Vec<_> =
         ["m1", "m2", "m3"].map(|member| rig.groups.apply(join(member), 0).unwrap()).into();
@@ -256,12 +256,12 @@ fn what_is_held_of_an_old_topic_goes_with_its_member() {
 #[test]
 fn what_a_member_brings_about_topics_is_believed_only_when_nothing_is_known() {
     let mut rig = Rig::with(&[("a", 3)]);
-    let join = |member: &str| super::Join {
+    let join = |member: &str| Join {
         group: "g".to_owned(),
         member_id: member.to_owned(),
         topics: names(&["a", "b"]),
         views: vec![view("a", 0, 2), view("b", 9, 1)],
-        ..super::Join::default()
+        ..Join::default()
     };
     rig.apply(Command::Join(join("m1"))).unwrap();
     assert_eq!(rig.reads("m1"), "a-0 a-1 a-2 b-0");
@@ -340,4 +340,26 @@ fn a_stream_of_a_member_that_comes_again_has_a_number_beyond_all_that_it_had() {
     let before = rig.join_as("m2", "i", &["a"]).unwrap().session.unwrap();
     assert_eq!(rig.join_as("m3", "i", &["a"]).unwrap().gone[0].session, before);
     assert!(rig.join("m2", &["a"]).session.unwrap() > before);
+}
+
+#[test]
+fn a_name_is_that_of_a_member_of_one_kind() {
+    let mut rig = Rig::with(&[("a", 2)]);
+    rig.join("m1", &["a"]);
+    let join = |member: &str, is_self_named, returning| {
+        Command::Join(Join {
+            group: "g".to_owned(),
+            member_id: member.to_owned(),
+            topics: names(&["a"]),
+            is_self_named,
+            returning,
+            ..Join::default()
+        })
+    };
+    let is_unknown = |outcome| matches!(outcome, Err(GroupError::UnknownMember { .. }));
+    let back = || Some(Returning { epoch: 1, owned: set("a-0 a-1") });
+    assert!(is_unknown(rig.apply(join("m1", true, None))));
+    assert!(is_unknown(rig.apply(join("m1", true, back()))));
+    rig.apply(join("k1", true, None)).unwrap();
+    assert!(is_unknown(rig.apply(join("k1", false, back()))));
 }
