@@ -7,12 +7,13 @@ use std::{
 };
 
 use minikafka_storage::{LogId, Millis, Storage, TopicId};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
     alarms::Due,
     classic::{Ended, Registry},
     core::{Applied, Because, Command, Groups, MemberKey},
+    pattern::MATCHERS,
     sessions::{Session, Sessions},
 };
 use crate::{AppendClock, Error, append_clock::millis, machine::Machine};
@@ -33,6 +34,8 @@ pub(crate) struct Coordinator {
     sessions: Arc<Mutex<Sessions>>,
     /// As that one, and never held together with it.
     classic: Mutex<Registry>,
+    /// Turns to have names matched.
+    pub(super) matchers: Arc<Semaphore>,
     /// Wakes the timer: another alarm is the next one.
     alarms_changed: watch::Sender<()>,
     /// Wakes who looks after topics: what groups know of them may be wrong.
@@ -60,6 +63,7 @@ impl Coordinator {
             opened_at,
             sessions: Arc::default(),
             classic: Mutex::default(),
+            matchers: Arc::new(Semaphore::new(MATCHERS)),
             alarms_changed: watch::Sender::new(()),
             topics_suspected: watch::Sender::new(()),
         };

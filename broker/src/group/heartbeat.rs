@@ -30,11 +30,11 @@ use super::{
     api::{HeartbeatReply, Leave, MemberHeartbeat, TopicPartition},
     coordinator::Coordinator,
     core::{
-        Because, Command, GroupError, Groups, Join, Member, MemberKey, PartitionSet, Returning,
+        Because, Command, GroupError, Groups, Join, Member, MemberKey, PartitionSet, Returning, Subscribe,
         limits::TOPICS_MAX,
     },
     membership::{MEMBER_SESSION_TIMEOUT, REBALANCE_TIMEOUTS, Waiting, check_group_name, check_ids},
-    pattern::Pattern,
+    pattern::{Matched, Pattern},
     sessions::Session,
 };
 use crate::{Broker, Error};
@@ -102,6 +102,8 @@ impl Broker {
         let Known { session, member } = self.known(&key, &beat.instance_id)?;
         member.check_epoch(&key.group, &key.member_id, epoch)?;
         self.0.groups.hear(&key, &member, Some(beat.client_address.clone()));
+        // Also while its topics are looked for.
+        let waiting = Waiting::new(&self.0.groups, &key, session);
         let says_all = beat.rebalance_timeout.is_some()
             && beat.owned.is_some()
             && (beat.topics.is_some() || beat.pattern.is_some());
@@ -111,7 +113,6 @@ impl Broker {
         let is_as_it_was = join.topics == member.topics
             && join.pattern == member.pattern
             && join.rebalance_timeout_ms == member.rebalance_timeout_ms;
-        let waiting = Waiting::new(&self.0.groups, &key, session);
         if !is_as_it_was {
             self.submit_join(&key, join, address).await?;
         } else if let Some(owned) = owned.filter(|owned| member.gives_up(epoch, owned)) {
@@ -161,17 +162,27 @@ impl Broker {
         topics: Option<Vec<String>>,
         pattern: Option<String>,
         before: &Member,
-    ) -> Result<(BTreeSet<String>, String), GroupError> {
-        if topics.is_none() && pattern.is_none() {
+    ) -> Result<(BTreeSet<String>, String), Error> {
+        let named = topics.map(BTreeSet::from_iter);
+        if named.is_none() && pattern.is_none() {
             return Ok((before.topics.clone(), before.pattern.clone()));
         }
         let text = pattern.unwrap_or_else(|| before.pattern.clone());
-        let pattern = Pattern::new(&text)?;
-        let named = match topics {
-            Some(topics) => topics.into_iter().collect(),
-            None => named(before, &Pattern::new(&before.pattern)?),
-        };
-        Ok((with_room(named, &self.matching(&pattern).await), text))
+        if text.is_empty() && before.pattern.is_empty() {
+            return Ok((named.unwrap_or_else(|| before.topics.clone()), text));
+        }
+        let (topics, old) = (before.topics.clone(), before.pattern.clone());
+        self.match_apart(move |broker| {
+            let matched = broker.matched(Pattern::new(&text)?);
+            let named = match named {
+                Some(named) => named,
+                // Those that match its pattern are taken for found by it: if it names one, too, that is found again
+                // whenever it is there.
+                None => Pattern::new(&old)?.others(&topics),
+            };
+            Ok((with_room(named, &matched.topics), text))
+        })
+        .await
     }
 
     /// What a member says that it reads. Of a topic that is gone there is nothing to read.
@@ -274,30 +285,54 @@ impl Broker {
             found
         });
         // Those that want the same are many, usually.
-        let mut matched: HashMap<String, (Pattern, BTreeSet<String>)> = HashMap::new();
-        for MemberKey { group, member_id } in with_pattern {
-            // What it wants now: those before it may have taken a while.
-            let member =
-                self.0.groups.machine.read(|groups| groups.get(&group)?.members.get(&member_id).cloned());
-            let Some(member) = member.filter(|member| !member.pattern.is_empty()) else { continue };
-            if !matched.contains_key(&member.pattern) {
-                let pattern = Pattern::new(&member.pattern)?;
-                let topics = self.matching(&pattern).await;
-                matched.insert(member.pattern.clone(), (pattern, topics));
-            }
-            let (pattern, found) = &matched[&member.pattern];
-            let topics = with_room(named(&member, pattern), found);
-            if topics == member.topics {
-                continue;
-            }
-            let (topics, views) = self.check_topics(topics.into_iter().collect())?;
-            match self.0.groups.submit_here(Command::Subscribe { group, member_id, topics, views }).await {
-                // It has gone meanwhile.
-                Ok(_) | Err(Error::Group(_)) => {}
-                Err(error) => return Err(error),
-            }
+        let mut matched = HashMap::new();
+        for key in with_pattern {
+            // It has said something else meanwhile, if not.
+            while !self.follow_pattern(&key, &mut matched).await? {}
         }
         Ok(())
+    }
+
+    /// The same for one member. Says whether it still wants what it wanted when its topics were looked for, which may take
+    /// a while.
+    async fn follow_pattern(
+        &self,
+        key: &MemberKey,
+        matched: &mut HashMap<String, Arc<Matched>>,
+    ) -> Result<bool, Error> {
+        let read = self.0.groups.machine.read(|groups| {
+            let member = groups.get(&key.group)?.members.get(&key.member_id)?;
+            Some((member.session, member.topics.clone(), member.pattern.clone()))
+        });
+        let Some((session, before, pattern)) = read.filter(|(.., pattern)| !pattern.is_empty()) else {
+            return Ok(true);
+        };
+        let (known, text, topics) = (matched.get(&pattern).cloned(), pattern.clone(), before.clone());
+        let (found, named) = self
+            .match_apart(move |broker| {
+                let found = match known {
+                    Some(known) => known,
+                    None => Arc::new(broker.matched(Pattern::new(&text)?)),
+                };
+                let named = found.others(&topics);
+                Ok((found, named))
+            })
+            .await?;
+        let topics = with_room(named, &found.topics);
+        matched.insert(pattern, found);
+        if topics == before {
+            return Ok(true);
+        }
+        let (topics, views) = self.check_topics(topics.into_iter().collect())?;
+        let MemberKey { group, member_id } = key.clone();
+        let subscribe = Subscribe { group, member_id, session: Some(session), topics, views };
+        match self.0.groups.submit_here(Command::Subscribe(subscribe)).await {
+            Ok(_) => Ok(true),
+            Err(Error::Group(GroupError::Fenced { .. })) => Ok(false),
+            // It has gone meanwhile.
+            Err(Error::Group(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -328,12 +363,6 @@ impl Coordinator {
             self.wake_timer();
         }
     }
-}
-
-/// The topics that a member names. Those that match its pattern are taken for found by it: if it names one, too, that is
-/// found again whenever it is there.
-fn named(member: &Member, pattern: &Pattern) -> BTreeSet<String> {
-    member.topics.iter().filter(|topic| !pattern.matches(topic)).cloned().collect()
 }
 
 /// What is named, and of what was found as much as a member may subscribe to.

@@ -10,7 +10,7 @@ use super::{
     coordinator::Coordinator,
     core::{
         Because, Command, GroupError, Groups, Join, Member, MemberKey, NamedView, Position, Returning,
-        TopicView,
+        Subscribe, TopicView,
         limits::{ID_BYTES_MAX, TOPICS_MAX},
     },
     sessions::{News, Session, replaced},
@@ -248,7 +248,8 @@ impl Membership {
             return Ok(());
         }
         let MemberKey { group, member_id } = self.key.clone();
-        self.submit(Command::Subscribe { group, member_id, topics: topics.clone(), views }).await?;
+        let subscribe = Subscribe { group, member_id, session: None, topics: topics.clone(), views };
+        self.submit(Command::Subscribe(subscribe)).await?;
         self.broker.check_views(&topics);
         Ok(())
     }

@@ -8,7 +8,7 @@ use minikafka_storage::TopicId;
 use super::*;
 use crate::group::core::{
     Because, Commit, Committer, Join, NamedView, NewPosition, PartitionMap, PartitionSet, Returning,
-    TopicView,
+    Subscribe, TopicView,
 };
 
 fn view(topic: &str, id: u8) -> NamedView {
@@ -57,6 +57,15 @@ fn golden() -> Vec<(Command, &'static str)> {
     let (group, member_id) = ("g".to_owned(), "m".to_owned());
     let remove = |because| Command::Remove { group: group.clone(), member_id: member_id.clone(), because };
     let by = Committer::Member { id: "m".into(), epoch: 5 };
+    let subscribe = |session| {
+        Command::Subscribe(Subscribe {
+            group: "g".into(),
+            member_id: "m".into(),
+            session,
+            topics: ["t".to_owned()].into(),
+            views: vec![view("t", 1)],
+        })
+    };
     vec![
         (
             join(None),
@@ -66,14 +75,10 @@ fn golden() -> Vec<(Command, &'static str)> {
             join(Some(Returning { epoch: 4, owned: partitions(&[1]) })),
             "0a3f0a016712016d1a0a080412060a01741201012201692a016332017432017538c8df0240e0d4034a170a01741210010101010101010101010101010101011803",
         ),
+        (subscribe(None), "12220a016712016d1a017422170a01741210010101010101010101010101010101011803"),
         (
-            Command::Subscribe {
-                group: group.clone(),
-                member_id: member_id.clone(),
-                topics: ["t".to_owned()].into(),
-                views: vec![view("t", 1)],
-            },
-            "12220a016712016d1a017422170a01741210010101010101010101010101010101011803",
+            subscribe(Some(300)),
+            "12250a016712016d1a017422170a0174121001010101010101010101010101010101180328ac02",
         ),
         (
             Command::Confirm {

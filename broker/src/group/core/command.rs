@@ -13,7 +13,7 @@ pub(crate) enum Command {
     /// A member joins, or comes back.
     Join(Join),
     /// A member wants to read other topics.
-    Subscribe { group: String, member_id: String, topics: BTreeSet<String>, views: Vec<NamedView> },
+    Subscribe(Subscribe),
     /// A member says what it reads, in answer to the assignment of this epoch.
     Confirm { group: String, member_id: String, epoch: u64, owned: PartitionSet },
     /// A member is one no more.
@@ -53,6 +53,18 @@ pub(crate) struct Join {
     pub(crate) session_timeout_ms: u32,
     pub(crate) rebalance_timeout_ms: u32,
     /// What is known of these topics, for those of which the groups know nothing yet.
+    pub(crate) views: Vec<NamedView>,
+}
+
+/// Has a member read other topics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Subscribe {
+    pub(crate) group: String,
+    pub(crate) member_id: String,
+    /// When somebody else has found out what it wants: the number of its stream then. Should it have said something else
+    /// since, that counts.
+    pub(crate) session: Option<u64>,
+    pub(crate) topics: BTreeSet<String>,
     pub(crate) views: Vec<NamedView>,
 }
 

@@ -223,6 +223,21 @@ impl Group {
         Ok(self.members.get_mut(member_id).expect("it was just found"))
     }
 
+    /// Checks that a member has said nothing since this stream, if one is named.
+    pub(super) fn check_session(
+        &self,
+        group: &str,
+        member_id: &str,
+        session: Option<u64>,
+    ) -> Result<(), GroupError> {
+        let member = self.require(group, member_id)?;
+        if session.is_none_or(|session| session == member.session) {
+            return Ok(());
+        }
+        let (group, member_id) = (group.to_owned(), member_id.to_owned());
+        Err(GroupError::Fenced { group, member_id, reason: "it has said something else since" })
+    }
+
     pub(super) fn subscribe(
         &mut self,
         group: &str,

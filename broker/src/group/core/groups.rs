@@ -9,7 +9,7 @@ use minikafka_storage::{Millis, TopicId};
 
 use super::{
     Applied, Because, Command, Commit, Committer, Gone, Group, GroupError, Join, MemberKey, NamedView,
-    PartitionSet, TopicViews,
+    PartitionSet, Subscribe, TopicViews,
     limits::{GROUPS_MAX, STATE_BYTES_MAX},
     weight::{of_newcomer, of_topics},
 };
@@ -68,8 +68,9 @@ impl Groups {
     pub(crate) fn apply(&mut self, command: Command, at: Millis) -> Result<Applied, GroupError> {
         match command {
             Command::Join(join) => self.join(join, at),
-            Command::Subscribe { group, member_id, topics, views } => {
+            Command::Subscribe(Subscribe { group, member_id, session, topics, views }) => {
                 self.require_member(&group, &member_id)?;
+                self.groups[&group].check_session(&group, &member_id, session)?;
                 let before = of_topics(&self.groups[&group].members[&member_id].topics);
                 self.check_bytes(of_topics(&topics).saturating_sub(before))?;
                 let mut applied = self.learn(views);

@@ -17,7 +17,7 @@ mod weight;
 
 pub(crate) use command::{
     Applied, Because, Command, Commit, Committer, Gone, Join, MemberKey, NamedView, NewPosition, Returning,
-    TopicView,
+    Subscribe, TopicView,
 };
 pub use error::GroupError;
 pub use group::GroupState;

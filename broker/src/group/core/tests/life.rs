@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     super::{GroupState, limits::MEMBERS_MAX},
-    Because, Command, Committer, GroupError, Groups, Join, Returning, Rig, names, set, view,
+    Because, Command, Committer, GroupError, Groups, Join, Returning, Rig, Subscribe, names, set, view,
 };
 
 #[test]
@@ -162,7 +162,13 @@ fn other_topics_are_asked_for_and_given() {
     rig.obey("m1");
     assert_eq!((rig.reads("m1").as_str(), rig.reads("m2").as_str()), ("a-0 a-1", "b-0 b-1"));
     let (group, member_id) = ("g".to_owned(), "m2".to_owned());
-    rig.apply(Command::Subscribe { group, member_id, topics: names(&["a"]), views: vec![] }).unwrap();
+    rig.apply(Command::Subscribe(Subscribe {
+        group,
+        member_id,
+        topics: names(&["a"]),
+        ..Subscribe::default()
+    }))
+    .unwrap();
     assert_eq!((rig.target("m1").as_str(), rig.target("m2").as_str()), ("b-0 b-1", "a-0 a-1"));
     assert_eq!((rig.reads("m1").as_str(), rig.reads("m2").as_str()), ("", ""), "each waits for the other");
     rig.obey("m2");
@@ -362,4 +368,19 @@ fn a_name_is_that_of_a_member_of_one_kind() {
     assert!(is_unknown(rig.apply(join("m1", true, back()))));
     rig.apply(join("k1", true, None)).unwrap();
     assert!(is_unknown(rig.apply(join("k1", false, back()))));
+}
+
+#[test]
+fn what_was_found_for_a_member_counts_only_if_it_has_said_nothing_since() {
+    let mut rig = Rig::with(&[("a", 1), ("b", 1)]);
+    let found_for = rig.join("m1", &["a"]).session;
+    let found = |session| {
+        let (group, member_id) = ("g".to_owned(), "m1".to_owned());
+        Command::Subscribe(Subscribe { group, member_id, session, topics: names(&["b"]), views: vec![] })
+    };
+    let now = rig.come_back("m1", 1, "a-0").unwrap().session;
+    assert!(matches!(rig.apply(found(found_for)), Err(GroupError::Fenced { .. })));
+    assert_eq!(rig.target("m1"), "a-0");
+    rig.apply(found(now)).unwrap();
+    assert_eq!(rig.target("m1"), "b-0");
 }

@@ -13,7 +13,7 @@ use minikafka_storage::{Millis, TopicId};
 
 use super::{
     Applied, Because, Command, Commit, Committer, Group, GroupError, Groups, Join, Member, NamedView,
-    NewPosition, PartitionSet, Returning, TopicView,
+    NewPosition, PartitionSet, Returning, Subscribe, TopicView,
 };
 
 /// A topic, with an id that is made of a number.

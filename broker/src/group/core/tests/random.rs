@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::{
     super::{GroupState, PartitionMap, PartitionSet},
-    Because, Command, Committer, Rig, view,
+    Because, Command, Committer, Rig, Subscribe, view,
 };
 
 #[derive(Clone, Debug)]
@@ -251,7 +251,14 @@ impl World {
             }
             (Step::Subscribe { topics, .. }, Some(id)) => {
                 let (group, topics) = ("g".to_owned(), super::names(&some_topics(*topics)));
-                self.rig.apply(Command::Subscribe { group, member_id: id, topics, views: vec![] }).unwrap();
+                self.rig
+                    .apply(Command::Subscribe(Subscribe {
+                        group,
+                        member_id: id,
+                        topics,
+                        ..Subscribe::default()
+                    }))
+                    .unwrap();
             }
             (_, None) => {}
         }
