@@ -19,7 +19,8 @@
 //! under its instance id before the other was heard takes its place, and the other one is fenced.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
     sync::Arc,
     time::Duration,
 };
@@ -275,20 +276,23 @@ impl Broker {
     /// Has members subscribe to topics that have come since and match what they want, and no more to those that are
     /// gone.
     pub(super) async fn follow_patterns(&self) -> Result<(), Error> {
-        let with_pattern: Vec<MemberKey> = self.0.groups.machine.read(|groups| {
+        self.check_running()?;
+        let mut with_pattern: Vec<(u64, MemberKey)> = self.0.groups.machine.read(|groups| {
             let mut found = Vec::new();
             for (name, group) in &groups.groups {
-                for (id, _) in group.members.iter().filter(|(_, member)| !member.pattern.is_empty()) {
-                    found.push(MemberKey { group: name.clone(), member_id: id.clone() });
+                for (id, member) in group.members.iter().filter(|(_, member)| !member.pattern.is_empty()) {
+                    let key = MemberKey { group: name.clone(), member_id: id.clone() };
+                    found.push((hash(&member.pattern), key));
                 }
             }
             found
         });
-        // Those that want the same are many, usually.
-        let mut matched = HashMap::new();
-        for key in with_pattern {
+        // Those that want the same are many, usually, and come one behind the other: so one expression is kept at a time.
+        with_pattern.sort_unstable();
+        let mut last = None;
+        for (_, key) in with_pattern {
             // It has said something else meanwhile, if not.
-            while !self.follow_pattern(&key, &mut matched).await? {}
+            while !self.follow_pattern(&key, &mut last).await? {}
         }
         Ok(())
     }
@@ -298,7 +302,7 @@ impl Broker {
     async fn follow_pattern(
         &self,
         key: &MemberKey,
-        matched: &mut HashMap<String, Arc<Matched>>,
+        last: &mut Option<(String, Arc<Matched>)>,
     ) -> Result<bool, Error> {
         let read = self.0.groups.machine.read(|groups| {
             let member = groups.get(&key.group)?.members.get(&key.member_id)?;
@@ -307,7 +311,8 @@ impl Broker {
         let Some((session, before, pattern)) = read.filter(|(.., pattern)| !pattern.is_empty()) else {
             return Ok(true);
         };
-        let (known, text, topics) = (matched.get(&pattern).cloned(), pattern.clone(), before.clone());
+        let known = last.take().filter(|(text, _)| *text == pattern).map(|(_, found)| found);
+        let (text, topics) = (pattern.clone(), before.clone());
         let (found, named) = self
             .match_apart(move |broker| {
                 let found = match known {
@@ -319,15 +324,18 @@ impl Broker {
             })
             .await?;
         let topics = with_room(named, &found.topics);
-        matched.insert(pattern, found);
+        *last = Some((pattern, found));
         if topics == before {
             return Ok(true);
         }
         let (topics, views) = self.check_topics(topics.into_iter().collect())?;
         let MemberKey { group, member_id } = key.clone();
-        let subscribe = Subscribe { group, member_id, session: Some(session), topics, views };
+        let subscribe = Subscribe { group, member_id, session: Some(session), topics: topics.clone(), views };
         match self.0.groups.submit_here(Command::Subscribe(subscribe)).await {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                self.check_views(&topics);
+                Ok(true)
+            }
             Err(Error::Group(GroupError::Fenced { .. })) => Ok(false),
             // It has gone meanwhile.
             Err(Error::Group(_)) => Ok(true),
@@ -363,6 +371,10 @@ impl Coordinator {
             self.wake_timer();
         }
     }
+}
+
+fn hash(pattern: &str) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(pattern)
 }
 
 /// What is named, and of what was found as much as a member may subscribe to.

@@ -133,11 +133,42 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn who_matches_holds_nobody_up() {
+    async fn broker() -> Broker {
         let storage = std::sync::Arc::new(minikafka_storage::memory::MemoryStorage::new(u64::MAX));
         let broker = Broker::open(storage, crate::BrokerConfig::default()).await.unwrap();
         broker.create_topic("a", 1).await.unwrap();
+        broker
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_matching_keeps_no_group_from_hearing_of_topics() {
+        let broker = broker().await;
+        let by_pattern = crate::MemberHeartbeat {
+            group: "p".to_owned(),
+            pattern: Some("a|b".to_owned()),
+            topics: Some(Vec::new()),
+            ..crate::MemberHeartbeat::default()
+        };
+        broker.heartbeat_member(by_pattern).await.unwrap();
+        let by_name = crate::GroupJoin {
+            group: "g".to_owned(),
+            topics: vec!["a".to_owned()],
+            ..crate::GroupJoin::default()
+        };
+        let mut member = broker.join_group(by_name).await.unwrap();
+        assert_eq!(member.next_assignment().await.unwrap().partitions.len(), 1);
+        // As long as others match, nobody else does.
+        let turns = broker.0.groups.matchers.clone().acquire_many_owned(MATCHERS as u32).await.unwrap();
+        let change = crate::TopicChange { partitions: Some(2), ..crate::TopicChange::default() };
+        broker.alter_topic("a", change).await.unwrap();
+        let more = tokio::time::timeout(std::time::Duration::from_secs(20), member.next_assignment());
+        assert_eq!(more.await.expect("soon").unwrap().partitions.len(), 2);
+        drop(turns);
+    }
+
+    #[tokio::test]
+    async fn who_matches_holds_nobody_up() {
+        let broker = broker().await;
         // There is one thread here, which does both.
         let (go_on, gone_on) = std::sync::mpsc::channel();
         let matching = broker.match_apart(move |broker| {
