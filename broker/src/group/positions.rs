@@ -99,8 +99,8 @@ impl Broker {
         Ok(checked)
     }
 
-    /// Checks that a member that has no stream may begin at positions of a group: with an older epoch than its newest, at those only of what
-    /// it has had since then.
+    /// Checks that a member that has no stream may begin at positions of a group: with an older epoch than its newest, at
+    /// those only of what it has had since then.
     ///
     /// # Errors
     /// [`Error::Group`] with the reason.
