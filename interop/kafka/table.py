@@ -32,4 +32,5 @@ kafkajs brings no codec but gzip, and reads in groups only: what it sent in othe
 everything.""")
 fire = results.parent / "fire"
 if fire.exists():
-    print(f"\n{fire.read_text().strip()}")
+    # One line for each group.
+    print("\n" + "\n\n".join(fire.read_text().split("\n")).strip())

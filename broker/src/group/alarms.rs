@@ -44,6 +44,13 @@ impl Alarms {
         is_next
     }
 
+    /// Rings no more for this.
+    pub(super) fn cancel(&mut self, due: &Due) {
+        if let Some(at) = self.at.remove(due) {
+            self.queue.remove(&(at, due.clone()));
+        }
+    }
+
     /// When the next one rings.
     pub(super) fn next(&self) -> Option<Millis> {
         self.queue.first().map(|(at, _)| *at)
@@ -73,6 +80,9 @@ mod tests {
         assert!(!alarms.set(group("c"), 30));
         assert!(!alarms.set(group("a"), 40), "it rings early enough");
         assert!(alarms.set(group("c"), 5));
+        alarms.set(group("d"), 15);
+        alarms.cancel(&group("d"));
+        alarms.cancel(&group("nobody"));
         assert_eq!(alarms.take(4), None);
         assert_eq!(
             [alarms.take(20), alarms.take(20), alarms.take(20)],

@@ -7,12 +7,13 @@ use std::{
 };
 
 use minikafka_storage::{LogId, Millis, Storage, TopicId};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
     alarms::Due,
     classic::{Ended, Registry},
     core::{Applied, Because, Command, Groups, MemberKey},
+    pattern::MATCHERS,
     sessions::{Session, Sessions},
 };
 use crate::{AppendClock, Error, append_clock::millis, machine::Machine};
@@ -30,9 +31,11 @@ pub(crate) struct Coordinator {
     /// When this coordinator began. Nobody could answer before.
     opened_at: Millis,
     /// A std lock: held for a look-up or a change, never across an await, nor while the state is read.
-    sessions: Mutex<Sessions>,
+    sessions: Arc<Mutex<Sessions>>,
     /// As that one, and never held together with it.
     classic: Mutex<Registry>,
+    /// Turns to have names matched.
+    pub(super) matchers: Arc<Semaphore>,
     /// Wakes the timer: another alarm is the next one.
     alarms_changed: watch::Sender<()>,
     /// Wakes who looks after topics: what groups know of them may be wrong.
@@ -58,8 +61,9 @@ impl Coordinator {
             clock,
             retention_ms: millis(retention),
             opened_at,
-            sessions: Mutex::default(),
+            sessions: Arc::default(),
             classic: Mutex::default(),
+            matchers: Arc::new(Semaphore::new(MATCHERS)),
             alarms_changed: watch::Sender::new(()),
             topics_suspected: watch::Sender::new(()),
         };
@@ -133,7 +137,7 @@ impl Coordinator {
     }
 
     pub(super) fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sessions)
     }
 
     pub(super) fn classic(&self) -> MutexGuard<'_, Registry> {
@@ -163,13 +167,19 @@ impl Coordinator {
     }
 
     fn announce(&self, applied: &Applied) {
+        {
+            let mut sessions = self.sessions();
+            applied.gone.iter().for_each(|gone| sessions.remove(&gone.key, gone.session));
+        }
+        // After that: an alarm may be that of a member which has come again under its name.
+        let again = applied.gone.iter().map(|gone| &gone.key);
         let revoking: Vec<(MemberKey, Millis)> = self.machine.read(|groups| {
             let due = |key: &MemberKey| {
                 let member = groups.get(&key.group)?.members.get(&key.member_id)?;
                 let since = member.revoking_since?;
                 Some((key.clone(), since.saturating_add(member.rebalance_timeout_ms.into())))
             };
-            applied.changed.iter().filter_map(due).collect()
+            applied.changed.iter().chain(again).filter_map(due).collect()
         });
         let mut sessions = self.sessions();
         let mut is_next = false;
@@ -181,7 +191,6 @@ impl Coordinator {
             is_next |= sessions.alarms.set(Due::Group(group.clone()), at);
         }
         applied.changed.iter().for_each(|key| sessions.tell(key));
-        applied.gone.iter().for_each(|key| sessions.remove(key));
         drop(sessions);
         if is_next {
             self.alarms_changed.send_replace(());
@@ -227,16 +236,23 @@ impl Coordinator {
         // Side by side, so that the disk syncs once for all of them.
         let done = commands.into_iter().map(|(due, command)| async move {
             let why = format!("{due:?}");
-            let ended = end_of(&command);
-            match self.submit_here(command).await {
-                Ok(applied) => {
+            let (ended, last) = (end_of(&command), session_of(&command));
+            match self.submit_unless_heard(command).await {
+                Ok(Some(applied)) => {
                     ended.into_iter().for_each(|ended| self.classic().vacated(&ended));
-                    if !applied.gone.is_empty() {
-                        tracing::info!(why, "removed a member from its group");
+                    match applied.gone.is_empty() {
+                        true => self.look_again(&due),
+                        false => tracing::info!(why, "removed a member from its group"),
                     }
                 }
+                // It was heard when nobody expected that any more.
+                Ok(None) => self.look_again(&due),
                 // The member is gone already; its stream may have been known too late to hear of it.
-                Err(Error::Group(_)) => self.sessions().forget(&due),
+                Err(Error::Group(_)) => {
+                    if let (Due::Session(key), Some(last)) = (&due, last) {
+                        self.sessions().remove(key, last);
+                    }
+                }
                 Err(Error::Stopping) => {}
                 Err(error) => {
                     tracing::error!(why, %error, "what is due in a group cannot be stored, trying again");
@@ -246,6 +262,36 @@ impl Coordinator {
             }
         });
         all(done).await;
+    }
+
+    /// Submits a command of the timer's. A member that was silent may be heard while the disk is busy with others: that
+    /// is found out when the command has its turn, and `None` is said.
+    async fn submit_unless_heard(&self, command: Command) -> Result<Option<Applied>, Error> {
+        let Command::Remove { group, member_id, because: Because::Silent { session } } = &command else {
+            return self.submit_here(command).await.map(Some);
+        };
+        let key = MemberKey { group: group.clone(), member_id: member_id.clone() };
+        let (session, sessions, clock) = (*session, self.sessions.clone(), self.clock.clone());
+        let is_silent = move || lock(&sessions).is_silent(&key, session, clock.now());
+        let Some(applied) = self.machine.submit_if(command, Box::new(is_silent)).await? else {
+            return Ok(None);
+        };
+        let applied = applied?;
+        self.announce(&applied);
+        Ok(Some(applied))
+    }
+
+    /// What was due was not so any more: a member was heard, or has given something up meanwhile. It has an alarm again.
+    fn look_again(&self, due: &Due) {
+        if !matches!(due, Due::Session(_) | Due::Revocation(_)) {
+            return;
+        }
+        let now = self.now();
+        if self.look(due, now).is_some() {
+            // As it is found again, something else is on its way.
+            self.sessions().alarms.set(due.clone(), now.saturating_add(RETRY_MS));
+        }
+        self.wake_timer();
     }
 
     /// What to do about something that may be due. When it is not yet, its alarm is set anew.
@@ -321,6 +367,18 @@ pub(super) fn end_of(command: &Command) -> Option<Ended> {
         }
         _ => None,
     }
+}
+
+/// The stream of the member that a command removes for its silence.
+fn session_of(command: &Command) -> Option<u64> {
+    match command {
+        Command::Remove { because: Because::Silent { session }, .. } => Some(*session),
+        _ => None,
+    }
+}
+
+fn lock(sessions: &Mutex<Sessions>) -> MutexGuard<'_, Sessions> {
+    sessions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn remove(key: &MemberKey, because: Because) -> Command {

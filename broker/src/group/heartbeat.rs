@@ -9,7 +9,8 @@
 //! They are members as all others are, of the same groups: only what they say comes piece by piece, and what they are to
 //! hear waits until they ask. A member's epoch stands for one assignment, so nothing has to be remembered of what it was
 //! told. An older epoch than the newest is that of a member whose reply got lost, or to whom something happened since: it
-//! is told the newest, and what it says that it reads counts for nothing until then.
+//! is told the newest. What it gives up of what that older assignment asked for counts all the same, as long as it was not
+//! called back since: clients that find nothing to do in the newest assignment do not say it again.
 //!
 //! A member gives itself its name, and keeps it when it joins anew. Who joins under a name that is there has forgotten
 //! what it was told, and reads nothing.
@@ -18,7 +19,8 @@
 //! under its instance id before the other was heard takes its place, and the other one is fenced.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
     sync::Arc,
     time::Duration,
 };
@@ -29,11 +31,11 @@ use super::{
     api::{HeartbeatReply, Leave, MemberHeartbeat, TopicPartition},
     coordinator::Coordinator,
     core::{
-        Because, Command, GroupError, Groups, Join, Member, MemberKey, PartitionSet, Returning,
+        Because, Command, GroupError, Groups, Join, Member, MemberKey, PartitionSet, Returning, Subscribe,
         limits::TOPICS_MAX,
     },
     membership::{MEMBER_SESSION_TIMEOUT, REBALANCE_TIMEOUTS, Waiting, check_group_name, check_ids},
-    pattern::Pattern,
+    pattern::{Matched, Pattern},
     sessions::Session,
 };
 use crate::{Broker, Error};
@@ -101,6 +103,8 @@ impl Broker {
         let Known { session, member } = self.known(&key, &beat.instance_id)?;
         member.check_epoch(&key.group, &key.member_id, epoch)?;
         self.0.groups.hear(&key, &member, Some(beat.client_address.clone()));
+        // Also while its topics are looked for.
+        let waiting = Waiting::new(&self.0.groups, &key, session);
         let says_all = beat.rebalance_timeout.is_some()
             && beat.owned.is_some()
             && (beat.topics.is_some() || beat.pattern.is_some());
@@ -110,10 +114,9 @@ impl Broker {
         let is_as_it_was = join.topics == member.topics
             && join.pattern == member.pattern
             && join.rebalance_timeout_ms == member.rebalance_timeout_ms;
-        let waiting = Waiting::new(&self.0.groups, &key, session);
         if !is_as_it_was {
             self.submit_join(&key, join, address).await?;
-        } else if let Some(owned) = owned.filter(|owned| epoch == member.epoch && member.gives_up(owned)) {
+        } else if let Some(owned) = owned.filter(|owned| member.gives_up(epoch, owned)) {
             let MemberKey { group, member_id } = key.clone();
             self.0.groups.submit_here(Command::Confirm { group, member_id, epoch, owned }).await?;
         }
@@ -160,17 +163,27 @@ impl Broker {
         topics: Option<Vec<String>>,
         pattern: Option<String>,
         before: &Member,
-    ) -> Result<(BTreeSet<String>, String), GroupError> {
-        if topics.is_none() && pattern.is_none() {
+    ) -> Result<(BTreeSet<String>, String), Error> {
+        let named = topics.map(BTreeSet::from_iter);
+        if named.is_none() && pattern.is_none() {
             return Ok((before.topics.clone(), before.pattern.clone()));
         }
         let text = pattern.unwrap_or_else(|| before.pattern.clone());
-        let pattern = Pattern::new(&text)?;
-        let named = match topics {
-            Some(topics) => topics.into_iter().collect(),
-            None => named(before, &Pattern::new(&before.pattern)?),
-        };
-        Ok((with_room(named, &self.matching(&pattern).await), text))
+        if text.is_empty() && before.pattern.is_empty() {
+            return Ok((named.unwrap_or_else(|| before.topics.clone()), text));
+        }
+        let (topics, old) = (before.topics.clone(), before.pattern.clone());
+        self.match_apart(move |broker| {
+            let matched = broker.matched(Pattern::new(&text)?);
+            let named = match named {
+                Some(named) => named,
+                // Those that match its pattern are taken for found by it: if it names one, too, that is found again
+                // whenever it is there.
+                None => Pattern::new(&old)?.others(&topics),
+            };
+            Ok((with_room(named, &matched.topics), text))
+        })
+        .await
     }
 
     /// What a member says that it reads. Of a topic that is gone there is nothing to read.
@@ -223,7 +236,9 @@ impl Broker {
                 let (group, instance_id) = (key.group.clone(), instance_id.to_owned());
                 return Err(GroupError::InstanceFenced { group, instance_id });
             }
-            let member = group.members.get(&key.member_id).ok_or_else(|| unknown(key))?;
+            // Who came in by another door does not speak at this one.
+            let member = group.members.get(&key.member_id).filter(|member| member.is_self_named);
+            let member = member.ok_or_else(|| unknown(key))?;
             Ok(Known { session: member.session, member: member.clone() })
         })
     }
@@ -261,40 +276,71 @@ impl Broker {
     /// Has members subscribe to topics that have come since and match what they want, and no more to those that are
     /// gone.
     pub(super) async fn follow_patterns(&self) -> Result<(), Error> {
-        let with_pattern: Vec<MemberKey> = self.0.groups.machine.read(|groups| {
+        self.check_running()?;
+        let mut with_pattern: Vec<(u64, MemberKey)> = self.0.groups.machine.read(|groups| {
             let mut found = Vec::new();
             for (name, group) in &groups.groups {
-                for (id, _) in group.members.iter().filter(|(_, member)| !member.pattern.is_empty()) {
-                    found.push(MemberKey { group: name.clone(), member_id: id.clone() });
+                for (id, member) in group.members.iter().filter(|(_, member)| !member.pattern.is_empty()) {
+                    let key = MemberKey { group: name.clone(), member_id: id.clone() };
+                    found.push((hash(&member.pattern), key));
                 }
             }
             found
         });
-        // Those that want the same are many, usually.
-        let mut matched: HashMap<String, (Pattern, BTreeSet<String>)> = HashMap::new();
-        for MemberKey { group, member_id } in with_pattern {
-            // What it wants now: those before it may have taken a while.
-            let member =
-                self.0.groups.machine.read(|groups| groups.get(&group)?.members.get(&member_id).cloned());
-            let Some(member) = member.filter(|member| !member.pattern.is_empty()) else { continue };
-            if !matched.contains_key(&member.pattern) {
-                let pattern = Pattern::new(&member.pattern)?;
-                let topics = self.matching(&pattern).await;
-                matched.insert(member.pattern.clone(), (pattern, topics));
-            }
-            let (pattern, found) = &matched[&member.pattern];
-            let topics = with_room(named(&member, pattern), found);
-            if topics == member.topics {
-                continue;
-            }
-            let (topics, views) = self.check_topics(topics.into_iter().collect())?;
-            match self.0.groups.submit_here(Command::Subscribe { group, member_id, topics, views }).await {
-                // It has gone meanwhile.
-                Ok(_) | Err(Error::Group(_)) => {}
-                Err(error) => return Err(error),
-            }
+        // Those that want the same are many, usually, and come one behind the other: so one expression is kept at a time.
+        with_pattern.sort_unstable();
+        let mut last = None;
+        for (_, key) in with_pattern {
+            // It has said something else meanwhile, if not.
+            while !self.follow_pattern(&key, &mut last).await? {}
         }
         Ok(())
+    }
+
+    /// The same for one member. Says whether it still wants what it wanted when its topics were looked for, which may take
+    /// a while.
+    async fn follow_pattern(
+        &self,
+        key: &MemberKey,
+        last: &mut Option<(String, Arc<Matched>)>,
+    ) -> Result<bool, Error> {
+        let read = self.0.groups.machine.read(|groups| {
+            let member = groups.get(&key.group)?.members.get(&key.member_id)?;
+            Some((member.session, member.topics.clone(), member.pattern.clone()))
+        });
+        let Some((session, before, pattern)) = read.filter(|(.., pattern)| !pattern.is_empty()) else {
+            return Ok(true);
+        };
+        let known = last.take().filter(|(text, _)| *text == pattern).map(|(_, found)| found);
+        let (text, topics) = (pattern.clone(), before.clone());
+        let (found, named) = self
+            .match_apart(move |broker| {
+                let found = match known {
+                    Some(known) => known,
+                    None => Arc::new(broker.matched(Pattern::new(&text)?)),
+                };
+                let named = found.others(&topics);
+                Ok((found, named))
+            })
+            .await?;
+        let topics = with_room(named, &found.topics);
+        *last = Some((pattern, found));
+        if topics == before {
+            return Ok(true);
+        }
+        let (topics, views) = self.check_topics(topics.into_iter().collect())?;
+        let MemberKey { group, member_id } = key.clone();
+        let subscribe = Subscribe { group, member_id, session: Some(session), topics: topics.clone(), views };
+        match self.0.groups.submit_here(Command::Subscribe(subscribe)).await {
+            Ok(_) => {
+                self.check_views(&topics);
+                Ok(true)
+            }
+            Err(Error::Group(GroupError::Fenced { .. })) => Ok(false),
+            // It has gone meanwhile.
+            Err(Error::Group(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -327,10 +373,8 @@ impl Coordinator {
     }
 }
 
-/// The topics that a member names. Those that match its pattern are taken for found by it: if it names one, too, that is
-/// found again whenever it is there.
-fn named(member: &Member, pattern: &Pattern) -> BTreeSet<String> {
-    member.topics.iter().filter(|topic| !pattern.matches(topic)).cloned().collect()
+fn hash(pattern: &str) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(pattern)
 }
 
 /// What is named, and of what was found as much as a member may subscribe to.

@@ -10,7 +10,7 @@ use super::{
     coordinator::Coordinator,
     core::{
         Because, Command, GroupError, Groups, Join, Member, MemberKey, NamedView, Position, Returning,
-        TopicView,
+        Subscribe, TopicView,
         limits::{ID_BYTES_MAX, TOPICS_MAX},
     },
     sessions::{News, Session, replaced},
@@ -248,19 +248,21 @@ impl Membership {
             return Ok(());
         }
         let MemberKey { group, member_id } = self.key.clone();
-        self.submit(Command::Subscribe { group, member_id, topics: topics.clone(), views }).await?;
+        let subscribe = Subscribe { group, member_id, session: None, topics: topics.clone(), views };
+        self.submit(Command::Subscribe(subscribe)).await?;
         self.broker.check_views(&topics);
         Ok(())
     }
 
-    /// It says what it reads, in answer to the assignment of this epoch. Only what gives something up is stored.
+    /// It says what it reads, in answer to the assignment of this epoch, which may not be the newest any more. Only what
+    /// gives something up is stored.
     ///
     /// # Errors
     /// When it is a member no more, or that cannot be stored.
     pub async fn confirm(&self, epoch: u64, owned: &[TopicPartition]) -> Result<(), Error> {
         let owned = owned.iter().map(|of| (of.topic.as_str(), of.partition)).collect();
-        let says_nothing =
-            self.look(|_, member| epoch < member.epoch || epoch == member.epoch && !member.gives_up(&owned))?;
+        // An epoch that was never given is refused where all commands are.
+        let says_nothing = self.look(|_, member| epoch <= member.epoch && !member.gives_up(epoch, &owned))?;
         if says_nothing {
             return Ok(());
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use regex::{Regex, RegexBuilder};
 
 use super::core::{GroupError, limits::TOPICS_MAX};
-use crate::Broker;
+use crate::{Broker, Error, broker::blocking};
 
 /// Bytes of an expression: some long names side by side.
 const PATTERN_BYTES_MAX: usize = 4 * 1024;
@@ -17,8 +17,8 @@ const PATTERN_BYTES_MAX: usize = 4 * 1024;
 const COMPILED_BYTES_MAX: usize = 256 * 1024;
 /// Bytes that matching may take beside that, so that most names cost no more than their length.
 const MATCHING_BYTES_MAX: usize = 256 * 1024;
-/// Names that are looked at before others have their turn.
-const NAMES_AT_ONCE: usize = 32;
+/// Members that have names matched at a time: it takes a processor each, and memory for names.
+pub(super) const MATCHERS: usize = 2;
 
 /// A regular expression for names of topics.
 pub(super) struct Pattern(Option<Regex>);
@@ -48,32 +48,60 @@ impl Pattern {
         Ok(Pattern(Some(whole)))
     }
 
-    pub(super) fn matches(&self, topic: &str) -> bool {
+    /// Those of some topics that do not match.
+    pub(super) fn others(&self, topics: &BTreeSet<String>) -> BTreeSet<String> {
+        topics.iter().filter(|topic| !self.matches(topic)).cloned().collect()
+    }
+
+    fn matches(&self, topic: &str) -> bool {
         let is_kafkas = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         self.0.as_ref().is_some_and(|regex| topic.bytes().all(is_kafkas) && regex.is_match(topic))
     }
 }
 
+/// What matches an expression.
+pub(super) struct Matched {
+    pattern: Pattern,
+    /// As many topics as a member may subscribe to.
+    pub(super) topics: BTreeSet<String>,
+}
+
+impl Matched {
+    /// Those of some topics that do not match. Topics that were found do.
+    pub(super) fn others(&self, topics: &BTreeSet<String>) -> BTreeSet<String> {
+        let unknown = topics.difference(&self.topics);
+        unknown.filter(|topic| !self.pattern.matches(topic)).cloned().collect()
+    }
+}
+
 impl Broker {
-    /// The topics that are there and match, as many as a member may subscribe to.
-    pub(super) async fn matching(&self, pattern: &Pattern) -> BTreeSet<String> {
-        let mut matching = BTreeSet::new();
-        if pattern.0.is_none() {
-            return matching;
+    /// Looks for the topics that are there and match. It may take long: see [`match_apart`](Broker::match_apart).
+    pub(super) fn matched(&self, pattern: Pattern) -> Matched {
+        let mut topics = BTreeSet::new();
+        if pattern.0.is_some() {
+            let names = self.0.topics.all().into_iter().map(|topic| topic.name.clone());
+            topics.extend(names.filter(|name| pattern.matches(name)));
         }
-        let names: Vec<String> = self.0.topics.all().iter().map(|topic| topic.name.clone()).collect();
-        for some in names.chunks(NAMES_AT_ONCE) {
-            matching.extend(some.iter().filter(|name| pattern.matches(name)).cloned());
-            if matching.len() >= TOPICS_MAX {
-                break;
-            }
-            // Others have their turn: a pattern may be slow on purpose.
-            tokio::task::yield_now().await;
+        while topics.len() > TOPICS_MAX {
+            topics.pop_last();
         }
-        while matching.len() > TOPICS_MAX {
-            matching.pop_last();
-        }
-        matching
+        Matched { pattern, topics }
+    }
+
+    /// Has expressions compiled and matched in a thread of its own: they may be slow on purpose, up to 7 ms for one of the
+    /// longest names, and nobody else is to wait for that but those who use expressions, too.
+    pub(super) async fn match_apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Broker) -> Result<T, GroupError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let turn = self.0.groups.matchers.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
+        let broker = self.clone();
+        let outcome = blocking(move || {
+            let outcome = work(&broker);
+            drop(turn);
+            Ok(outcome)
+        });
+        Ok(outcome.await??)
     }
 }
 
@@ -103,5 +131,52 @@ mod tests {
         for text in ["(", "a)|(b", "(?=a)", "(((a{100}){100}){100})", &"a".repeat(PATTERN_BYTES_MAX + 1)] {
             assert!(Pattern::new(text).is_err(), "{text}");
         }
+    }
+
+    async fn broker() -> Broker {
+        let storage = std::sync::Arc::new(minikafka_storage::memory::MemoryStorage::new(u64::MAX));
+        let broker = Broker::open(storage, crate::BrokerConfig::default()).await.unwrap();
+        broker.create_topic("a", 1).await.unwrap();
+        broker
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_matching_keeps_no_group_from_hearing_of_topics() {
+        let broker = broker().await;
+        let by_pattern = crate::MemberHeartbeat {
+            group: "p".to_owned(),
+            pattern: Some("a|b".to_owned()),
+            topics: Some(Vec::new()),
+            ..crate::MemberHeartbeat::default()
+        };
+        broker.heartbeat_member(by_pattern).await.unwrap();
+        let by_name = crate::GroupJoin {
+            group: "g".to_owned(),
+            topics: vec!["a".to_owned()],
+            ..crate::GroupJoin::default()
+        };
+        let mut member = broker.join_group(by_name).await.unwrap();
+        assert_eq!(member.next_assignment().await.unwrap().partitions.len(), 1);
+        // As long as others match, nobody else does.
+        let turns = broker.0.groups.matchers.clone().acquire_many_owned(MATCHERS as u32).await.unwrap();
+        let change = crate::TopicChange { partitions: Some(2), ..crate::TopicChange::default() };
+        broker.alter_topic("a", change).await.unwrap();
+        let more = tokio::time::timeout(std::time::Duration::from_secs(20), member.next_assignment());
+        assert_eq!(more.await.expect("soon").unwrap().partitions.len(), 2);
+        drop(turns);
+    }
+
+    #[tokio::test]
+    async fn who_matches_holds_nobody_up() {
+        let broker = broker().await;
+        // There is one thread here, which does both.
+        let (go_on, gone_on) = std::sync::mpsc::channel();
+        let matching = broker.match_apart(move |broker| {
+            gone_on.recv_timeout(std::time::Duration::from_secs(20)).expect("others go on meanwhile");
+            Ok(broker.matched(Pattern::new("a|b")?).topics)
+        });
+        let other = async { go_on.send(()).unwrap() };
+        let (matched, ()) = tokio::join!(matching, other);
+        assert_eq!(matched.unwrap(), BTreeSet::from(["a".to_owned()]));
     }
 }

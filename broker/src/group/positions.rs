@@ -99,8 +99,8 @@ impl Broker {
         Ok(checked)
     }
 
-    /// Checks that a member may begin at positions of a group: with an older epoch than its newest, at those only of what
-    /// it has had since then.
+    /// Checks that a member that has no stream may begin at positions of a group: with an older epoch than its newest, at
+    /// those only of what it has had since then.
     ///
     /// # Errors
     /// [`Error::Group`] with the reason.
@@ -121,16 +121,16 @@ impl Broker {
             let Some(found) = groups.get(group).filter(|found| !found.members.is_empty()) else {
                 return Ok(());
             };
-            let member = found.members.get(member_id).ok_or_else(unknown)?;
+            let member = found.members.get(member_id).filter(|member| member.is_self_named);
+            let member = member.ok_or_else(unknown)?;
             member.check_reads(group, member_id, epoch, of.unwrap_or_default())
         });
         Ok(checked?)
     }
 
-    /// Whether a group has this member, and not of the classic protocol.
+    /// Whether a group has this member, and it is one that has no stream.
     pub fn has_member(&self, group: &str, member_id: &str) -> bool {
-        let groups = &self.0.groups.machine;
-        groups.read(|groups| groups.get(group).is_some_and(|found| found.members.contains_key(member_id)))
+        self.0.groups.self_named(group, member_id).is_some()
     }
 
     /// Positions of a group, ordered: of these partitions, or all with `None`. Those without one are left out.

@@ -115,17 +115,23 @@ impl Sessions {
         self.by_member.values().for_each(Session::tell);
     }
 
-    pub(super) fn remove(&mut self, key: &MemberKey) {
+    /// A member is one no more, whose last stream had this number. One of the same name that has joined since is another
+    /// one, and stays.
+    pub(super) fn remove(&mut self, key: &MemberKey, number: u64) {
+        if self.by_member.get(key).is_none_or(|session| session.number > number) {
+            return;
+        }
         if let Some(session) = self.by_member.remove(key) {
             session.news.send_replace(News::Removed);
         }
+        self.alarms.cancel(&Due::Session(key.clone()));
+        self.alarms.cancel(&Due::Revocation(key.clone()));
     }
 
-    /// What was due is about a member that is not there.
-    pub(super) fn forget(&mut self, due: &Due) {
-        if let Due::Session(key) = due {
-            self.remove(key);
-        }
+    /// Whether a member was silent since this stream for its session timeout, and has not spoken on another one.
+    pub(super) fn is_silent(&self, key: &MemberKey, number: u64, now: Millis) -> bool {
+        let session = self.by_member.get(key).filter(|session| session.number == number);
+        session.is_some_and(|session| session.waiting == 0 && session.deadline() <= now)
     }
 
     /// Everybody has time until then at least: nobody could be heard.
@@ -162,5 +168,18 @@ mod tests {
         assert!(sessions.open(&key, Session::new(3, 45_000, 0, None)).is_ok());
         assert_eq!(sessions.get(&key).unwrap().waiting, 0, "nobody waits for another one");
         assert!(sessions.open(&key, Session::new(2, 45_000, 0, None)).is_err());
+    }
+
+    #[test]
+    fn who_has_come_again_under_its_name_stays_and_the_alarms_of_those_that_went_are_quiet() {
+        let key = MemberKey { group: "g".to_owned(), member_id: "m".to_owned() };
+        let mut sessions = Sessions::default();
+        let (mut news, _) = sessions.open(&key, Session::new(3, 45_000, 0, None)).unwrap();
+        sessions.alarms.set(Due::Revocation(key.clone()), 60_000);
+        sessions.remove(&key, 2);
+        assert_eq!((*news.borrow_and_update(), sessions.alarms.next()), (News::Look, Some(45_000)));
+        sessions.remove(&key, 3);
+        assert_eq!((*news.borrow(), sessions.alarms.next()), (News::Removed, None));
+        assert!(sessions.get(&key).is_none());
     }
 }

@@ -1,11 +1,12 @@
-//! What goes on by itself: the timer, looking after what groups know of topics, and taking up what a log that failed
-//! has kept.
+//! What goes on by itself: the timer, looking after what groups know of topics, following the patterns of members, and
+//! taking up what a log that failed has kept.
 //!
 //! All sleep until there is something to do. A thousand groups without members are a thousand alarms in a week,
 //! which cost nothing until then.
 
 use std::{
     collections::BTreeSet,
+    pin::Pin,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -33,8 +34,17 @@ pub(crate) fn start(broker: &Broker) {
     let coordinator = &broker.0.groups;
     tokio::spawn(keep_time(Arc::downgrade(coordinator), coordinator.watch_alarms()));
     tokio::spawn(follow_reopenings(Arc::downgrade(coordinator), coordinator.machine.reopened()));
-    let (created, suspected) = (broker.0.topics.watch(), coordinator.watch_suspicions());
-    tokio::spawn(look_after_topics(Arc::downgrade(&broker.0), created, suspected));
+    // Apart: a pattern may be slow on purpose, which is no reason for others to be late.
+    look_after(broker, |broker| Box::pin(async move { broker.tell_groups_about_topics().await }));
+    look_after(broker, |broker| Box::pin(async move { broker.follow_patterns().await }));
+}
+
+/// Looks once after something that topics have to do with.
+type Look = fn(Broker) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+fn look_after(broker: &Broker, look: Look) {
+    let (created, suspected) = (broker.0.topics.watch(), broker.0.groups.watch_suspicions());
+    tokio::spawn(follow_topics(Arc::downgrade(&broker.0), created, suspected, look));
 }
 
 async fn keep_time(coordinator: Weak<Coordinator>, mut alarms: watch::Receiver<()>) {
@@ -79,14 +89,15 @@ async fn follow_reopenings(coordinator: Weak<Coordinator>, mut reopened: watch::
     }
 }
 
-async fn look_after_topics(
+async fn follow_topics(
     broker: Weak<Inner>,
     mut created: watch::Receiver<u64>,
     mut suspected: watch::Receiver<()>,
+    look: Look,
 ) {
     loop {
         let outcome = match broker.upgrade() {
-            Some(inner) => Broker(inner).tell_groups_about_topics().await,
+            Some(inner) => look(Broker(inner)).await,
             None => return,
         };
         let failed = match outcome {
@@ -109,7 +120,6 @@ impl Broker {
     /// Compares what groups know of the topics that interest them with what there is.
     async fn tell_groups_about_topics(&self) -> Result<(), Error> {
         self.check_running()?;
-        self.follow_patterns().await?;
         let now = |topic: &str| {
             if let Some(topic) = self.0.topics.get(topic) {
                 return Some(TopicView { id: topic.id, partitions: topic.count() });

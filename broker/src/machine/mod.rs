@@ -38,7 +38,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 
-use self::owner::{Owner, Request, Submission};
+use self::owner::{Condition, Owner, Request, Submission};
 use crate::{AppendClock, Error, broker::blocking};
 
 /// What the names of internal logs begin with; topics of users may not.
@@ -171,6 +171,31 @@ impl<S: StateMachine> Machine<S> {
     /// When it could not be appended: it is not applied. After [`Error::OutcomeUnknown`] it may be once the log is
     /// opened again: [`clear_doubt`](Machine::clear_doubt).
     pub async fn submit(&self, command: S::Command) -> Result<S::Output, Error> {
+        self.send(command, None).await?.await.unwrap_or(Err(Error::Stopping))
+    }
+
+    /// As [`submit`](Machine::submit), if that is still right when the command has its turn, which may be long after it
+    /// was submitted: the disk has been busy with others. `None` if it is not.
+    ///
+    /// # Errors
+    /// As [`submit`](Machine::submit).
+    pub(crate) async fn submit_if(
+        &self,
+        command: S::Command,
+        is_right: Condition,
+    ) -> Result<Option<S::Output>, Error> {
+        match self.send(command, Some(is_right)).await?.await {
+            Ok(answer) => answer.map(Some),
+            // Nobody answers what was not taken.
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn send(
+        &self,
+        command: S::Command,
+        condition: Option<Condition>,
+    ) -> Result<oneshot::Receiver<Result<S::Output, Error>>, Error> {
         let bytes = S::encode(&command);
         if bytes.len() > COMMAND_BYTES_MAX {
             let (size, log) = (bytes.len(), &self.shared.id);
@@ -179,9 +204,9 @@ impl<S: StateMachine> Machine<S> {
             )));
         }
         let (reply, answer) = oneshot::channel();
-        let request = Request::Submit(Submission { command, bytes, reply });
+        let request = Request::Submit(Submission { command, bytes, condition, reply });
         self.mailbox.send(request).await.map_err(|_| Error::Stopping)?;
-        answer.await.unwrap_or(Err(Error::Stopping))
+        Ok(answer)
     }
 
     /// Looks at the state: all that is applied, and no command half. `look` must be brief: commands wait for it.

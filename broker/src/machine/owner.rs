@@ -33,10 +33,15 @@ pub(super) enum Request<S: StateMachine> {
     Stop,
 }
 
+/// Whether a command is still right.
+pub(super) type Condition = Box<dyn Fn() -> bool + Send>;
+
 /// A command on its way.
 pub(super) struct Submission<S: StateMachine> {
     pub(super) command: S::Command,
     pub(super) bytes: Vec<u8>,
+    /// Asked when it is appended. If it says no, the command is dropped with its reply.
+    pub(super) condition: Option<Condition>,
     pub(super) reply: oneshot::Sender<Result<S::Output, Error>>,
 }
 
@@ -121,11 +126,15 @@ impl<S: StateMachine> Owner<S> {
     }
 
     /// Appends a round of commands, and applies and answers them when they are durable.
-    async fn commit(&mut self, round: Vec<Submission<S>>) {
+    async fn commit(&mut self, mut round: Vec<Submission<S>>) {
         if round.is_empty() {
             return;
         }
         self.reopen_if_due().await;
+        round.retain(|submission| submission.condition.as_ref().is_none_or(|is_right| is_right()));
+        if round.is_empty() {
+            return;
+        }
         // The log is asked each time: a refused append has taken its numbers back.
         let bounds = self.log.bounds();
         let at = self.clock.now().max(bounds.last_append_time.unwrap_or(Millis::MIN));

@@ -3,7 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use minikafka_broker::{
-    Broker, BrokerConfig, Error, GroupError, GroupJoin, PositionToStore, PositionsBy, TopicPartition,
+    Broker, BrokerConfig, Error, GroupError, GroupJoin, Leave, MemberHeartbeat, PositionToStore, PositionsBy,
+    TopicPartition,
 };
 use minikafka_record::Offset;
 
@@ -174,4 +175,76 @@ async fn a_group_of_which_nothing_is_left_uses_up_no_place() {
     broker.commit_positions("g", PositionsBy::Outsider, vec![position("t0", 0)]).await.unwrap();
     join(&broker, &topics).await.leave().await.unwrap();
     assert_eq!(broker.groups("", 10).len(), 1, "its position stays");
+}
+
+#[tokio::test]
+async fn a_member_that_is_heard_while_the_disk_stalls_stays() {
+    let clock = ManualClock::at(1_000);
+    let (storage, rig) = Rig::new();
+    let config = BrokerConfig { clock: clock.clone(), retention: None, ..BrokerConfig::default() };
+    let broker = Broker::open(storage, config).await.unwrap();
+    let topics = topics(&broker, 2).await;
+    let mut late = join(&broker, &topics).await;
+    let silent = GroupJoin { group: "h".into(), ..request(&topics) };
+    let mut silent = broker.join_group(silent).await.unwrap();
+    settle(&mut late, 2).await;
+    let appends = || rig.events().iter().filter(|event| *event == "append __minikafka_groups").count();
+    let before = appends();
+    rig.hold("append");
+    let other = broker.clone();
+    let stalled = tokio::spawn(async move {
+        other.commit_positions("other", PositionsBy::Outsider, vec![position("t0", 0)]).await
+    });
+    rig.seen("append __minikafka_groups", before + 1).await;
+    // Both are to be removed as soon as the disk goes on, and one of them is heard before that.
+    clock.pass(SESSION + Duration::from_millis(1));
+    let other = broker.clone();
+    let expiry = tokio::spawn(async move { other.expire_groups().await });
+    tokio::task::yield_now().await;
+    late.heard();
+    rig.release("append");
+    expiry.await.unwrap();
+    stalled.await.unwrap().unwrap();
+    assert_eq!(broker.describe_group("g").await.unwrap().members.len(), 1);
+    assert!(matches!(silent.next_assignment().await, Ok(_) | Err(Error::Group(_))));
+    assert!(broker.describe_group("h").await.is_err(), "it was silent");
+    // It has an alarm as before.
+    clock.pass(SESSION + Duration::from_millis(1));
+    broker.expire_groups().await;
+    assert!(broker.describe_group("g").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_comes_back_under_its_name_while_it_goes_is_there_and_heard() {
+    let clock = ManualClock::at(1_000);
+    let broker = memory(&clock).await;
+    topics(&broker, 1).await;
+    let says = |epoch| MemberHeartbeat {
+        group: "g".into(),
+        member_id: "m".into(),
+        client_address: "here".into(),
+        epoch,
+        topics: Some(vec!["t0".into()]),
+        rebalance_timeout: Some(SESSION),
+        ..MemberHeartbeat::default()
+    };
+    broker.heartbeat_member(says(None)).await.unwrap();
+    for _ in 0..200 {
+        let (leaving, coming) = (broker.clone(), broker.clone());
+        let leaving = tokio::spawn(async move { leaving.leave_member("g", "m", "", Leave::ForGood).await });
+        let join = says(None);
+        let coming = tokio::spawn(async move { coming.heartbeat_member(join).await });
+        leaving.await.unwrap().unwrap();
+        coming.await.unwrap().unwrap();
+        match broker.describe_group("g").await {
+            Ok(found) => {
+                assert_eq!(found.members[0].client_address.as_deref(), Some("here"), "its session is known");
+            }
+            // It came before it went.
+            Err(_) => drop(broker.heartbeat_member(says(None)).await.unwrap()),
+        }
+    }
+    clock.pass(SESSION + Duration::from_millis(1));
+    broker.expire_groups().await;
+    assert!(broker.describe_group("g").await.is_err(), "and so is its silence");
 }

@@ -1,4 +1,5 @@
-"""A group under fire: members of two kinds join, leave and are killed while a producer runs, and no record is skipped.
+"""A group under fire: members join, leave, pause and are killed while a producer runs and the server is killed, too, and no
+record is skipped.
 
 A member writes down what it has read before it commits. So whatever stands before a committed position has to be in some
 member's notes. Records that were read twice are no mistake: who is killed has not committed. They are counted.
@@ -7,56 +8,22 @@ member's notes. Records that were read twice are no mistake: who is killed has n
 import collections
 import pathlib
 import random
-import signal
-import subprocess
 import sys
 import time
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-BOOTSTRAP, SECONDS, NOTES = sys.argv[1], float(sys.argv[2]), pathlib.Path(sys.argv[3])
-TOPIC, GROUP, PARTITIONS = "fire", "fire", 64
-MEMBERS = range(5, 11)
-# From the last shot on, until all is read: a member that was killed is taken for dead after its session timeout.
-PATIENCE = 60
-HERE = pathlib.Path(__file__).parent
-KINDS = ["member_confluent.py", "member_kafka_python.py"]
+from members import COUNTS, KINDS, Members
+from server import Server
 
-
-class Members:
-    """The processes, and what was done to them."""
-
-    def __init__(self):
-        self.started, self.living, self.done = [], [], collections.Counter()
-
-    def start(self):
-        number = len(self.started)
-        command = [sys.executable, HERE / KINDS[number % len(KINDS)], BOOTSTRAP, GROUP, TOPIC, NOTES / f"{number}"]
-        with open(NOTES / f"{number}.stderr", "wb") as stderr:
-            self.started.append(subprocess.Popen(command, stderr=stderr))
-        self.living.append(self.started[-1])
-        self.done["joined"] += 1
-
-    def stop(self, how):
-        member = self.living.pop(random.randrange(len(self.living)))
-        member.send_signal(how)
-        self.done["killed" if how == signal.SIGKILL else "left"] += 1
-
-    def shot(self):
-        """Something happens to somebody."""
-        kill, leave = (lambda: self.stop(signal.SIGKILL)), (lambda: self.stop(signal.SIGTERM))
-        choices = [kill, kill, leave, self.start, self.start, self.start]
-        if len(self.living) <= MEMBERS.start:
-            choices = [self.start]
-        elif len(self.living) >= MEMBERS.stop - 1:
-            choices = [kill, kill, leave]
-        random.choice(choices)()
-
-    def end(self):
-        for member in self.living:
-            member.send_signal(signal.SIGTERM)
-        for member in self.started:
-            member.wait(30)
+BINARIES, PROTOCOL, SECONDS, NOTES = sys.argv[1], sys.argv[2], float(sys.argv[3]), pathlib.Path(sys.argv[4])
+PARTITIONS = 64
+TOPIC = f"fire-{PROTOCOL}"
+# Between two kills of the server.
+KILLS = (6, 14)
+# From the last shot on, until all is read: a member that was killed is taken for dead after its session timeout, which
+# is 45 s where the server says it.
+PATIENCE = 90
 
 
 def produce(producer, counts, records):
@@ -67,10 +34,12 @@ def produce(producer, counts, records):
     producer.poll(0)
 
 
-def committed():
-    reader = Consumer({"bootstrap.servers": BOOTSTRAP, "group.id": GROUP})
-    found = reader.committed([TopicPartition(TOPIC, partition) for partition in range(PARTITIONS)], timeout=20)
-    reader.close()
+def committed(bootstrap):
+    reader = Consumer({"bootstrap.servers": bootstrap, "group.id": TOPIC, "log_level": 2})
+    try:
+        found = reader.committed([TopicPartition(TOPIC, partition) for partition in range(PARTITIONS)], timeout=20)
+    finally:
+        reader.close()
     return {of.partition: max(of.offset, 0) for of in found}
 
 
@@ -100,39 +69,51 @@ def main():
     seed = random.randrange(1 << 32)
     print(f"seed {seed}", file=sys.stderr)
     random.seed(seed)
-    members = Members()
+    server, members = Server(BINARIES), Members(PROTOCOL, TOPIC, NOTES)
     try:
-        print(run(members))
+        server.create(TOPIC, PARTITIONS)
+        said = run(server, members)
     finally:
-        for member in members.started:
-            member.kill()
+        members.kill()
+        code = server.stop()
+    assert code == 0, f"the server's exit code is {code}"
+    print(said)
 
 
-def run(members):
+def run(server, members):
     counts = [0] * PARTITIONS
-    producer = Producer({"bootstrap.servers": BOOTSTRAP, "linger.ms": 5, "enable.idempotence": True})
-    for _ in MEMBERS:
-        members.start()
-    end, next_shot = time.monotonic() + SECONDS, time.monotonic() + 3
-    while time.monotonic() < end:
+    producer = Producer({"bootstrap.servers": server.bootstrap, "linger.ms": 5, "log_level": 2, "enable.idempotence": True})
+    for _ in COUNTS:
+        members.start(server.bootstrap)
+    begin = time.monotonic()
+    next_shot, next_kill = begin + 3, begin + random.uniform(*KILLS)
+    while (now := time.monotonic()) < begin + SECONDS:
         produce(producer, counts, 20)
-        if time.monotonic() >= next_shot:
-            members.shot()
-            next_shot = time.monotonic() + random.uniform(0.2, 1)
+        members.wake(now)
+        if now >= next_shot:
+            members.shot(server.bootstrap)
+            next_shot = now + random.uniform(0.2, 1)
+        if now >= next_kill:
+            server.kill()
+            next_kill = time.monotonic() + random.uniform(*KILLS)
         time.sleep(0.01)
+    members.wake(float("inf"))
     assert producer.flush(30) == 0
     wanted = dict(enumerate(counts))
     end = time.monotonic() + PATIENCE
-    while (positions := committed()) != wanted and time.monotonic() < end:
+    while (positions := committed(server.bootstrap)) != wanted and time.monotonic() < end:
         check_none_skipped(positions)
         time.sleep(0.5)
-    seen = check_none_skipped(positions)
+    seen, waited = check_none_skipped(positions), PATIENCE - (end - time.monotonic())
     members.end()
     assert positions == wanted, {of: (positions[of], wanted[of]) for of in wanted if positions[of] != wanted[of]}
     again = sum(seen.values()) - sum(counts)
-    return (f"A group under fire, {SECONDS:.0f} s over {PARTITIONS} partitions, members of confluent-kafka and kafka-python: "
-            f"{members.done['joined']} joined, {members.done['left']} left, {members.done['killed']} were killed; "
-            f"{sum(counts)} records were read, none was skipped, {again} were read again.")
+    kinds = " and ".join(sorted({"confluent" if "confluent" in kind else "kafka-python" for kind in KINDS[PROTOCOL]}))
+    done = members.done
+    return (f"A group of {PROTOCOL} members under fire ({kinds}), {SECONDS:.0f} s over {PARTITIONS} partitions: {done['joined']} joined, "
+            f"{done['left']} left, {done['paused']} were paused, {done['killed']} were killed, and the server {server.kills} times, back "
+            f"after {server.slowest:.1f} s at most; "
+            f"{sum(counts)} records were read, none was skipped, {again} were read again; all was read {waited:.0f} s after the last shot.")
 
 
 main()

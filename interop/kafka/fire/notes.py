@@ -4,15 +4,17 @@ import os
 import signal
 import sys
 
-BOOTSTRAP, GROUP, TOPIC = sys.argv[1:4]
+BOOTSTRAP, GROUP, TOPIC, PROTOCOL, PATH = sys.argv[1:6]
 SESSION_MS = 3_000
+# A member that is paused for longer has to join anew.
+POLLS_MAX_MS = 6_000
 
 
 class Notes:
     """A line is there as soon as it is written, also for those who are killed then."""
 
     def __init__(self):
-        self.file = os.open(sys.argv[4], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.file = os.open(PATH, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.is_ending = False
         signal.signal(signal.SIGTERM, self.end)
 

@@ -5,7 +5,7 @@ use super::parts::{
     take_positions, topic_id,
 };
 use crate::{
-    group::core::{Because, Command, Commit, Committer, Join, NamedView, Returning},
+    group::core::{Because, Command, Commit, Committer, Join, NamedView, Returning, Subscribe},
     machine::FormatError,
 };
 
@@ -88,6 +88,8 @@ struct SubscribeRecord {
     topics: Vec<String>,
     #[prost(message, repeated, tag = "4")]
     views: Vec<TopicRecord>,
+    #[prost(uint64, optional, tag = "5")]
+    session: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -186,11 +188,12 @@ impl From<&Command> for CommandRecord {
     fn from(command: &Command) -> CommandRecord {
         let kind = match command.clone() {
             Command::Join(join) => Kind::Join(join.into()),
-            Command::Subscribe { group, member_id, topics, views } => Kind::Subscribe(SubscribeRecord {
-                group,
-                member_id,
-                topics: topics.into_iter().collect(),
-                views: views.iter().map(TopicRecord::from).collect(),
+            Command::Subscribe(of) => Kind::Subscribe(SubscribeRecord {
+                group: of.group,
+                member_id: of.member_id,
+                topics: of.topics.into_iter().collect(),
+                views: of.views.iter().map(TopicRecord::from).collect(),
+                session: of.session,
             }),
             Command::Confirm { group, member_id, epoch, owned } => {
                 Kind::Confirm(ConfirmRecord { group, member_id, epoch, owned: put_partitions(&owned) })
@@ -266,12 +269,13 @@ impl TryFrom<CommandRecord> for Command {
             record.kind.ok_or_else(|| FormatError::new("a command about groups of an unknown kind"))?;
         Ok(match kind {
             Kind::Join(join) => Command::Join(join.try_into()?),
-            Kind::Subscribe(SubscribeRecord { group, member_id, topics, views }) => Command::Subscribe {
-                group,
-                member_id,
-                topics: topics.into_iter().collect(),
-                views: take_views(views)?,
-            },
+            Kind::Subscribe(of) => Command::Subscribe(Subscribe {
+                group: of.group,
+                member_id: of.member_id,
+                session: of.session,
+                topics: of.topics.into_iter().collect(),
+                views: take_views(of.views)?,
+            }),
             Kind::Confirm(ConfirmRecord { group, member_id, epoch, owned }) => {
                 Command::Confirm { group, member_id, epoch, owned: take_partitions(&owned) }
             }

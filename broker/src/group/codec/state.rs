@@ -18,6 +18,8 @@ pub(super) struct GroupsRecord {
     groups: Vec<GroupRecord>,
     #[prost(message, repeated, tag = "2")]
     topics: Vec<TopicRecord>,
+    #[prost(uint64, tag = "3")]
+    sessions_gone: u64,
 }
 
 /// As a [`GroupsRecord`] would be, one group at a time: all of them would take the memory twice over.
@@ -28,6 +30,9 @@ pub(super) fn encode(groups: &Groups) -> Vec<u8> {
     }
     for (topic, view) in &groups.topics {
         prost::encoding::message::encode(2, &TopicRecord::from(&(topic.clone(), *view)), &mut bytes);
+    }
+    if groups.sessions_gone > 0 {
+        prost::encoding::uint64::encode(3, &groups.sessions_gone, &mut bytes);
     }
     bytes
 }
@@ -91,6 +96,9 @@ struct HeldRecord {
     is_revoked: Vec<bool>,
     #[prost(uint32, repeated, tag = "5")]
     void: Vec<u32>,
+    /// The epochs of what is revoked, in the order of the numbers.
+    #[prost(uint64, repeated, tag = "6")]
+    revoked_in: Vec<u64>,
 }
 
 impl GroupRecord {
@@ -111,7 +119,8 @@ fn member((id, member): (&String, &Member)) -> MemberRecord {
         topic: topic.to_owned(),
         numbers: member.held.of_topic(topic).map(|(number, _)| number).collect(),
         since: member.held.of_topic(topic).map(|(_, held)| held.since).collect(),
-        is_revoked: member.held.of_topic(topic).map(|(_, held)| held.is_revoked).collect(),
+        is_revoked: member.held.of_topic(topic).map(|(_, held)| held.is_revoked()).collect(),
+        revoked_in: member.held.of_topic(topic).filter_map(|(_, held)| held.revoked_in).collect(),
         void: member
             .held
             .of_topic(topic)
@@ -151,20 +160,23 @@ impl TryFrom<GroupsRecord> for Groups {
             let (topic, view) = NamedView::try_from(topic)?;
             topics.insert(topic, view);
         }
-        Ok(Groups::restore(groups, topics))
+        Ok(Groups::restore(groups, topics, record.sessions_gone))
     }
 }
 
 fn take_member(record: MemberRecord) -> Result<(String, Member), FormatError> {
     let mut held = PartitionMap::default();
-    for HeldRecord { topic, numbers, since, is_revoked, void } in &record.held {
+    for HeldRecord { topic, numbers, since, is_revoked, void, revoked_in } in &record.held {
         if numbers.len() != since.len() || numbers.len() != is_revoked.len() {
             return Err(FormatError::new("columns of partitions have different lengths"));
         }
+        // Of what is not known the epoch is the newest: only who knows that one gives it up.
+        let mut revoked_in = revoked_in.iter().copied().chain(std::iter::repeat(record.epoch));
         for ((number, since), is_revoked) in numbers.iter().zip(since).zip(is_revoked) {
             // They are few, and seldom.
             let is_void = void.contains(number);
-            held.insert(topic, *number, Holding { since: *since, is_revoked: *is_revoked, is_void });
+            let revoked_in = if *is_revoked { revoked_in.next() } else { None };
+            held.insert(topic, *number, Holding { since: *since, revoked_in, is_void });
         }
     }
     let member = Member {

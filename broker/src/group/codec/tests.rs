@@ -8,7 +8,7 @@ use minikafka_storage::TopicId;
 use super::*;
 use crate::group::core::{
     Because, Commit, Committer, Join, NamedView, NewPosition, PartitionMap, PartitionSet, Returning,
-    TopicView,
+    Subscribe, TopicView,
 };
 
 fn view(topic: &str, id: u8) -> NamedView {
@@ -57,6 +57,15 @@ fn golden() -> Vec<(Command, &'static str)> {
     let (group, member_id) = ("g".to_owned(), "m".to_owned());
     let remove = |because| Command::Remove { group: group.clone(), member_id: member_id.clone(), because };
     let by = Committer::Member { id: "m".into(), epoch: 5 };
+    let subscribe = |session| {
+        Command::Subscribe(Subscribe {
+            group: "g".into(),
+            member_id: "m".into(),
+            session,
+            topics: ["t".to_owned()].into(),
+            views: vec![view("t", 1)],
+        })
+    };
     vec![
         (
             join(None),
@@ -66,14 +75,10 @@ fn golden() -> Vec<(Command, &'static str)> {
             join(Some(Returning { epoch: 4, owned: partitions(&[1]) })),
             "0a3f0a016712016d1a0a080412060a01741201012201692a016332017432017538c8df0240e0d4034a170a01741210010101010101010101010101010101011803",
         ),
+        (subscribe(None), "12220a016712016d1a017422170a01741210010101010101010101010101010101011803"),
         (
-            Command::Subscribe {
-                group: group.clone(),
-                member_id: member_id.clone(),
-                topics: ["t".to_owned()].into(),
-                views: vec![view("t", 1)],
-            },
-            "12220a016712016d1a017422170a01741210010101010101010101010101010101011803",
+            subscribe(Some(300)),
+            "12250a016712016d1a017422170a0174121001010101010101010101010101010101180328ac02",
         ),
         (
             Command::Confirm {
@@ -196,21 +201,46 @@ fn what_is_held_of_an_old_topic_stays_so() {
     assert_eq!(held(&restored), 3);
 }
 
+/// A snapshot of the first version.
+const FIRST: &str = "0a550a016710021a3a0a016d1201691a016322017422017528c8df0230e0d403380140024a120a017412030001021a03010101220300000152070a01741202000158061a120a016e2201743801400152060a01741201020a490a016822270a01741210010101010101010101010101010101011a0710071a017820091a07080210ac02200922190a01751210020202020202020202020202020202021a022009280912170a01741210010101010101010101010101010101011803";
+
+/// Groups that are busy, one with positions, and what they were stored as by the first version.
+fn stored() -> (Groups, &'static str) {
+    let mut groups = busy();
+    let positions = positions();
+    apply(&mut groups, Command::Commit(Commit { group: "h".into(), by: Committer::Outsider, positions }), 9);
+    (groups, FIRST)
+}
+
+#[test]
+fn a_snapshot_of_the_first_version_is_read() {
+    let (groups, stored) = stored();
+    let bytes: Vec<u8> =
+        (0..stored.len()).step_by(2).map(|at| u8::from_str_radix(&stored[at..at + 2], 16).unwrap()).collect();
+    let mut restored = Groups::default();
+    restored.restore(&bytes).unwrap();
+    assert_eq!(restored, groups, "what was revoked was so in the newest epoch");
+}
+
+#[test]
+fn what_has_gone_is_counted_and_kept() {
+    let mut groups = busy();
+    let (group, member_id) = ("g".to_owned(), "n".to_owned());
+    apply(&mut groups, Command::Remove { group, member_id, because: Because::Left { session: 1 } }, 7);
+    let mut restored = Groups::default();
+    restored.restore(&groups.snapshot()).unwrap();
+    assert_eq!((&restored, restored.sessions_gone), (&groups, 1));
+}
+
 #[test]
 fn a_snapshot_stays_as_it_was_stored_and_brings_everything_back() {
-    let mut groups = busy();
-    groups
-        .apply(
-            Command::Commit(Commit { group: "h".into(), by: Committer::Outsider, positions: positions() }),
-            9,
-        )
-        .unwrap();
+    let (groups, _) = stored();
     let bytes = groups.snapshot();
     let mut restored = Groups::default();
     restored.restore(&bytes).unwrap();
     assert_eq!(restored, groups);
     assert_eq!(
         hex(&bytes),
-        "0a550a016710021a3a0a016d1201691a016322017422017528c8df0230e0d403380140024a120a017412030001021a03010101220300000152070a01741202000158061a120a016e2201743801400152060a01741201020a490a016822270a01741210010101010101010101010101010101011a0710071a017820091a07080210ac02200922190a01751210020202020202020202020202020202021a022009280912170a01741210010101010101010101010101010101011803"
+        "0a580a016710021a3d0a016d1201691a016322017422017528c8df0230e0d403380140024a150a017412030001021a03010101220300000132010252070a01741202000158061a120a016e2201743801400152060a01741201020a490a016822270a01741210010101010101010101010101010101011a0710071a017820091a07080210ac02200922190a01751210020202020202020202020202020202021a022009280912170a01741210010101010101010101010101010101011803"
     );
 }

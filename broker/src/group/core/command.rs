@@ -13,7 +13,7 @@ pub(crate) enum Command {
     /// A member joins, or comes back.
     Join(Join),
     /// A member wants to read other topics.
-    Subscribe { group: String, member_id: String, topics: BTreeSet<String>, views: Vec<NamedView> },
+    Subscribe(Subscribe),
     /// A member says what it reads, in answer to the assignment of this epoch.
     Confirm { group: String, member_id: String, epoch: u64, owned: PartitionSet },
     /// A member is one no more.
@@ -53,6 +53,18 @@ pub(crate) struct Join {
     pub(crate) session_timeout_ms: u32,
     pub(crate) rebalance_timeout_ms: u32,
     /// What is known of these topics, for those of which the groups know nothing yet.
+    pub(crate) views: Vec<NamedView>,
+}
+
+/// Has a member read other topics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Subscribe {
+    pub(crate) group: String,
+    pub(crate) member_id: String,
+    /// When somebody else has found out what it wants: the number of its stream then. Should it have said something else
+    /// since, that counts.
+    pub(crate) session: Option<u64>,
+    pub(crate) topics: BTreeSet<String>,
     pub(crate) views: Vec<NamedView>,
 }
 
@@ -120,6 +132,14 @@ pub(crate) struct MemberKey {
     pub(crate) member_id: String,
 }
 
+/// A member that is one no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Gone {
+    pub(crate) key: MemberKey,
+    /// The number of its last stream. Should one of its name join again, that one's has a higher number.
+    pub(crate) session: u64,
+}
+
 /// What a command has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Applied {
@@ -130,7 +150,7 @@ pub(crate) struct Applied {
     /// Members whose assignment has changed. Known at the end of the round.
     pub(crate) changed: Vec<MemberKey>,
     /// Members that are so no more.
-    pub(crate) gone: Vec<MemberKey>,
+    pub(crate) gone: Vec<Gone>,
     /// A group without members: its positions are kept for a while from now on.
     pub(crate) emptied: Option<String>,
     /// Groups whose members are to be told something else at the end of the round.

@@ -18,9 +18,9 @@
 //! come at the same time, all but the last target would be thrown away.
 //!
 //! - **Invariant:** no two members hold the same partition, and who does not hold one cannot commit it.
-//! - **Invariant:** a member's epoch rises with each change of what it is to read, and with nothing else. It only
-//!   takes back what was revoked under the epoch that it knows of: an answer to an older assignment changes nothing,
-//!   because the member may have read more since.
+//! - **Invariant:** a member's epoch rises with each change of what it is to read, and with nothing else. It gives
+//!   up what was revoked in the epoch that it speaks of, or before, and not been called back since: no assignment that
+//!   may have reached it meanwhile lists that. What else it does not read with an older epoch, it may be reading now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -135,6 +135,11 @@ impl Group {
                 reason: "it comes back with another instance id",
             });
         }
+        if known.is_some_and(|member| member.is_self_named != join.is_self_named) {
+            // It is somebody else, who came in by another door.
+            let (group, member_id) = (join.group.clone(), join.member_id.clone());
+            return Err(GroupError::UnknownMember { group, member_id });
+        }
         if let Some(returning) = &join.returning {
             let member = self.require(&join.group, &join.member_id)?;
             return member.check_epoch(&join.group, &join.member_id, returning.epoch);
@@ -147,28 +152,35 @@ impl Group {
     }
 
     /// Lets a member in, or back in, that was checked. Returns the number of its stream, and the member whose place it
-    /// takes.
-    pub(super) fn join(&mut self, join: Join) -> (u64, Option<String>) {
+    /// takes with the number of that one's.
+    pub(super) fn join(
+        &mut self,
+        join: Join,
+        sessions_gone: u64,
+        at: Millis,
+    ) -> (u64, Option<(String, u64)>) {
         let mut gone = None;
         let id = join.member_id;
         let before = match &join.returning {
             Some(_) => self.members.remove(&id),
             None => self.predecessor(&join.instance_id, &id).and_then(|old_id| {
                 let old = self.members.remove(&old_id)?;
-                gone = (old_id != id).then_some(old_id);
+                gone = (old_id != id).then_some((old_id, old.session));
                 Some(Member { epoch: old.epoch + 1, ..old })
             }),
         };
         let has_new_topics = before.as_ref().is_none_or(|before| before.topics != join.topics);
         // What a member of the same name has said before it was removed, is older than all that this one will say.
         let first_epoch = if join.is_self_named { self.epoch } else { 0 };
-        let mut member = before.unwrap_or_else(|| Member { epoch: first_epoch, ..Member::default() });
+        let mut member = before.unwrap_or_else(|| Member {
+            epoch: first_epoch,
+            session: sessions_gone,
+            ..Member::default()
+        });
         match join.returning {
-            Some(returning) if returning.epoch == member.epoch => member.release(&returning.owned),
-            // A newer assignment may have reached it: what it reads, it says in answer to the newest.
-            Some(_) => {}
+            Some(returning) => member.release(returning.epoch, &returning.owned, at),
             // A process that takes an instance over reads nothing yet.
-            None => member.release(&PartitionSet::default()),
+            None => member.release(member.epoch, &PartitionSet::default(), at),
         }
         let session = member.session + 1;
         let member = Member {
@@ -211,6 +223,21 @@ impl Group {
         Ok(self.members.get_mut(member_id).expect("it was just found"))
     }
 
+    /// Checks that a member has said nothing since this stream, if one is named.
+    pub(super) fn check_session(
+        &self,
+        group: &str,
+        member_id: &str,
+        session: Option<u64>,
+    ) -> Result<(), GroupError> {
+        let member = self.require(group, member_id)?;
+        if session.is_none_or(|session| session == member.session) {
+            return Ok(());
+        }
+        let (group, member_id) = (group.to_owned(), member_id.to_owned());
+        Err(GroupError::Fenced { group, member_id, reason: "it has said something else since" })
+    }
+
     pub(super) fn subscribe(
         &mut self,
         group: &str,
@@ -231,25 +258,27 @@ impl Group {
         member_id: &str,
         epoch: u64,
         owned: &PartitionSet,
+        at: Millis,
     ) -> Result<(), GroupError> {
         let member = self.require_mut(group, member_id)?;
         member.check_epoch(group, member_id, epoch)?;
-        if epoch == member.epoch && member.gives_up(owned) {
-            member.release(owned);
+        if member.gives_up(epoch, owned) {
+            member.release(epoch, owned, at);
             self.leave_for_later(Pending::Reconcile);
         }
         Ok(())
     }
 
-    /// Removes a member, if the reason still holds. Says whether it does.
+    /// Removes a member, if the reason still holds. Returns the number of its stream then.
     pub(super) fn remove(
         &mut self,
         group: &str,
         member_id: &str,
         because: Because,
         at: Millis,
-    ) -> Result<bool, GroupError> {
+    ) -> Result<Option<u64>, GroupError> {
         let member = self.require(group, member_id)?;
+        let last = member.session;
         let is_so = match because {
             Because::Left { session } | Because::Silent { session } => member.session == session,
             Because::HeldOn { revoking_since } => member.revoking_since == Some(revoking_since),
@@ -264,7 +293,7 @@ impl Group {
                 self.empty_since = at;
             }
         }
-        Ok(is_so)
+        Ok(is_so.then_some(last))
     }
 
     /// Topics are others now.

@@ -8,8 +8,8 @@ use std::{
 use minikafka_storage::{Millis, TopicId};
 
 use super::{
-    Applied, Because, Command, Commit, Committer, Group, GroupError, Join, MemberKey, NamedView,
-    PartitionSet, TopicViews,
+    Applied, Because, Command, Commit, Committer, Gone, Group, GroupError, Join, MemberKey, NamedView,
+    PartitionSet, Subscribe, TopicViews,
     limits::{GROUPS_MAX, STATE_BYTES_MAX},
     weight::{of_newcomer, of_topics},
 };
@@ -24,15 +24,22 @@ pub(crate) struct Groups {
     pub(crate) groups: BTreeMap<String, Arc<Group>>,
     /// The topics that members subscribe to, as far as they are there: what the targets are made of.
     pub(crate) topics: TopicViews,
+    /// The highest number that a stream of a member had which is gone. Members that are new begin beyond it, so that a
+    /// number is never that of two streams of one name.
+    pub(crate) sessions_gone: u64,
     /// About how many bytes the groups take.
     bytes: usize,
 }
 
 impl Groups {
     /// As they were stored.
-    pub(crate) fn restore(groups: BTreeMap<String, Arc<Group>>, topics: TopicViews) -> Groups {
+    pub(crate) fn restore(
+        groups: BTreeMap<String, Arc<Group>>,
+        topics: TopicViews,
+        sessions_gone: u64,
+    ) -> Groups {
         let bytes = groups.values().map(|group| group.bytes()).sum();
-        Groups { groups, topics, bytes }
+        Groups { groups, topics, sessions_gone, bytes }
     }
 
     pub(crate) fn get(&self, group: &str) -> Option<&Group> {
@@ -60,9 +67,10 @@ impl Groups {
     /// the end of the round.
     pub(crate) fn apply(&mut self, command: Command, at: Millis) -> Result<Applied, GroupError> {
         match command {
-            Command::Join(join) => self.join(join),
-            Command::Subscribe { group, member_id, topics, views } => {
+            Command::Join(join) => self.join(join, at),
+            Command::Subscribe(Subscribe { group, member_id, session, topics, views }) => {
                 self.require_member(&group, &member_id)?;
+                self.groups[&group].check_session(&group, &member_id, session)?;
                 let before = of_topics(&self.groups[&group].members[&member_id].topics);
                 self.check_bytes(of_topics(&topics).saturating_sub(before))?;
                 let mut applied = self.learn(views);
@@ -72,7 +80,7 @@ impl Groups {
             Command::Confirm { group, member_id, epoch, owned } => {
                 self.require(&group)?;
                 let mut applied = Applied::default();
-                self.change(&group, &mut applied, |of| of.confirm(&group, &member_id, epoch, &owned))?;
+                self.change(&group, &mut applied, |of| of.confirm(&group, &member_id, epoch, &owned, at))?;
                 Ok(applied)
             }
             Command::Remove { group, member_id, because } => self.remove(&group, &member_id, because, at),
@@ -111,7 +119,7 @@ impl Groups {
         }
     }
 
-    fn join(&mut self, mut join: Join) -> Result<Applied, GroupError> {
+    fn join(&mut self, mut join: Join, at: Millis) -> Result<Applied, GroupError> {
         let known = match self.get(&join.group) {
             Some(group) => {
                 group.check_join(&join)?;
@@ -131,10 +139,12 @@ impl Groups {
         let after = of_newcomer(&join.topics) + join.pattern.len();
         self.check_bytes(after.saturating_sub(before))?;
         let mut applied = self.learn(std::mem::take(&mut join.views));
-        let name = join.group.clone();
-        let (session, gone) = self.change(&name, &mut applied, |group| group.join(join));
+        let (name, sessions_gone) = (join.group.clone(), self.sessions_gone);
+        let (session, gone) = self.change(&name, &mut applied, |group| group.join(join, sessions_gone, at));
         applied.session = Some(session);
-        applied.gone.extend(gone.map(|member_id| MemberKey { group: name, member_id }));
+        if let Some((member_id, session)) = gone {
+            self.note_gone(&mut applied, MemberKey { group: name, member_id }, session);
+        }
         Ok(applied)
     }
 
@@ -147,14 +157,19 @@ impl Groups {
     ) -> Result<Applied, GroupError> {
         self.require(name)?;
         let mut applied = Applied::default();
-        let is_gone = self.change(name, &mut applied, |group| group.remove(name, member_id, because, at))?;
-        if is_gone {
+        let gone = self.change(name, &mut applied, |group| group.remove(name, member_id, because, at))?;
+        if let Some(session) = gone {
             let (group, member_id) = (name.to_owned(), member_id.to_owned());
-            applied.gone.push(MemberKey { group, member_id });
+            self.note_gone(&mut applied, MemberKey { group, member_id }, session);
         }
         let is_empty = self.get(name).is_some_and(Group::is_empty);
         applied.emptied = is_empty.then(|| name.to_owned());
         Ok(applied)
+    }
+
+    fn note_gone(&mut self, applied: &mut Applied, key: MemberKey, session: u64) {
+        self.sessions_gone = self.sessions_gone.max(session);
+        applied.gone.push(Gone { key, session });
     }
 
     fn occupy(&mut self, name: &str) -> Result<Applied, GroupError> {

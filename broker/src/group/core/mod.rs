@@ -16,8 +16,8 @@ mod position;
 mod weight;
 
 pub(crate) use command::{
-    Applied, Because, Command, Commit, Committer, Join, MemberKey, NamedView, NewPosition, Returning,
-    TopicView,
+    Applied, Because, Command, Commit, Committer, Gone, Join, MemberKey, NamedView, NewPosition, Returning,
+    Subscribe, TopicView,
 };
 pub use error::GroupError;
 pub use group::GroupState;

@@ -1,5 +1,8 @@
 //! ConsumerGroupDescribe: groups whose members speak the newer protocol, or gRPC. Others are not found by it: clients ask
 //! DescribeGroups next.
+//!
+//! A reply holds a group of any size, or several up to [`ELEMENTS_MAX`] members, names and partitions: those that do not fit
+//! any more are to be asked for again.
 
 use std::collections::HashSet;
 
@@ -18,7 +21,7 @@ use super::{consumer_heartbeat::ASSIGNOR, list_groups, text};
 use crate::kafka::{
     door::Door,
     refused::Refused,
-    shape::{BOOL, Field, TEXTS},
+    shape::{BOOL, ELEMENTS_MAX, Field, TEXTS},
 };
 
 pub(in crate::kafka) static SHAPE: &[Field] = &[TEXTS, BOOL];
@@ -34,10 +37,10 @@ pub(super) fn describe(
     version: i16,
     request: ConsumerGroupDescribeRequest,
 ) -> ConsumerGroupDescribeResponse {
-    let mut seen = HashSet::new();
+    let (mut seen, mut room) = (HashSet::new(), Room::new());
     let one = |id: GroupId| {
         let described = match seen.insert(id.clone()) {
-            true => look(door, version, &id),
+            true => look(door, version, &id, &mut room),
             // To describe it again could make any reply out of a small request.
             false => Err(Refused::new(ResponseError::InvalidRequest, "a group is named twice")),
         };
@@ -50,12 +53,39 @@ pub(super) fn describe(
     ConsumerGroupDescribeResponse::default().with_groups(request.group_ids.into_iter().map(one).collect())
 }
 
-fn look(door: &Door, version: i16, group: &str) -> Result<DescribedGroup, Refused> {
+/// What a reply has room for.
+struct Room {
+    elements: usize,
+    is_untouched: bool,
+}
+
+impl Room {
+    fn new() -> Room {
+        Room { elements: ELEMENTS_MAX, is_untouched: true }
+    }
+
+    /// Takes what the members of a group need. The first group gets it in any case.
+    fn take(&mut self, members: &[MemberDescription]) -> Result<(), Refused> {
+        let of_member =
+            |member: &MemberDescription| 1 + member.topics.len() + member.owned.len() + member.target.len();
+        let needed: usize = members.iter().map(of_member).sum();
+        if needed > self.elements && !self.is_untouched {
+            let why = "the reply has no room for this group beside the others: ask for fewer at once";
+            return Err(Refused::new(ResponseError::InvalidRequest, why));
+        }
+        self.elements = self.elements.saturating_sub(needed);
+        self.is_untouched = false;
+        Ok(())
+    }
+}
+
+fn look(door: &Door, version: i16, group: &str, room: &mut Room) -> Result<DescribedGroup, Refused> {
     let missing = |why: String| Refused::new(ResponseError::GroupIdNotFound, why);
     let summary = door.broker.group(group).ok_or_else(|| missing(format!("group {group} not found")))?;
     let Some((epoch, members)) = door.broker.group_members(group) else {
         return Err(missing(format!("group {group} has no members of the consumer protocol")));
     };
+    room.take(&members)?;
     let epoch = epoch_of(epoch);
     Ok(DescribedGroup::default()
         .with_group_state(StrBytes::from_static_str(list_groups::state(&summary)))

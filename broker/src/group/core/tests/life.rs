@@ -1,8 +1,10 @@
 //! The life of a group: who reads what, step by step.
 
+use std::collections::BTreeMap;
+
 use super::{
     super::{GroupState, limits::MEMBERS_MAX},
-    Because, Command, Committer, GroupError, Rig, names, set, view,
+    Because, Command, Committer, GroupError, Groups, Join, Returning, Rig, Subscribe, names, set, view,
 };
 
 #[test]
@@ -145,7 +147,7 @@ fn an_instance_gets_what_it_had_and_nobody_else_notices() {
     rig.obey("m1");
     let (epoch, before) = (rig.group().epoch, rig.reads("m2"));
     let applied = rig.join_as("m3", "second", &["a"]).unwrap();
-    assert_eq!(applied.gone[0].member_id, "m2");
+    assert_eq!(applied.gone[0].key.member_id, "m2");
     assert!(applied.changed.is_empty(), "{applied:?}");
     assert_eq!((rig.reads("m3"), rig.group().epoch), (before, epoch));
     assert_eq!(rig.reads("m1"), "a-0 a-1");
@@ -160,7 +162,13 @@ fn other_topics_are_asked_for_and_given() {
     rig.obey("m1");
     assert_eq!((rig.reads("m1").as_str(), rig.reads("m2").as_str()), ("a-0 a-1", "b-0 b-1"));
     let (group, member_id) = ("g".to_owned(), "m2".to_owned());
-    rig.apply(Command::Subscribe { group, member_id, topics: names(&["a"]), views: vec![] }).unwrap();
+    rig.apply(Command::Subscribe(Subscribe {
+        group,
+        member_id,
+        topics: names(&["a"]),
+        ..Subscribe::default()
+    }))
+    .unwrap();
     assert_eq!((rig.target("m1").as_str(), rig.target("m2").as_str()), ("b-0 b-1", "a-0 a-1"));
     assert_eq!((rig.reads("m1").as_str(), rig.reads("m2").as_str()), ("", ""), "each waits for the other");
     rig.obey("m2");
@@ -201,7 +209,8 @@ fn of_a_group_without_members_and_positions_nothing_is_left() {
     let id = rig.groups.topics["a"].id;
     rig.apply(Command::DropTopics { topics: vec![("a".to_owned(), id)] }).unwrap();
     assert!(rig.groups.get("g").is_none(), "its last position has gone with its topic");
-    assert_eq!(rig.groups, Rig::default().groups, "and so has the memory that was counted for it");
+    let nothing = Groups::restore(BTreeMap::new(), BTreeMap::new(), rig.groups.sessions_gone);
+    assert_eq!(rig.groups, nothing, "and so has the memory that was counted for it");
 }
 
 #[test]
@@ -209,7 +218,7 @@ fn who_reads_what_is_worked_out_once_for_a_round() {
     let mut rig = Rig::with(&[("a", 6)]);
     let join = |member: &str| {
         let (group, member_id) = ("g".to_owned(), member.to_owned());
-        Command::Join(super::Join { group, member_id, topics: names(&["a"]), ..super::Join::default() })
+        Command::Join(Join { group, member_id, topics: names(&["a"]), ..Join::default() })
     };
     let mut round: Vec<_> =
         ["m1", "m2", "m3"].map(|member| rig.groups.apply(join(member), 0).unwrap()).into();
@@ -253,12 +262,12 @@ fn what_is_held_of_an_old_topic_goes_with_its_member() {
 #[test]
 fn what_a_member_brings_about_topics_is_believed_only_when_nothing_is_known() {
     let mut rig = Rig::with(&[("a", 3)]);
-    let join = |member: &str| super::Join {
+    let join = |member: &str| Join {
         group: "g".to_owned(),
         member_id: member.to_owned(),
         topics: names(&["a", "b"]),
         views: vec![view("a", 0, 2), view("b", 9, 1)],
-        ..super::Join::default()
+        ..Join::default()
     };
     rig.apply(Command::Join(join("m1"))).unwrap();
     assert_eq!(rig.reads("m1"), "a-0 a-1 a-2 b-0");
@@ -273,4 +282,105 @@ fn a_group_takes_so_many_members() {
     assert!(matches!(rig.join_as("one more", "", &[]), Err(GroupError::TooManyMembers { .. })));
     rig.leave("m0");
     rig.join("one more", &[]);
+}
+
+#[test]
+fn an_answer_to_an_older_assignment_counts_for_what_that_one_asked_for() {
+    let mut rig = Rig::with(&[("a", 4)]);
+    rig.join("m1", &["a"]);
+    rig.join("m2", &["a"]);
+    assert_eq!((rig.reads("m1").as_str(), rig.member("m1").epoch), ("a-0 a-1", 2));
+    // A newer assignment overtakes the answer.
+    rig.apply(Command::SetTopics { views: vec![view("a", 0, 6)] }).unwrap();
+    assert_eq!((rig.reads("m1").as_str(), rig.member("m1").epoch), ("a-0 a-1 a-4", 3));
+    rig.confirm("m1", 2, set("a-0 a-1")).unwrap();
+    assert_eq!((rig.reads("m1").as_str(), rig.reads("m2").as_str()), ("a-0 a-1 a-4", "a-2 a-3 a-5"));
+    assert_eq!(rig.group().state(), GroupState::Stable);
+}
+
+#[test]
+fn an_answer_that_was_overtaken_by_a_call_back_and_another_request_takes_nothing() {
+    let mut rig = Rig::with(&[("a", 2)]);
+    rig.join("m1", &["a"]);
+    rig.join("m2", &["a"]);
+    rig.leave("m2");
+    rig.join("m2", &["a"]);
+    // In between, m1 was told to read both.
+    assert_eq!((rig.reads("m1").as_str(), rig.member("m1").epoch), ("a-0", 4));
+    rig.confirm("m1", 2, set("a-0")).unwrap();
+    assert_eq!(rig.reads("m2"), "");
+    rig.confirm("m1", 4, set("a-0")).unwrap();
+    assert_eq!(rig.reads("m2"), "a-1");
+}
+
+#[test]
+fn a_member_has_its_time_for_what_it_was_asked_for_first_and_then_for_the_rest() {
+    let mut rig = Rig::with(&[("a", 6)]);
+    rig.join("m1", &["a"]);
+    rig.now = 10;
+    rig.join("m2", &["a"]);
+    assert_eq!(rig.reads("m1"), "a-0 a-1 a-2");
+    rig.now = 20;
+    rig.join("m3", &["a"]);
+    assert_eq!((rig.reads("m1").as_str(), rig.member("m1").epoch), ("a-0 a-1", 3));
+    assert_eq!(rig.member("m1").revoking_since, Some(10));
+    rig.now = 30;
+    rig.confirm("m1", 3, set("a-0 a-1 a-2 a-3")).unwrap();
+    assert_eq!(rig.member("m1").revoking_since, Some(10), "a part of it is not enough");
+    rig.now = 40;
+    rig.confirm("m1", 3, set("a-0 a-1 a-2")).unwrap();
+    assert_eq!(rig.member("m1").revoking_since, Some(40));
+    rig.confirm("m1", 3, set("a-0 a-1")).unwrap();
+    assert_eq!(rig.member("m1").revoking_since, None);
+}
+
+#[test]
+fn a_stream_of_a_member_that_comes_again_has_a_number_beyond_all_that_it_had() {
+    let mut rig = Rig::with(&[("a", 2)]);
+    rig.join("m1", &["a"]);
+    let last = rig.come_back("m1", 1, "a-0 a-1").unwrap().session.unwrap();
+    assert_eq!(rig.leave("m1").gone[0].session, last);
+    assert!(rig.groups.get("g").is_none(), "nothing is left of the group");
+    assert!(rig.join("m1", &["a"]).session.unwrap() > last);
+    // The same for one whose place was taken.
+    let before = rig.join_as("m2", "i", &["a"]).unwrap().session.unwrap();
+    assert_eq!(rig.join_as("m3", "i", &["a"]).unwrap().gone[0].session, before);
+    assert!(rig.join("m2", &["a"]).session.unwrap() > before);
+}
+
+#[test]
+fn a_name_is_that_of_a_member_of_one_kind() {
+    let mut rig = Rig::with(&[("a", 2)]);
+    rig.join("m1", &["a"]);
+    let join = |member: &str, is_self_named, returning| {
+        Command::Join(Join {
+            group: "g".to_owned(),
+            member_id: member.to_owned(),
+            topics: names(&["a"]),
+            is_self_named,
+            returning,
+            ..Join::default()
+        })
+    };
+    let is_unknown = |outcome| matches!(outcome, Err(GroupError::UnknownMember { .. }));
+    let back = || Some(Returning { epoch: 1, owned: set("a-0 a-1") });
+    assert!(is_unknown(rig.apply(join("m1", true, None))));
+    assert!(is_unknown(rig.apply(join("m1", true, back()))));
+    rig.apply(join("k1", true, None)).unwrap();
+    assert!(is_unknown(rig.apply(join("k1", false, back()))));
+}
+
+#[test]
+fn what_was_found_for_a_member_counts_only_if_it_has_said_nothing_since() {
+    let mut rig = Rig::with(&[("a", 1), ("b", 1)]);
+    let found_for = rig.join("m1", &["a"]).session;
+    let found = |session| {
+        let (group, member_id) = ("g".to_owned(), "m1".to_owned());
+        Command::Subscribe(Subscribe { group, member_id, session, topics: names(&["b"]), views: vec![] })
+    };
+    let now = rig.come_back("m1", 1, "a-0").unwrap().session;
+    assert!(matches!(rig.apply(found(found_for)), Err(GroupError::Fenced { .. })));
+    assert_eq!(rig.target("m1"), "a-0");
+    rig.apply(found(now)).unwrap();
+    assert_eq!(rig.target("m1"), "b-0");
 }

@@ -13,7 +13,7 @@ use minikafka_storage::{Millis, TopicId};
 
 use super::{
     Applied, Because, Command, Commit, Committer, Group, GroupError, Groups, Join, Member, NamedView,
-    NewPosition, PartitionSet, Returning, TopicView,
+    NewPosition, PartitionSet, Returning, Subscribe, TopicView,
 };
 
 /// A topic, with an id that is made of a number.
@@ -188,7 +188,7 @@ fn check(groups: &Groups) {
         assert_eq!(targets, wanted, "every partition that somebody wants is to be read by one");
         for member in group.members.values() {
             assert!(member.target.topics().all(|topic| member.topics.contains(topic)));
-            let is_asked = member.held.iter().any(|(_, _, held)| held.is_revoked);
+            let is_asked = member.held.iter().any(|(_, _, held)| held.is_revoked());
             assert_eq!(is_asked, member.revoking_since.is_some());
         }
         assert!(group.occupied.is_none() || group.members.is_empty(), "an occupied group has other members");

@@ -2,7 +2,7 @@
 //!
 //! The members here are as simple as they can be: each reads what the newest assignment that it has seen says, and
 //! says so. They see assignments when they like, an older one than there is if it has reached them before, and answers
-//! may be lost with a stream. What they read at the same
+//! may be lost with a stream, or come late, when the member has seen and said something else since. What they read at the same
 //! time must never overlap, nobody goes on in a topic as if it were the one that had its name before, and when they
 //! all behave at last, everything is read.
 
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::{
     super::{GroupState, PartitionMap, PartitionSet},
-    Because, Command, Committer, Rig, view,
+    Because, Command, Committer, Rig, Subscribe, view,
 };
 
 #[derive(Clone, Debug)]
@@ -34,6 +34,10 @@ enum Step {
     See(usize),
     /// Says what it reads.
     Answer(usize),
+    /// Says what it reads, and that takes a while.
+    Send(usize),
+    /// What somebody has said arrives.
+    Deliver(usize),
     /// Those that are dead, or hold on, are removed.
     TimeOut(usize),
     Subscribe {
@@ -60,6 +64,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => member.clone().prop_map(Step::Receive),
         8 => member.clone().prop_map(Step::See),
         8 => member.clone().prop_map(Step::Answer),
+        4 => member.clone().prop_map(Step::Send),
+        4 => member.clone().prop_map(Step::Deliver),
         2 => member.clone().prop_map(Step::TimeOut),
         1 => (member.clone(), 0usize..7).prop_map(|(member, topics)| Step::Subscribe { member, topics }),
         2 => (0usize..3, 1u32..9).prop_map(|(topic, partitions)| Step::Topic { topic, partitions }),
@@ -89,6 +95,8 @@ impl Client {
 struct World {
     rig: Rig,
     clients: BTreeMap<String, Client>,
+    /// What members have said, with their names and epochs, and nobody has heard yet.
+    on_the_way: Vec<(String, u64, PartitionSet)>,
     joined: usize,
     topic_ids: u8,
     sizes: [u32; 3],
@@ -111,7 +119,7 @@ impl World {
         let id = format!("m{:03}", self.joined);
         let applied = self.rig.join_as(&id, instance, topics).unwrap();
         // Who takes an instance over is started once the old process has ended.
-        applied.gone.iter().for_each(|key| drop(self.clients.remove(&key.member_id)));
+        applied.gone.iter().for_each(|gone| drop(self.clients.remove(&gone.key.member_id)));
         self.clients.insert(id, Client::default());
     }
 
@@ -159,6 +167,7 @@ impl World {
             | Step::Receive(index)
             | Step::See(index)
             | Step::Answer(index)
+            | Step::Send(index)
             | Step::Commit(index)
             | Step::Subscribe { member: index, .. } => self.pick(*index),
             _ => None,
@@ -217,6 +226,17 @@ impl World {
             (Step::Receive(_), Some(id)) => self.receive(&id),
             (Step::See(_), Some(id)) => self.see(&id),
             (Step::Answer(_), Some(id)) => self.answer(&id),
+            (Step::Send(_), Some(id)) => {
+                let client = &self.clients[&id];
+                self.on_the_way.push((id, client.epoch, client.owned()));
+            }
+            (Step::Deliver(index), _) => {
+                if !self.on_the_way.is_empty() {
+                    let (id, epoch, owned) = self.on_the_way.remove(index % self.on_the_way.len());
+                    // Who has left by now is known no more.
+                    let _ = self.rig.confirm(&id, epoch, owned);
+                }
+            }
             (Step::Commit(_), Some(id)) => {
                 let client = &self.clients[&id];
                 let by = Committer::Member { id: id.clone(), epoch: client.epoch };
@@ -231,7 +251,14 @@ impl World {
             }
             (Step::Subscribe { topics, .. }, Some(id)) => {
                 let (group, topics) = ("g".to_owned(), super::names(&some_topics(*topics)));
-                self.rig.apply(Command::Subscribe { group, member_id: id, topics, views: vec![] }).unwrap();
+                self.rig
+                    .apply(Command::Subscribe(Subscribe {
+                        group,
+                        member_id: id,
+                        topics,
+                        ..Subscribe::default()
+                    }))
+                    .unwrap();
             }
             (_, None) => {}
         }

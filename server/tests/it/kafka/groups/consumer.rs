@@ -176,7 +176,7 @@ async fn a_partition_moves_once_its_owner_has_given_it_up() {
     assert!(one.epoch > before);
     assert_eq!(one.numbers().len(), 2);
     assert_eq!(two.live(&fixture).await.assignment, None, "what is revoked is held until it is confirmed");
-    // A heartbeat that does not say what it reads confirms nothing; an older epoch neither.
+    // A heartbeat that does not say what it reads confirms nothing; an epoch from before it was asked neither.
     one.live(&fixture).await;
     let kept = owned(&fixture, "t", &one.numbers());
     let older = beat("one", before).with_topic_partitions(Some(vec![kept]));

@@ -207,6 +207,31 @@ async fn a_group_is_listed_and_described_with_what_its_members_have_and_are_to_h
 }
 
 #[tokio::test]
+async fn groups_that_a_reply_has_no_room_for_are_to_be_asked_for_again() {
+    let fixture = start().await;
+    fixture.server.broker().create_topic("t", 5_000).await.unwrap();
+    let mut client = Client::connect(&fixture).await;
+    let names: Vec<String> = (0..10).map(|number| format!("g{number}")).collect();
+    for name in &names {
+        let join = join_of("one", &["t"]).with_group_id(group(name));
+        assert_eq!(client.ask(1, &join).await.error_code, 0);
+    }
+    let mut ask = async |names: &[String]| {
+        let ids = names.iter().map(|name| group(name)).collect();
+        let found = client.ask(1, &ConsumerGroupDescribeRequest::default().with_group_ids(ids)).await.groups;
+        let of = |found: &kafka_protocol::messages::consumer_group_describe_response::DescribedGroup| {
+            (found.error_code, found.members.len())
+        };
+        found.iter().map(of).collect::<Vec<_>>()
+    };
+    // Each has as many partitions twice, as what it holds and as what it is to hold.
+    let mut expected = vec![(0, 1); 10];
+    expected[9] = (42, 0);
+    assert_eq!(ask(&names).await, expected);
+    assert_eq!(ask(&names[9..]).await, [(0, 1)]);
+}
+
+#[tokio::test]
 async fn who_joins_by_grpc_is_described_too() {
     let fixture = start().await;
     four(&fixture).await;

@@ -3,6 +3,7 @@
 mod across;
 mod consumer;
 mod consumer_positions;
+mod consumer_trouble;
 mod coordinator;
 mod instances;
 mod looking;
