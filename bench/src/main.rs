@@ -25,6 +25,7 @@ mod serve;
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 
 use crate::{
     scenario::{
@@ -33,6 +34,10 @@ use crate::{
     },
     serve::Kind,
 };
+
+/// As the server has it, whose process is this program, too.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Measures MiniKafka against the limits of the machine.
 #[derive(Parser)]

@@ -47,8 +47,8 @@ const PIECES_TAKEN: u64 = 4;
 const HELPED_MIN: usize = 8;
 /// How many parts are worth one more thread.
 const PARTS_PER_HELPER: usize = 3;
-/// How many threads at most: with twice as many the disk does not do more.
-const HELPERS_MAX: usize = 32;
+/// How many threads at most: with twice as many the disk does not do more, and whoever appends has the processors less.
+const HELPERS_MAX: usize = 16;
 /// Files with unsynced bytes that may be open between two timed syncs.
 const UNSYNCED_FILES_MAX: usize = 256;
 
