@@ -25,7 +25,6 @@ mod serve;
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
-use mimalloc::MiMalloc;
 
 use crate::{
     scenario::{
@@ -34,10 +33,6 @@ use crate::{
     },
     serve::Kind,
 };
-
-/// As the server has it, whose process is this program, too.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Measures MiniKafka against the limits of the machine.
 #[derive(Parser)]

@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{anyhow, bail};
-use mimalloc::MiMalloc;
 use minikafka_broker::BrokerConfig;
 use minikafka_flags::format_duration;
 use minikafka_server::{
@@ -25,11 +24,6 @@ use tokio::{
 const SAME_WISH: Duration = Duration::from_secs(1);
 /// Exit code when the server cannot start, or not stop cleanly.
 const EXIT_FAILURE: u8 = 1;
-
-/// What one thread allocates another one frees, and messages are of all sizes: glibc's allocator, which merges and
-/// splits such pieces under locks, took a seventh of the processor time of small batches to many partitions.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let config = match Config::load(env::vars_os(), env::args_os()) {
