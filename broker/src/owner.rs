@@ -138,7 +138,25 @@ struct EntryBuilder {
 
 impl EntryBuilder {
     fn has_room_for(&self, payload: &CheckedPayload) -> bool {
-        self.requests.is_empty() || self.bytes + payload.bytes <= ENTRY_BYTES
+        match self.requests.last() {
+            None => true,
+            // What stays where it lies is an entry by itself.
+            Some(last) => {
+                !last.payload.is_lone && !payload.is_lone && self.bytes + payload.bytes <= ENTRY_BYTES
+            }
+        }
+    }
+
+    fn encoder(&self, target: Target) -> Encoder {
+        let is_lone = self.requests.iter().any(|produce| produce.payload.is_lone);
+        Encoder {
+            out: BytesMut::with_capacity(if is_lone { 0 } else { self.bytes }),
+            messages: None,
+            lone: None,
+            next: target.base_offset,
+            batch_base: target.base_offset,
+            target,
+        }
     }
 
     fn push(&mut self, produce: Produce) {
@@ -188,13 +206,7 @@ impl Appender {
         if builder.requests.is_empty() {
             return;
         }
-        let mut encoder = Encoder {
-            out: BytesMut::with_capacity(builder.bytes),
-            messages: None,
-            next: bounds.end,
-            batch_base: bounds.end,
-            target,
-        };
+        let mut encoder = builder.encoder(target);
         let waiters: Vec<Waiter> =
             builder.requests.into_iter().map(|produce| encoder.encode(produce)).collect();
         let (payload, end) = encoder.finish();
@@ -212,7 +224,7 @@ impl Appender {
             record_count: end.since(target.base_offset) as u32,
             append_time,
             kind: EntryKind::Data,
-            payload: freeze_tight(payload),
+            payload,
         };
         let completing = core.clone();
         let committed = Committed { next_index: target.index + 1, end };
@@ -319,6 +331,8 @@ fn freeze_tight(payload: BytesMut) -> Bytes {
 struct Encoder {
     out: BytesMut,
     messages: Option<BatchBuilder>,
+    /// All there is, if that is a batch which stays where it lies.
+    lone: Option<Bytes>,
     next: Offset,
     /// Offset of the first of `messages`.
     batch_base: Offset,
@@ -337,6 +351,9 @@ impl Encoder {
         };
         produce.reply.taken();
         match produce.payload.form {
+            Form::Batch(batch) if produce.payload.is_lone => {
+                self.lone = Some(batch.placed(self.next, leader_epoch as i32, append_time));
+            }
             Form::Batch(batch) => {
                 self.end_messages();
                 batch.append_to(&mut self.out, self.next, leader_epoch as i32, append_time);
@@ -363,9 +380,9 @@ impl Encoder {
         }
     }
 
-    fn finish(mut self) -> (BytesMut, Offset) {
+    fn finish(mut self) -> (Bytes, Offset) {
         self.end_messages();
-        (self.out, self.next)
+        (self.lone.unwrap_or_else(|| freeze_tight(self.out)), self.next)
     }
 }
 

@@ -18,6 +18,9 @@ pub enum Payload {
     Messages(Vec<NewMessage>),
     /// One encoded record batch, compressed or not. It is stored as it is.
     Batch(Bytes),
+    /// One encoded record batch, whose bytes are nearly all of what they are a slice of. It is stored where it lies,
+    /// if nobody else holds any of that by then, and not copied.
+    LoneBatch(Bytes),
 }
 
 /// A message to be stored.
@@ -42,6 +45,8 @@ pub struct CheckedPayload {
     /// What it takes up beside them while it waits.
     overhead_bytes: usize,
     pub(crate) count: u32,
+    /// Whether it is a batch that may be stored where it lies.
+    pub(crate) is_lone: bool,
 }
 
 #[derive(Debug)]
@@ -56,7 +61,8 @@ impl Payload {
     pub(crate) fn check(self, bytes_max: usize) -> Result<CheckedPayload, Error> {
         match self {
             Payload::Messages(messages) => check_messages(messages, bytes_max),
-            Payload::Batch(bytes) => check_batch(bytes, bytes_max),
+            Payload::Batch(bytes) => check_batch(bytes, bytes_max, false),
+            Payload::LoneBatch(bytes) => check_batch(bytes, bytes_max, true),
         }
     }
 }
@@ -125,10 +131,10 @@ fn check_messages(messages: Vec<NewMessage>, bytes_max: usize) -> Result<Checked
     // A small message takes up far more as a struct than as bytes.
     let overhead_bytes =
         REQUEST_OVERHEAD_BYTES + messages.len() * size_of::<NewMessage>() + headers * size_of::<Header>();
-    Ok(CheckedPayload { form: Form::Messages(messages), bytes, overhead_bytes, count })
+    Ok(CheckedPayload { form: Form::Messages(messages), bytes, overhead_bytes, count, is_lone: false })
 }
 
-fn check_batch(bytes: Bytes, bytes_max: usize) -> Result<CheckedPayload, Error> {
+fn check_batch(bytes: Bytes, bytes_max: usize, is_lone: bool) -> Result<CheckedPayload, Error> {
     if bytes.len() > bytes_max {
         return Err(Error::MessageTooLarge { size: bytes.len(), max: bytes_max });
     }
@@ -140,5 +146,6 @@ fn check_batch(bytes: Bytes, bytes_max: usize) -> Result<CheckedPayload, Error> 
         form: Form::Batch(batch),
         overhead_bytes: REQUEST_OVERHEAD_BYTES,
         count,
+        is_lone,
     })
 }

@@ -10,6 +10,9 @@ use crate::{
     header::{self, BATCH_HEADER_LEN, NO_TIMESTAMP},
 };
 
+/// Of a batch that stays where it lies, at most this share of its length may be unused behind it.
+const SLACK_SHARE: usize = 4;
+
 /// An encoded batch: the bytes, and their parsed header. Cloning shares the bytes.
 ///
 /// [`parse`](RecordBatch::parse) believes the header's length and looks no further; whoever takes a batch
@@ -152,18 +155,28 @@ impl RecordBatch {
     pub fn append_to(&self, out: &mut BytesMut, base_offset: Offset, leader_epoch: i32, append_time: i64) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
-        let copy = &mut out[start..];
-        put(copy, header::BASE_OFFSET, &base_offset.as_i64().to_be_bytes());
-        put(copy, header::LEADER_EPOCH, &leader_epoch.to_be_bytes());
-        if self.lacks_timestamps() {
-            // All deltas are what leads from the base to -1, and now they lead to the append time.
-            let shift = append_time.wrapping_sub(NO_TIMESTAMP);
-            let base_timestamp = self.header.base_timestamp.wrapping_add(shift);
-            put(copy, header::BASE_TIMESTAMP, &base_timestamp.to_be_bytes());
-            put(copy, header::MAX_TIMESTAMP, &append_time.to_be_bytes());
-            let crc = crc32c(&copy[header::ATTRIBUTES..]);
-            put(copy, header::CRC, &crc.to_be_bytes());
-        }
+        let shift = self.timestamp_shift(append_time);
+        self.header.place(&mut out[start..], base_offset, leader_epoch, shift);
+    }
+
+    /// As [`append_to`](RecordBatch::append_to), but alone: in the bytes as they lie if nobody else holds any of them,
+    /// and in a copy otherwise, or if they leave much room behind them unused.
+    pub fn placed(self, base_offset: Offset, leader_epoch: i32, append_time: i64) -> Bytes {
+        let shift = self.timestamp_shift(append_time);
+        let RecordBatch { header, bytes } = self;
+        let mut out = match bytes.try_into_mut() {
+            Ok(own) if own.capacity() <= own.len() + own.len() / SLACK_SHARE => own,
+            Ok(own) => BytesMut::from(&own[..]),
+            Err(shared) => BytesMut::from(&shared[..]),
+        };
+        header.place(&mut out, base_offset, leader_epoch, shift);
+        out.freeze()
+    }
+
+    /// By how much timestamps move when no record has one: all deltas are what leads from the base to -1, and then
+    /// they lead to the append time.
+    fn timestamp_shift(&self, append_time: i64) -> Option<i64> {
+        self.lacks_timestamps().then(|| append_time.wrapping_sub(NO_TIMESTAMP))
     }
 
     /// Whether no record has a timestamp. The maximum alone does not say so, because among records from
@@ -172,5 +185,20 @@ impl RecordBatch {
     fn lacks_timestamps(&self) -> bool {
         self.header.max_timestamp == NO_TIMESTAMP
             && self.records().all(|record| record.is_ok_and(|record| record.timestamp == NO_TIMESTAMP))
+    }
+}
+
+impl BatchHeader {
+    /// Writes what the log assigns into a batch with this header.
+    fn place(&self, batch: &mut [u8], base_offset: Offset, leader_epoch: i32, timestamp_shift: Option<i64>) {
+        put(batch, header::BASE_OFFSET, &base_offset.as_i64().to_be_bytes());
+        put(batch, header::LEADER_EPOCH, &leader_epoch.to_be_bytes());
+        if let Some(shift) = timestamp_shift {
+            let base_timestamp = self.base_timestamp.wrapping_add(shift);
+            put(batch, header::BASE_TIMESTAMP, &base_timestamp.to_be_bytes());
+            put(batch, header::MAX_TIMESTAMP, &self.max_timestamp.wrapping_add(shift).to_be_bytes());
+            let crc = crc32c(&batch[header::ATTRIBUTES..]);
+            put(batch, header::CRC, &crc.to_be_bytes());
+        }
     }
 }

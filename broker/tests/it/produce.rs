@@ -97,6 +97,37 @@ async fn a_message_without_a_timestamp_gets_the_append_time() {
 }
 
 #[tokio::test]
+async fn a_lone_batch_is_stored_where_it_lies() {
+    let broker = memory_broker(BrokerConfig::default()).await;
+    let partition = partition_of(&broker, "t").await;
+    let sent = |value: &[u8]| {
+        let mut batch = BatchBuilder::new();
+        batch.push(7, None, Some(value), &[]);
+        Bytes::from(batch.finish(Offset::new(77), 9).to_vec())
+    };
+    let (alone, held) = (sent(b"alone"), sent(b"held"));
+    let lay_at = alone.as_ptr();
+    // All at once, so that they wait together and could become one entry.
+    let payloads = [
+        Payload::Messages(vec![message("before")]),
+        Payload::LoneBatch(alone),
+        Payload::LoneBatch(held.clone()),
+        Payload::Batch(sent(b"after")),
+    ];
+    let mut pending = Vec::new();
+    for payload in payloads {
+        pending.push(partition.produce(broker.check(payload).unwrap()).await.unwrap());
+    }
+    for (number, pending) in pending.into_iter().enumerate() {
+        assert_eq!(pending.await.unwrap().base_offset, Offset::new(number as u64));
+    }
+    assert_eq!(values(&partition, 0).await, ["before", "alone", "held", "after"]);
+    let fetched = partition.fetch(Offset::new(1), 1, std::time::Duration::ZERO).await.unwrap();
+    assert_eq!(fetched.batches[0].bytes().as_ptr(), lay_at);
+    assert_eq!(held, sent(b"held"), "it was not its own to change");
+}
+
+#[tokio::test]
 async fn a_compressed_batch_is_stored_as_it_was_sent() {
     let broker = memory_broker(BrokerConfig { message_bytes_max: 1000, ..BrokerConfig::default() }).await;
     let partition = partition_of(&broker, "t").await;

@@ -24,6 +24,7 @@ proptest! {
 
     #[test]
     fn moving_a_batch_changes_its_offsets_only(messages in vec(message(), 1..9), base in 0..u64::MAX / 4) {
+        let sent = messages.clone();
         let batch = RecordBatch::parse(build(&messages)).unwrap();
         let mut out = BytesMut::from(&b"before"[..]);
         batch.append_to(&mut out, Offset::new(base), 5, 1234);
@@ -38,6 +39,12 @@ proptest! {
             expected.iter_mut().for_each(|message| message.timestamp = 1234);
         }
         prop_assert_eq!(read(&moved), expected);
+        // The same bytes, whether somebody else holds them or not.
+        let own = RecordBatch::parse(Bytes::from(batch.bytes().to_vec())).unwrap();
+        for batch in [batch.clone(), own] {
+            prop_assert_eq!(&batch.placed(Offset::new(base), 5, 1234), moved.bytes());
+        }
+        prop_assert_eq!(batch.bytes(), &build(&sent), "a copy was to be made");
     }
 
     #[test]
@@ -178,4 +185,24 @@ fn without_timestamps_the_append_time_is_taken_however_the_batch_says_so() {
         stored.validate().unwrap();
         assert!(read(&stored).iter().all(|message| message.timestamp == 1234));
     }
+}
+
+#[test]
+fn a_batch_is_placed_where_it_lies_if_nobody_else_has_it_and_it_wastes_no_room() {
+    let mut builder = BatchBuilder::new();
+    builder.push(7, None, Some(&[b'x'; 1000]), &[]);
+    let bytes = builder.finish(Offset::ZERO, 0);
+    let roomy = |room: usize| {
+        let mut lying = BytesMut::with_capacity(bytes.len() + room);
+        lying.extend_from_slice(&bytes);
+        lying.freeze()
+    };
+    let is_in_place = |bytes: Bytes| {
+        let lay_at = bytes.as_ptr();
+        RecordBatch::parse(bytes).unwrap().placed(Offset::new(5), 3, 1234).as_ptr() == lay_at
+    };
+    assert!(is_in_place(roomy(0)));
+    assert!(is_in_place(roomy(200)));
+    assert!(!is_in_place(roomy(2000)));
+    assert!(!is_in_place(bytes.clone()));
 }

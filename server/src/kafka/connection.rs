@@ -104,7 +104,10 @@ async fn take<R: AsyncRead + Unpin>(
             gone = frames.gone() => return Ok(gone?),
         }
         let Frame { bytes, permit } = frames.next().await?;
-        let work = dispatch::begin(door, Request::read(&bytes)?, caller).await?;
+        let read = Request::read(&bytes)?;
+        // Whoever stores a large batch wants to be the only holder of its bytes.
+        drop(bytes);
+        let work = dispatch::begin(door, read, caller).await?;
         // What holds the bytes now has a bound of its own.
         drop(permit);
         backlog.add(behind);

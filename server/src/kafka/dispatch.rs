@@ -42,7 +42,10 @@ pub(super) async fn begin(door: &Arc<Door>, read: Read, caller: &Caller) -> Resu
     door.counts.request(request.api);
     let door = door.clone();
     Ok(match head.key {
-        ApiKey::Produce => produce::begin(&door, head, request.decode()?).await,
+        ApiKey::Produce => {
+            let frame_len = request.frame_len;
+            produce::begin(&door, head, frame_len, request.decode()?).await
+        }
         ApiKey::Fetch => {
             let (request, gone) = (request.decode()?, caller.gone.clone());
             Box::pin(async move { Outcome::Reply(fetch::fetch(&door, head, request, &gone).await) })

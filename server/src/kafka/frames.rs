@@ -10,7 +10,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -134,6 +134,10 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         self.proven = self.proven.max(len);
         self.last = PREFIX_LEN + len;
         let bytes = self.buffer.split_to(PREFIX_LEN + len).freeze().slice(PREFIX_LEN..);
+        if len > FREE_BYTES && self.buffer.is_empty() {
+            // A large one is to be the only holder of its bytes.
+            self.buffer = BytesMut::new();
+        }
         Ok(Frame { bytes, permit })
     }
 
@@ -168,7 +172,10 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             // As much again as has come: a claim alone is worth little.
             let room = missing.min(READ_BYTES_MAX).min(self.buffer.len().max(self.proven));
             self.buffer.reserve(room);
-            let read = timeout_at(deadline, self.stream.read_buf(&mut self.buffer));
+            // What belongs to the next frame would be in the way of whoever keeps a large one as it lies.
+            let limit = if len > FREE_BYTES { missing } else { usize::MAX };
+            let mut room = (&mut self.buffer).limit(limit);
+            let read = timeout_at(deadline, self.stream.read_buf(&mut room));
             if read.await.map_err(|_| Offence::TooSlow)?? == 0 {
                 return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
             }
@@ -219,6 +226,20 @@ mod tests {
             |pair: &[Bytes]| pair[0].as_ptr_range().end.wrapping_add(PREFIX_LEN) == pair[1].as_ptr();
         let shared = kept.windows(2).filter(|pair| is_behind(pair)).count();
         assert!(shared >= 2 * FRAMES_AT_ONCE, "only {shared} of {} lie behind another", kept.len());
+    }
+
+    #[tokio::test]
+    async fn a_large_frame_is_the_only_holder_of_its_bytes() {
+        let large = [&(100_000_u32).to_be_bytes()[..], &[0; 100_000]].concat();
+        // The next ones come right behind it.
+        let sent = large.repeat(4);
+        let mut frames = frames(&sent);
+        for _ in 0..4 {
+            assert!(frames.begins().await.unwrap());
+            let bytes = frames.next().await.unwrap().bytes;
+            assert_eq!(bytes.len(), 100_000);
+            assert!(bytes.try_into_mut().is_ok());
+        }
     }
 
     #[tokio::test]

@@ -14,9 +14,10 @@ use kafka_protocol::{
     ResponseError,
     messages::{
         ProduceRequest, ProduceResponse, TopicName,
-        produce_request::TopicProduceData,
+        produce_request::{PartitionProduceData, TopicProduceData},
         produce_response::{PartitionProduceResponse, TopicProduceResponse},
     },
+    protocol::StrBytes,
 };
 use minikafka_broker::{CheckedPayload, Partition, Payload, PendingProduce};
 use minikafka_record::{BatchHeader, Compression};
@@ -39,6 +40,11 @@ static PARTITION: &[Field] = &[I32, BYTES];
 const ZSTD_SINCE: i16 = 7;
 /// How long a commit may take at least: some clients say 0 and mean that nobody else is to be waited for.
 const PATIENCE_MIN: Duration = Duration::from_secs(1);
+/// A batch of so many bytes that is alone in its frame is stored where it lies. Smaller ones are copied, and share an
+/// entry.
+const LONE_BYTES_MIN: usize = 32 * 1024;
+/// This share of the frame may be something else, which is kept in memory with the batch.
+const LONE_REST_SHARE: usize = 4;
 /// Nothing has this offset or time.
 const NONE: i64 = -1;
 /// The `acks` that there are.
@@ -55,18 +61,25 @@ struct Pending {
 }
 
 /// Gives each batch its place in the order of its partition. Takes until there is room for all of them.
-pub(super) async fn begin(door: &Arc<Door>, head: Head, request: ProduceRequest) -> Work {
+pub(super) async fn begin(
+    door: &Arc<Door>,
+    head: Head,
+    frame_len: usize,
+    mut request: ProduceRequest,
+) -> Work {
+    let is_lone = leave_to_batch(&mut request, frame_len);
     let mut topics = Vec::with_capacity(request.topic_data.len());
     for TopicProduceData { name, partition_data, .. } in request.topic_data {
         let mut partitions = Vec::with_capacity(partition_data.len());
         for data in partition_data {
+            let index = data.index;
             let begun = match request.acks {
                 ACKS_NONE | ACKS_LEADER | ACKS_ALL => {
-                    begin_batch(door, head.version, &name, data.index, data.records).await
+                    begin_batch(door, head.version, &name, data, is_lone).await
                 }
                 _ => Err(ResponseError::InvalidRequiredAcks.into()),
             };
-            partitions.push((data.index, begun));
+            partitions.push((index, begun));
         }
         topics.push((name, partitions));
     }
@@ -80,22 +93,36 @@ async fn begin_batch(
     door: &Door,
     version: i16,
     topic: &str,
-    partition: i32,
-    records: Option<Bytes>,
+    data: PartitionProduceData,
+    is_lone: bool,
 ) -> Begun {
-    let partition = door.partition(topic, partition)?;
-    let payload = check(door, version, records.unwrap_or_default())?;
+    let partition = door.partition(topic, data.index)?;
+    let payload = check(door, version, data.records.unwrap_or_default(), is_lone)?;
     let pending = partition.produce(payload).await?;
     Ok(Pending { partition, pending })
 }
 
-fn check(door: &Door, version: i16, records: Bytes) -> Result<CheckedPayload, Refused> {
+/// Whether the request is one large batch and little else. Then the frame is left to the batch: the name, which the
+/// reply needs, is another's.
+fn leave_to_batch(request: &mut ProduceRequest, frame_len: usize) -> bool {
+    let [topic] = &mut request.topic_data[..] else { return false };
+    let [data] = &topic.partition_data[..] else { return false };
+    let len = data.records.as_ref().map_or(0, Bytes::len);
+    let is_lone = len >= LONE_BYTES_MIN && len >= frame_len - frame_len / LONE_REST_SHARE;
+    if is_lone {
+        topic.name = TopicName(StrBytes::from_string(topic.name.to_string()));
+    }
+    is_lone
+}
+
+fn check(door: &Door, version: i16, records: Bytes, is_lone: bool) -> Result<CheckedPayload, Refused> {
     let is_zstd =
         BatchHeader::parse(&records).is_ok_and(|header| header.compression() == Some(Compression::Zstd));
     if is_zstd && version < ZSTD_SINCE {
         return Err(ResponseError::UnsupportedCompressionType.into());
     }
-    Ok(door.broker.check(Payload::Batch(records))?)
+    let payload = if is_lone { Payload::LoneBatch(records) } else { Payload::Batch(records) };
+    Ok(door.broker.check(payload)?)
 }
 
 /// A request whose batches are on their way.
@@ -166,6 +193,52 @@ async fn finish_batch(
             let (code, message) = refused.tell(door);
             let answer = answer.with_error_code(code);
             if version >= 8 { answer.with_error_message(message) } else { answer }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::protocol::{Decodable, Encodable};
+
+    use super::*;
+
+    /// A frame's bytes, and what is decoded of them.
+    fn decoded(sizes: &[usize]) -> (Bytes, ProduceRequest) {
+        let data = sizes
+            .iter()
+            .map(|size| PartitionProduceData::default().with_records(Some(Bytes::from(vec![b'x'; *size]))));
+        let topic = TopicProduceData::default()
+            .with_name(TopicName(StrBytes::from_static_str("topic")))
+            .with_partition_data(data.collect());
+        let mut out = bytes::BytesMut::new();
+        ProduceRequest::default().with_topic_data(vec![topic]).encode(&mut out, 9).unwrap();
+        let frame = out.freeze();
+        let request = ProduceRequest::decode(&mut frame.clone(), 9).unwrap();
+        (frame, request)
+    }
+
+    #[test]
+    fn a_large_batch_alone_holds_its_frame_alone() {
+        let (frame, mut request) = decoded(&[LONE_BYTES_MIN]);
+        assert!(leave_to_batch(&mut request, frame.len()));
+        drop(frame);
+        let TopicProduceData { name, partition_data, .. } = request.topic_data.remove(0);
+        let records = partition_data.into_iter().next().unwrap().records.unwrap();
+        assert!(records.try_into_mut().is_ok());
+        assert_eq!(name.as_str(), "topic");
+    }
+
+    #[test]
+    fn others_share_their_frame_and_are_copied() {
+        for (sizes, beside) in [
+            (&[LONE_BYTES_MIN - 1][..], 0),
+            (&[LONE_BYTES_MIN], LONE_BYTES_MIN / 2),
+            (&[LONE_BYTES_MIN, LONE_BYTES_MIN], 0),
+            (&[], 0),
+        ] {
+            let (frame, mut request) = decoded(sizes);
+            assert!(!leave_to_batch(&mut request, frame.len() + beside), "{sizes:?} {beside}");
         }
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Request {
     pub(super) head: Head,
     /// Place in the table of APIs.
     pub(super) api: usize,
+    /// Bytes of the whole frame.
+    pub(super) frame_len: usize,
     client_id: Bytes,
     body: Bytes,
 }
@@ -84,7 +86,7 @@ impl Request {
         let (client_id, body) = rest_of_header(&frame[FIXED_LEN..], encoding).map_err(malformed)?;
         shape::check(body, api.shape, version, encoding).map_err(malformed)?;
         let (client_id, body) = (frame.slice_ref(client_id), frame.slice_ref(body));
-        Ok(Read::Request(Request { head, api: index, client_id, body }))
+        Ok(Read::Request(Request { head, api: index, frame_len: frame.len(), client_id, body }))
     }
 
     /// What the client calls itself; empty: nothing.

@@ -1,9 +1,11 @@
 //! Produce: what is taken, what is refused and with which code, and producers that send again.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest};
 use minikafka_broker::BrokerConfig;
-use minikafka_record::Compression;
+use minikafka_record::{Compression, Offset};
 use minikafka_server::Server;
 use rustix::process::Signal;
 
@@ -126,6 +128,29 @@ async fn what_is_stored_are_the_bytes_that_were_sent() {
         assert_eq!(batch.base_offset().get(), 1, "{codec}");
         // Base offset and leader epoch are the log's, and the length between them is the same.
         assert_eq!(batch.bytes()[16..], sent[16..], "{codec}");
+    }
+}
+
+#[tokio::test]
+async fn large_batches_are_stored_as_they_were_sent_alone_or_not() {
+    let fixture = start().await;
+    fixture.server.broker().create_topic("t", 2).await.unwrap();
+    let mut client = Client::connect(&fixture).await;
+    let sent = [batch(&[&"a".repeat(200_000)]), batch(&[&"b".repeat(50_000)])];
+    // Alone in its frame, then both in one.
+    assert_eq!(client.produce("t", sent[0].clone()).await.error_code, 0);
+    let mut request = produce("t", 0, ALL, sent[0].clone());
+    let one = request.topic_data[0].partition_data[0].clone();
+    request.topic_data[0].partition_data.push(one.with_index(1).with_records(Some(sent[1].clone())));
+    client.ask::<ProduceRequest>(9, &request).await;
+    for (partition, expected) in [(0, vec![&sent[0], &sent[0]]), (1, vec![&sent[1]])] {
+        let partition = fixture.server.broker().partition("t", Some(partition)).unwrap();
+        let fetched = partition.fetch(Offset::ZERO, 1 << 20, Duration::ZERO).await.unwrap();
+        assert_eq!(fetched.batches.len(), expected.len());
+        for (number, (stored, sent)) in fetched.batches.iter().zip(expected).enumerate() {
+            assert_eq!(stored.base_offset(), Offset::new(number as u64));
+            assert_eq!(stored.bytes()[16..], sent[16..]);
+        }
     }
 }
 
