@@ -21,6 +21,7 @@
 mod admin;
 mod append_clock;
 mod broker;
+mod cluster_id;
 mod config;
 mod description;
 mod doubt;
@@ -48,6 +49,7 @@ mod traffic;
 
 pub use append_clock::{AppendClock, Clock, SystemClock};
 pub use broker::Broker;
+pub use cluster_id::ClusterId;
 pub use config::{AutoCreate, BrokerConfig};
 pub use description::{PartitionBounds, TopicDescription, TopicSummary};
 pub use error::Error;

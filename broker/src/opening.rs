@@ -26,7 +26,7 @@ use minikafka_storage::{Log, LogId, Storage, StorageError, TopicId};
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
-    AppendClock, Broker, BrokerConfig, Error, TopicSettings,
+    AppendClock, Broker, BrokerConfig, ClusterId, Error, TopicSettings,
     admin::Admin,
     broker::{Inner, blocking},
     doubt,
@@ -118,10 +118,12 @@ impl Broker {
             self.remove_unfinished(&mut topics).await;
         }
         let adopted = self.adopt(&mut topics).await?;
+        let has_name = metadata.read(|metadata| metadata.cluster_id().is_some());
+        let cluster_id = Some(ClusterId::random().map_err(Error::Storage)?);
         if metadata.has_losses() || adopted > 0 {
-            metadata.submit(Command::Recover).await?;
-        } else if !found.has_metadata {
-            metadata.submit(Command::Begin).await?;
+            metadata.submit(Command::Recover(cluster_id)).await?;
+        } else if !found.has_metadata || !has_name {
+            metadata.submit(Command::Begin(cluster_id)).await?;
         }
         if metadata.has_losses()
             && let Err(error) = metadata.snapshot().await

@@ -6,7 +6,7 @@ use minikafka_storage::TopicId;
 use prost::Message as _;
 
 use super::{Command, Metadata, TopicRecord};
-use crate::{Limit, TopicSettings, machine::FormatError};
+use crate::{ClusterId, Limit, TopicSettings, machine::FormatError};
 
 /// Stands for "no limit".
 const UNLIMITED: i64 = -1;
@@ -31,13 +31,17 @@ enum Kind {
     #[prost(uint32, tag = "5")]
     AllocateProducerIds(u32),
     #[prost(message, tag = "6")]
-    Begin(Nothing),
+    Begin(StoredBeginning),
     #[prost(message, tag = "7")]
-    Recover(Nothing),
+    Recover(StoredBeginning),
 }
 
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-struct Nothing {}
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredBeginning {
+    /// Absent in what the first versions have stored.
+    #[prost(bytes = "vec", optional, tag = "1")]
+    cluster_id: Option<Vec<u8>>,
+}
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct StoredTopic {
@@ -71,6 +75,8 @@ struct StoredState {
     deleted: Vec<Vec<u8>>,
     #[prost(int64, tag = "3")]
     next_producer_id: i64,
+    #[prost(bytes = "vec", optional, tag = "4")]
+    cluster_id: Option<Vec<u8>>,
 }
 
 pub(super) fn encode_command(command: &Command) -> Vec<u8> {
@@ -84,8 +90,8 @@ pub(super) fn encode_command(command: &Command) -> Vec<u8> {
             Kind::ForgetTopics(StoredIds { ids: ids.iter().map(bytes_of).collect() })
         }
         Command::AllocateProducerIds(count) => Kind::AllocateProducerIds(*count),
-        Command::Begin => Kind::Begin(Nothing {}),
-        Command::Recover => Kind::Recover(Nothing {}),
+        Command::Begin(id) => Kind::Begin(StoredBeginning { cluster_id: stored_cluster(*id) }),
+        Command::Recover(id) => Kind::Recover(StoredBeginning { cluster_id: stored_cluster(*id) }),
     };
     StoredCommand { kind: Some(kind) }.encode_to_vec()
 }
@@ -107,8 +113,8 @@ pub(super) fn decode_command(bytes: &[u8]) -> Result<Command, FormatError> {
             Command::ForgetTopics(ids.iter().map(|id| id_of(id)).collect::<Result<_, _>>()?)
         }
         Kind::AllocateProducerIds(count) => Command::AllocateProducerIds(count),
-        Kind::Begin(Nothing {}) => Command::Begin,
-        Kind::Recover(Nothing {}) => Command::Recover,
+        Kind::Begin(StoredBeginning { cluster_id }) => Command::Begin(cluster_of(cluster_id)?),
+        Kind::Recover(StoredBeginning { cluster_id }) => Command::Recover(cluster_of(cluster_id)?),
     })
 }
 
@@ -117,16 +123,18 @@ pub(super) fn encode_state(metadata: &Metadata) -> Vec<u8> {
         topics: metadata.topics.iter().map(|(name, topic)| stored(name, topic)).collect(),
         deleted: metadata.deleted.iter().map(bytes_of).collect(),
         next_producer_id: metadata.next_producer_id,
+        cluster_id: stored_cluster(metadata.cluster_id),
     };
     state.encode_to_vec()
 }
 
 pub(super) fn decode_state(bytes: &[u8]) -> Result<Metadata, FormatError> {
-    let StoredState { topics, deleted, next_producer_id } = StoredState::decode(bytes)?;
+    let StoredState { topics, deleted, next_producer_id, cluster_id } = StoredState::decode(bytes)?;
     Ok(Metadata {
         topics: topics.into_iter().map(topic_of).collect::<Result<_, _>>()?,
         deleted: deleted.iter().map(|id| id_of(id)).collect::<Result<_, _>>()?,
         next_producer_id,
+        cluster_id: cluster_of(cluster_id)?,
     })
 }
 
@@ -168,11 +176,22 @@ fn id_of(bytes: &[u8]) -> Result<TopicId, FormatError> {
     Ok(TopicId::from_bytes(bytes))
 }
 
+fn stored_cluster(id: Option<ClusterId>) -> Option<Vec<u8>> {
+    id.map(|id| id.as_bytes().to_vec())
+}
+
+fn cluster_of(stored: Option<Vec<u8>>) -> Result<Option<ClusterId>, FormatError> {
+    let Some(bytes) = stored else { return Ok(None) };
+    let bytes = bytes.try_into().map_err(|_| FormatError::new("the id of the cluster has another length"))?;
+    Ok(Some(ClusterId::from_bytes(bytes)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const ID: TopicId = TopicId::from_bytes([0xab; 16]);
+    const CLUSTER: ClusterId = ClusterId::from_bytes([0xab; 16]);
 
     fn topic() -> TopicRecord {
         let settings = TopicSettings {
@@ -199,8 +218,10 @@ mod tests {
             (Command::DeleteTopic(t(), ID), "1a150a01741210I"),
             (Command::ForgetTopics(vec![ID]), "22120a10I"),
             (Command::AllocateProducerIds(1000), "28e807"),
-            (Command::Begin, "3200"),
-            (Command::Recover, "3a00"),
+            (Command::Begin(None), "3200"),
+            (Command::Recover(None), "3a00"),
+            (Command::Begin(Some(CLUSTER)), "32120a10I"),
+            (Command::Recover(Some(CLUSTER)), "3a120a10I"),
         ] {
             let bytes = encode_command(&command);
             assert_eq!(hex(&bytes), golden, "{command:?}");
@@ -212,6 +233,10 @@ mod tests {
         let bytes = encode_state(&metadata);
         let golden = "0a280a01741210I180c20ac0228ffffffffffffffffff013080081210I1807";
         assert_eq!(hex(&bytes), golden);
+        assert_eq!(decode_state(&bytes).unwrap(), metadata);
+        metadata.cluster_id = Some(CLUSTER);
+        let bytes = encode_state(&metadata);
+        assert_eq!(hex(&bytes), format!("{golden}2210I"));
         assert_eq!(decode_state(&bytes).unwrap(), metadata);
     }
 

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use minikafka_storage::{LogId, Millis, TopicId};
 
 use crate::{
-    TopicSettings,
+    ClusterId, TopicSettings,
     machine::{FormatError, INTERNAL_PREFIX, StateMachine},
 };
 
@@ -42,6 +42,8 @@ pub(crate) struct Metadata {
     /// Topics that are deleted, but whose logs may still be there.
     deleted: BTreeSet<TopicId>,
     next_producer_id: i64,
+    /// `None` before the first start.
+    cluster_id: Option<ClusterId>,
 }
 
 /// What is known of a topic.
@@ -66,10 +68,11 @@ pub(crate) enum Command {
     /// The next `count` ids.
     AllocateProducerIds(u32),
     /// The server has begun on an empty directory. Ids that another directory has given at this address are known to
-    /// producers that are still there, so those of this one begin beyond them.
-    Begin,
-    /// Something of this log was lost, and what other logs tell is taken up again.
-    Recover,
+    /// producers that are still there, so those of this one begin beyond them. The cluster gets this id.
+    Begin(Option<ClusterId>),
+    /// Something of this log was lost, and what other logs tell is taken up again. The cluster gets this id if it has
+    /// lost its own.
+    Recover(Option<ClusterId>),
 }
 
 /// What came of it.
@@ -99,6 +102,10 @@ impl Metadata {
 
     pub(crate) fn next_producer_id(&self) -> i64 {
         self.next_producer_id
+    }
+
+    pub(crate) fn cluster_id(&self) -> Option<ClusterId> {
+        self.cluster_id
     }
 
     fn create(&mut self, name: String, topic: TopicRecord) -> Output {
@@ -158,7 +165,8 @@ impl StateMachine for Metadata {
                 Output::Done
             }
             Command::AllocateProducerIds(count) => self.allocate(count),
-            Command::Begin | Command::Recover => {
+            Command::Begin(id) | Command::Recover(id) => {
+                self.cluster_id = self.cluster_id.or(id);
                 let beyond_all = at.saturating_mul(1 << PRODUCER_IDS_PER_MS_BITS);
                 self.next_producer_id = self.next_producer_id.max(beyond_all);
                 Output::Done
@@ -195,16 +203,28 @@ mod tests {
     #[test]
     fn a_new_directory_gives_no_id_that_an_earlier_one_has_given() {
         let mut before = Metadata::default();
-        before.apply(Command::Begin, 1_000);
+        before.apply(Command::Begin(None), 1_000);
         let Output::ProducerIds(first) = before.apply(Command::AllocateProducerIds(1000), 1_000) else {
             panic!()
         };
         let mut after = Metadata::default();
-        after.apply(Command::Begin, 1_001);
+        after.apply(Command::Begin(None), 1_001);
         let Output::ProducerIds(next) = after.apply(Command::AllocateProducerIds(1000), 1_001) else {
             panic!()
         };
         assert!(next >= first + 1000, "{first} {next}");
+    }
+
+    #[test]
+    fn a_cluster_keeps_its_id_until_it_is_lost() {
+        let id = |byte| ClusterId::from_bytes([byte; 16]);
+        let mut metadata = Metadata::default();
+        // An early version has begun without.
+        metadata.apply(Command::Begin(None), 5);
+        assert_eq!(metadata.cluster_id(), None);
+        metadata.apply(Command::Begin(Some(id(1))), 5);
+        metadata.apply(Command::Recover(Some(id(2))), 5);
+        assert_eq!(metadata.cluster_id(), Some(id(1)));
     }
 
     #[test]
@@ -241,10 +261,10 @@ mod tests {
         assert_eq!(metadata.apply(Command::AllocateProducerIds(1), at), Output::ProducerIds(1000));
         // Another log lost that they were given, and starts anew.
         let mut later = Metadata::default();
-        later.apply(Command::Recover, at + 1);
+        later.apply(Command::Recover(None), at + 1);
         let first = (at + 1) << 20;
         assert_eq!(later.apply(Command::AllocateProducerIds(5), at + 1), Output::ProducerIds(first));
-        later.apply(Command::Recover, 0);
+        later.apply(Command::Recover(None), 0);
         assert_eq!(later.apply(Command::AllocateProducerIds(5), 0), Output::ProducerIds(first + 5));
         later.next_producer_id = i64::MAX - 1;
         assert_eq!(later.apply(Command::AllocateProducerIds(2), 0), Output::NoProducerIds);

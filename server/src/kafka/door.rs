@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use kafka_protocol::{ResponseError, messages::BrokerId};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use kafka_protocol::{ResponseError, messages::BrokerId, protocol::StrBytes};
 use minikafka_broker::{Broker, Error, NodeId, Partition, TopicDescription, TopicSummary};
 use minikafka_storage::TopicId;
 use tokio::{
@@ -147,6 +148,11 @@ impl Door {
     /// The node that this is.
     pub(super) fn node_id(&self) -> BrokerId {
         node_id(self.broker.node_id())
+    }
+
+    /// The cluster that this is, as Kafka's clients and tools write it.
+    pub(super) fn cluster_id(&self) -> StrBytes {
+        StrBytes::from_string(BASE64_URL_SAFE_NO_PAD.encode(self.broker.cluster_id().as_bytes()))
     }
 
     /// Checks the leader epoch that a client believes in; -1 is none.

@@ -60,6 +60,7 @@ pub(super) async fn describe(door: &Door, version: i16, request: MetadataRequest
     };
     MetadataResponse::default()
         .with_brokers(vec![node])
+        .with_cluster_id(Some(door.cluster_id()))
         .with_controller_id(this)
         .with_topics(topics)
         .with_cluster_authorized_operations(OPERATIONS_UNKNOWN)

@@ -1,4 +1,4 @@
-//! DescribeCluster: the nodes, which are this one.
+//! DescribeCluster: which cluster this is, and its nodes, which are this one.
 
 use kafka_protocol::{
     ResponseError,
@@ -37,7 +37,10 @@ pub(in super::super) async fn describe(
                 .with_host(StrBytes::from_string(door.node.host.clone()))
                 .with_port(door.node.port.into())
                 .with_rack(None);
-            return response.with_controller_id(door.node_id()).with_brokers(vec![node]);
+            return response
+                .with_cluster_id(door.cluster_id())
+                .with_controller_id(door.node_id())
+                .with_brokers(vec![node]);
         }
         CONTROLLERS => ResponseError::MismatchedEndpointType,
         _ => ResponseError::UnsupportedEndpointType,

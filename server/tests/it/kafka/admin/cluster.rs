@@ -1,7 +1,9 @@
 //! DescribeCluster and DescribeLogDirs.
 
+use std::path::Path;
+
 use kafka_protocol::messages::{
-    DescribeClusterRequest, DescribeLogDirsRequest, DescribeLogDirsResponse,
+    DescribeClusterRequest, DescribeLogDirsRequest, DescribeLogDirsResponse, MetadataRequest,
     describe_log_dirs_request::DescribableLogDirTopic,
 };
 use minikafka_server::Server;
@@ -24,6 +26,29 @@ async fn the_cluster_is_this_node_in_every_version() {
         let response = client.ask(2, &request).await;
         assert_eq!((response.error_code, response.brokers.len()), (code, 0));
     }
+}
+
+/// What a server on this directory says its cluster is.
+async fn cluster_id(directory: &Path) -> String {
+    let fixture = start_with(Server::builder().filesystem(directory)).await;
+    let mut client = Client::connect(&fixture).await;
+    let id = client.ask(0, &DescribeClusterRequest::default()).await.cluster_id.to_string();
+    for version in 2..=13 {
+        let response = client.ask(version, &MetadataRequest::default()).await;
+        assert_eq!(response.cluster_id.unwrap().as_str(), id, "version {version}");
+    }
+    fixture.stop().await;
+    id
+}
+
+#[tokio::test]
+async fn a_cluster_has_an_id_which_survives_a_restart() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let id = cluster_id(one.path()).await;
+    // A UUID in base64, as Kafka's.
+    assert!(id.len() == 22 && !id.starts_with('-'), "{id}");
+    assert_eq!(cluster_id(one.path()).await, id);
+    assert_ne!(cluster_id(other.path()).await, id);
 }
 
 fn sizes(response: &DescribeLogDirsResponse) -> Vec<(&str, i32, i64)> {
