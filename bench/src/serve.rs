@@ -9,7 +9,7 @@ use minikafka_storage::filesystem::SyncPolicy;
 use tempfile::TempDir;
 
 use crate::{
-    bare::{GroupCommit, Service, sink, source, stub},
+    bare::{GroupCommit, Keep, Service, sink, source, stub},
     child::{Child, end_with_parent},
 };
 
@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     KafkaStub,
     /// The same, but it writes what it gets to a file, and does not sync it.
     KafkaFile,
+    /// The same, but it syncs the file, in groups, before it answers.
+    KafkaCommit,
 }
 
 /// Bytes of messages in a reply of the bare source.
@@ -59,6 +61,7 @@ impl ServerProcess {
             Kind::KafkaSource => "kafka-source",
             Kind::KafkaStub => "kafka-stub",
             Kind::KafkaFile => "kafka-file",
+            Kind::KafkaCommit => "kafka-commit",
         };
         let mut child =
             Child::start(&["serve", "--kind", name, "--data", dir.path().to_str().unwrap_or_default()])?;
@@ -90,15 +93,16 @@ pub(crate) async fn run(kind: Kind, dir: &Path) -> anyhow::Result<()> {
             return Ok(());
         }
         Kind::Echo | Kind::KafkaSource | Kind::KafkaStub | Kind::KafkaFile => None,
-        Kind::Commit | Kind::KafkaSink => Some(GroupCommit::create(dir)?),
+        Kind::Commit | Kind::KafkaSink | Kind::KafkaCommit => Some(GroupCommit::create(dir)?),
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     match (kind, commit) {
         (Kind::KafkaSink, Some(commit)) => sink(listener, commit).await,
         (Kind::KafkaSource, _) => source(listener, SOURCE_BYTES).await,
-        (Kind::KafkaStub, _) => stub(listener, None).await,
-        (Kind::KafkaFile, _) => stub(listener, Some(File::create(dir.join("batches"))?)).await,
+        (Kind::KafkaStub, _) => stub(listener, Keep::Nothing).await,
+        (Kind::KafkaFile, _) => stub(listener, Keep::Written(File::create(dir.join("batches"))?)).await,
+        (Kind::KafkaCommit, Some(commit)) => stub(listener, Keep::Synced(commit)).await,
         (_, commit) => Service::new(commit).serve(listener).await,
     }
 }

@@ -1,5 +1,5 @@
 //! [`stub`]: what Kafka's clients reach with a server that answers them and stores nothing, or no more than the bytes of
-//! the batches, one behind the other, in a file that nobody syncs.
+//! the batches, one behind the other, in a file that nobody syncs, or that is synced in groups before it answers.
 //!
 //! ```text
 //!   Produce -------------> counts the messages, keeps the largest batch of the topic
@@ -7,8 +7,8 @@
 //!   groups --------------> one member, who reads everything
 //! ```
 //!
-//! Topics have one partition and are there when they are asked for. A request is decoded, and answered before the
-//! next one is read. What is not the least of all is correct nonetheless: clients check offsets and checksums.
+//! Topics have one partition and are there when they are asked for. A request is decoded when it is read, and
+//! answered in its turn. What is not the least of all is correct nonetheless: clients check offsets and checksums.
 
 mod groups;
 mod topics;
@@ -43,10 +43,11 @@ use kafka_protocol::{
 use tokio::{
     io::{AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot},
 };
 
 use self::topics::Topics;
-use super::kafka::frame;
+use super::{GroupCommit, kafka::frame};
 
 /// What is answered, in which versions: without topic ids, and a fetch in the one encoding that is written here.
 const APIS: [(ApiKey, RangeInclusive<i16>); 13] = [
@@ -64,6 +65,8 @@ const APIS: [(ApiKey, RangeInclusive<i16>); 13] = [
     (ApiKey::OffsetCommit, 2..=7),
     (ApiKey::OffsetFetch, 1..=5),
 ];
+/// Replies of a connection that wait for the disk: as many as a client of Kafka's has under way, and more.
+const WAITING_MAX: usize = 64;
 const NODE: BrokerId = BrokerId(0);
 /// The place of the earliest message, in the field for a timestamp.
 const EARLIEST: i64 = -2;
@@ -75,15 +78,27 @@ struct Stub {
     address: SocketAddr,
     topics: Topics,
     producers: AtomicI64,
-    /// Where batches go.
-    file: Option<File>,
+    keep: Keep,
 }
 
-/// Answers Kafka's clients; writes batches to a file first, if there is one.
-pub(crate) async fn stub(listener: TcpListener, file: Option<File>) -> anyhow::Result<()> {
+/// What a stub does with batches before it answers.
+pub(crate) enum Keep {
+    /// Nothing.
+    Nothing,
+    /// Writes them to a file.
+    Written(File),
+    /// Writes them to a file, and syncs it.
+    Synced(GroupCommit),
+}
+
+/// A reply, and what is to happen before it is given.
+type Answer = (Bytes, Option<oneshot::Receiver<Result<(), String>>>);
+
+/// Answers Kafka's clients.
+pub(crate) async fn stub(listener: TcpListener, keep: Keep) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let (topics, producers) = (Topics::default(), AtomicI64::new(1));
-    let stub = Arc::new(Stub { address, topics, producers, file });
+    let stub = Arc::new(Stub { address, topics, producers, keep });
     loop {
         let (stream, _) = listener.accept().await?;
         let stub = stub.clone();
@@ -100,14 +115,29 @@ impl Stub {
         stream.set_nodelay(true)?;
         let (read, mut write) = stream.into_split();
         let mut read = BufReader::new(read);
-        loop {
-            let reply = self.answer(frame(&mut read).await?).await?;
-            write.write_all(&reply).await?;
-        }
+        let (queue, mut queued) = mpsc::channel::<Answer>(WAITING_MAX);
+        let answering = async move {
+            while let Some((reply, stored)) = queued.recv().await {
+                if let Some(stored) = stored {
+                    stored.await?.map_err(anyhow::Error::msg)?;
+                }
+                write.write_all(&reply).await?;
+            }
+            anyhow::Ok(())
+        };
+        let reading = async move {
+            loop {
+                queue.send(self.answer(frame(&mut read).await?).await?).await?;
+            }
+            #[allow(unreachable_code)]
+            anyhow::Ok(())
+        };
+        tokio::try_join!(reading, answering)?;
+        Ok(())
     }
 
     /// The reply, with its length in front; nothing if the client wants none.
-    async fn answer(&self, mut frame: Bytes) -> anyhow::Result<Bytes> {
+    async fn answer(&self, mut frame: Bytes) -> anyhow::Result<Answer> {
         anyhow::ensure!(frame.len() >= 4, "a frame without a header");
         let (mut start, unknown) = (&frame[..4], "no such request");
         let key = ApiKey::try_from(start.get_i16()).ok().context(unknown)?;
@@ -119,14 +149,16 @@ impl Stub {
             .with_correlation_id(header.correlation_id)
             .encode(&mut out, key.response_header_version(version))?;
         let out = &mut Out { version, bytes: out };
+        let mut stored = None;
         match key {
             ApiKey::Produce => {
+                let whole = frame.clone();
                 let request = ProduceRequest::decode(&mut frame, version)?;
                 let acks = request.acks;
-                self.store(&request)?;
+                stored = self.store(&whole)?;
                 out.put(&self.produce(request))?;
                 if acks == 0 {
-                    return Ok(Bytes::new());
+                    return Ok((Bytes::new(), stored));
                 }
             }
             ApiKey::Fetch => self.fetch(&FetchRequest::decode(&mut frame, version)?, out).await?,
@@ -141,20 +173,24 @@ impl Stub {
         }
         let len = i32::try_from(out.bytes.len() - 4)?;
         out.bytes[..4].copy_from_slice(&len.to_be_bytes());
-        Ok(out.bytes.split().freeze())
+        Ok((out.bytes.split().freeze(), stored))
     }
 
-    fn store(&self, request: &ProduceRequest) -> anyhow::Result<()> {
-        let Some(mut file) = self.file.as_ref() else { return Ok(()) };
-        for records in request
-            .topic_data
-            .iter()
-            .flat_map(|topic| &topic.partition_data)
-            .filter_map(|part| part.records.as_ref())
-        {
-            file.write_all(records)?;
+    /// Keeps a request, its batches and the little that is around them.
+    fn store(&self, request: &Bytes) -> anyhow::Result<Option<oneshot::Receiver<Result<(), String>>>> {
+        match &self.keep {
+            Keep::Nothing => Ok(None),
+            Keep::Written(file) => {
+                let mut file = file;
+                file.write_all(request)?;
+                Ok(None)
+            }
+            Keep::Synced(commit) => {
+                let (done, stored) = oneshot::channel();
+                commit.append(request, Box::new(|outcome| _ = done.send(outcome)));
+                Ok(Some(stored))
+            }
         }
-        Ok(())
     }
 
     fn produce(&self, request: ProduceRequest) -> ProduceResponse {
