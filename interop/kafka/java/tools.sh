@@ -41,7 +41,8 @@ administer() {
   topics --create --topic "$prefix-topics" --partitions 2 --config retention.ms=60000 &&
     topics --alter --topic "$prefix-topics" --partitions 3 &&
     topics --describe --topic "$prefix-topics" | grep -q 'PartitionCount: 3.*ReplicationFactor: 1.*retention.ms=60000' &&
-    topics --delete --topic "$prefix-topics" && ! topics --list | grep -qx "$prefix-topics"
+    topics --delete --topic "$prefix-topics" && ! topics --list | grep -qx "$prefix-topics" &&
+    tool org.apache.kafka.tools.ClusterTool cluster-id --bootstrap-server "$bootstrap" | grep -qE '^Cluster ID: [A-Za-z0-9_-]{22}$'
 }
 
 configure() {
