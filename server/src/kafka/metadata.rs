@@ -1,5 +1,7 @@
 //! Metadata: the nodes, the topics, and who leads which partition.
 
+use std::collections::HashSet;
+
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -51,9 +53,13 @@ pub(super) async fn describe(door: &Door, version: i16, request: MetadataRequest
         // Version 0 has no null for that.
         Some(none) if none.is_empty() && version == 0 => all(door),
         Some(named) => {
+            // Each once, as Kafka does: to answer one again could make any reply out of a small request.
+            let mut seen = HashSet::with_capacity(named.len());
             let mut topics = Vec::with_capacity(named.len());
             for topic in named {
-                topics.push(one(door, version, topic, missing).await);
+                if seen.insert((topic.name.clone(), topic.topic_id)) {
+                    topics.push(one(door, version, topic, missing).await);
+                }
             }
             topics
         }

@@ -1,5 +1,7 @@
 //! DescribeProducers: the idempotent producers that a partition remembers.
 
+use std::collections::HashSet;
+
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -26,10 +28,16 @@ pub(in super::super) async fn describe(
     _version: i16,
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
+    let mut seen = HashSet::new();
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partition_indexes.iter().map(|index| {
             let response = PartitionResponse::default().with_partition_index(*index).with_error_message(None);
-            match producers(door, &topic.name, *index) {
+            let found = match seen.insert((topic.name.clone(), *index)) {
+                true => producers(door, &topic.name, *index),
+                // To describe it again could make any reply out of a small request.
+                false => Err(ResponseError::InvalidRequest),
+            };
+            match found {
                 Ok(producers) => response.with_active_producers(producers),
                 Err(error) => response.with_error_code(door.counts.error(error)),
             }

@@ -115,3 +115,19 @@ async fn the_id_of_a_topic_survives_a_restart_and_changes_when_it_is_created_ane
     assert_eq!(ids[0], ids[1]);
     assert_ne!(ids[0], ids[2]);
 }
+
+#[tokio::test]
+async fn what_is_named_twice_is_answered_once() {
+    let fixture = start().await;
+    fixture.server.broker().create_topic("t", 100).await.unwrap();
+    let mut client = Client::connect(&fixture).await;
+    // All of these together would be a reply of some gigabytes.
+    let mut named = vec![wanted("t"); 90_000];
+    named.extend([wanted("u"), wanted("u")]);
+    let request = MetadataRequest::default().with_topics(Some(named)).with_allow_auto_topic_creation(false);
+    for version in [4, 9] {
+        let response = client.ask(version, &request).await;
+        assert_eq!(names(&response), ["t", "u"], "version {version}");
+        assert_eq!(response.topics[0].partitions.len(), 100);
+    }
+}

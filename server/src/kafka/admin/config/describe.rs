@@ -1,5 +1,7 @@
 //! DescribeConfigs.
 
+use std::collections::HashSet;
+
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -38,12 +40,24 @@ pub(in super::super::super) async fn describe(
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     let wanted = Wanted { synonyms: request.include_synonyms, documentation: request.include_documentation };
-    let results = request.resources.into_iter().map(|resource| describe_one(door, resource, wanted));
+    let mut seen = HashSet::new();
+    let results = request.resources.into_iter().map(|resource| {
+        let entries = match seen.insert((resource.resource_type, resource.resource_name.clone())) {
+            true => entries(door, &resource),
+            // To describe it again could make any reply out of a small request.
+            false => Err(Refused::new(ResponseError::InvalidRequest, "a resource is named twice")),
+        };
+        describe_one(door, resource, entries, wanted)
+    });
     DescribeConfigsResponse::default().with_results(results.collect())
 }
 
-fn describe_one(door: &Door, resource: DescribeConfigsResource, wanted: Wanted) -> DescribeConfigsResult {
-    let entries = entries(door, &resource);
+fn describe_one(
+    door: &Door,
+    resource: DescribeConfigsResource,
+    entries: Outcome<Vec<Entry>>,
+    wanted: Wanted,
+) -> DescribeConfigsResult {
     let keys = resource.configuration_keys.filter(|keys| !keys.is_empty());
     let is_asked =
         |entry: &Entry| keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key.as_str() == entry.name));

@@ -137,6 +137,7 @@ async fn what_is_asked_for_is_told_in_every_version() {
     let fixture = start().await;
     let mut client = Client::connect(&fixture).await;
     client.create("t").await;
+    client.create("v").await;
     let node = fixture.server.broker().node_id().0.to_string();
     let resource = |kind, name, keys: Option<&[&str]>| {
         DescribeConfigsResource::default()
@@ -147,7 +148,7 @@ async fn what_is_asked_for_is_told_in_every_version() {
     for version in 1..=4 {
         let resources = vec![
             resource(TOPIC, "t", Some(&["retention.ms", "no.such.thing"])),
-            resource(TOPIC, "t", Some(&[])),
+            resource(TOPIC, "v", Some(&[])),
             resource(BROKER, &node, Some(&["message.max.bytes"])),
             resource(BROKER, "", None),
             resource(TOPIC, "u", None),
@@ -277,4 +278,23 @@ async fn each_resource_has_one_result_and_an_error_of_its_own() {
     let expected =
         [("demo topic", TOPIC, 17), ("t", TOPIC, 0), ("t", 99, 42), ("u", TOPIC, 3), ("w", TOPIC, 42)];
     assert_eq!(results, expected);
+}
+
+#[tokio::test]
+async fn what_is_named_twice_is_described_once() {
+    let fixture = start().await;
+    let mut client = Client::connect(&fixture).await;
+    client.create("t").await;
+    let resource = |kind, name: &str| {
+        DescribeConfigsResource::default()
+            .with_resource_type(kind)
+            .with_resource_name(text(name))
+            .with_configuration_keys(None)
+    };
+    let resources = vec![resource(TOPIC, "t"), resource(BROKER, "t"), resource(TOPIC, "t")];
+    let response = client.ask(4, &DescribeConfigsRequest::default().with_resources(resources)).await;
+    let said: Vec<_> =
+        response.results.iter().map(|result| (result.error_code, result.configs.len())).collect();
+    assert_eq!(said, [(0, STANDARD.len()), (42, 0), (42, 0)]);
+    assert!(response.results[2].error_message.as_deref().unwrap().contains("twice"));
 }
