@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Of a batch that stays where it lies, at most this share of its length may be unused behind it.
-const SLACK_SHARE: usize = 4;
+const SLACK_SHARE: usize = 16;
 
 /// An encoded batch: the bytes, and their parsed header. Cloning shares the bytes.
 ///

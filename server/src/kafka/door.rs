@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{Counts, Node, connection, errors, fetch, frames, refused::Refused, topic_name};
+use super::{Counts, Node, connection, errors, fetch, frames::Incoming, refused::Refused, topic_name};
 use crate::accept::Takes;
 
 /// The connections of Kafka clients. Cheap to clone.
@@ -37,7 +37,7 @@ pub(super) struct Door {
     pub(super) node: Node,
     pub(super) counts: Arc<Counts>,
     /// Room for the bytes of large requests.
-    pub(super) incoming: Arc<Semaphore>,
+    pub(super) incoming: Arc<Incoming>,
     /// Room for the bytes of replies with messages.
     pub(super) outgoing: Arc<Semaphore>,
 }
@@ -55,7 +55,7 @@ impl KafkaDoor {
             broker,
             node,
             counts,
-            incoming: Arc::new(Semaphore::new(frames::BUDGET_BYTES)),
+            incoming: Arc::default(),
             outgoing: Arc::new(Semaphore::new(fetch::BUDGET_BYTES)),
         };
         KafkaDoor {

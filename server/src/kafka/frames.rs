@@ -4,9 +4,13 @@
 //!   i32 length | that many bytes
 //! ```
 //!
-//! A frame that is larger than [`FREE_BYTES`] is read on once it has permits for its length out of a budget that all
-//! connections share. Then it waits for nobody but its own client, who has to send it in time; so whoever waits for
-//! permits gets them. Memory grows with the bytes that come, not with the length that is claimed.
+//! Of a frame that is larger than [`FREE_BYTES`] the rest is read once so much has come, and it has permits for its
+//! length out of a budget that all connections share: see [`Incoming`]. Then it waits for nobody but its own client,
+//! who has to send it at a pace; so whoever waits for permits gets them soon. Memory grows with the bytes that come,
+//! not with the length that is claimed.
+//!
+//! A frame of more than [`LARGE_BYTES`] lies in memory of its own, so that a batch which is nearly all of it can be
+//! stored where it lies.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,12 +32,19 @@ pub(super) const MESSAGES_BYTES_MAX: usize = 100 * 1024 * 1024;
 pub(super) const NAMES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of each frame that need no permit: what most requests are.
 const FREE_BYTES: usize = 16 * 1024;
-/// Bytes of the frames that are being received or handed over, over all connections.
-pub(super) const BUDGET_BYTES: usize = 2 * MESSAGES_BYTES_MAX;
-/// Time that a client has to send a frame that it has begun: so long, and longer the larger it is.
-const RECEIVE_TIME_MIN: Duration = Duration::from_secs(30);
-/// The slowest client that is waited for.
-const RECEIVE_BYTES_PER_SECOND: u64 = 64 * 1024;
+/// A frame of more than so many bytes has memory of its own.
+pub(super) const LARGE_BYTES: usize = 32 * 1024;
+/// What clients usually send at most.
+const USUAL_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of usual frames that are being received or handed over, over all connections.
+const USUAL_BUDGET_BYTES: usize = 16 * USUAL_BYTES_MAX;
+/// The same for larger ones.
+const HUGE_BUDGET_BYTES: usize = 2 * MESSAGES_BYTES_MAX;
+/// Time that a client has to send a small frame, or the first bytes of a larger one.
+const RECEIVE_TIME: Duration = Duration::from_secs(30);
+/// Time that a client has for so many bytes of a larger one: it keeps others waiting.
+const PACE_TIME: Duration = Duration::from_secs(10);
+const PACE_BYTES: usize = 640 * 1024;
 /// Room for what a silent client may send next.
 const READ_BYTES_MIN: usize = 4 * 1024;
 /// Room for so many frames is made at once, so that those of a client who sends small ones share it.
@@ -47,11 +58,35 @@ const PREFIX_LEN: usize = 4;
 /// Enough of a frame to know what it is.
 const KEY_LEN: usize = 2;
 
+/// Room for the bytes of frames, over all connections. Usual ones do not wait for those that are huge.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    usual: Arc<Semaphore>,
+    huge: Arc<Semaphore>,
+}
+
+impl Default for Incoming {
+    fn default() -> Incoming {
+        let semaphore = |bytes| Arc::new(Semaphore::new(bytes));
+        Incoming { usual: semaphore(USUAL_BUDGET_BYTES), huge: semaphore(HUGE_BUDGET_BYTES) }
+    }
+}
+
+impl Incoming {
+    /// Waits for permits for a frame of so many bytes.
+    async fn permits(&self, len: usize) -> OwnedSemaphorePermit {
+        let budget = if len <= USUAL_BYTES_MAX { &self.usual } else { &self.huge };
+        // Lengths are limited to less than 32 bits.
+        let acquired = budget.clone().acquire_many_owned(len as u32).await;
+        acquired.expect("nobody closes this semaphore")
+    }
+}
+
 /// Reads frames from a socket.
 pub(super) struct Frames<R> {
     stream: R,
     buffer: BytesMut,
-    budget: Arc<Semaphore>,
+    incoming: Arc<Incoming>,
     /// Bytes of the largest frame so far: for as many there is room at once, because this client has sent them.
     proven: usize,
     /// Bytes of the last frame: the next one is often like it.
@@ -76,8 +111,8 @@ pub(super) enum FrameError {
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
-    pub(super) fn new(stream: R, budget: Arc<Semaphore>) -> Frames<R> {
-        Frames { stream, buffer: BytesMut::new(), budget, proven: READ_BYTES_MIN, last: 0 }
+    pub(super) fn new(stream: R, incoming: Arc<Incoming>) -> Frames<R> {
+        Frames { stream, buffer: BytesMut::new(), incoming, proven: READ_BYTES_MIN, last: 0 }
     }
 
     /// Waits until a frame begins. `false`: the client has gone. Cancel safe.
@@ -114,7 +149,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     /// # Errors
     /// When it is too large or not to be answered, or the client goes away in the middle.
     pub(super) async fn announced(&mut self) -> Result<(usize, Size), FrameError> {
-        self.fill(PREFIX_LEN + KEY_LEN, Instant::now() + RECEIVE_TIME_MIN).await?;
+        self.fill(PREFIX_LEN + KEY_LEN, RECEIVE_TIME).await?;
         Ok(self.checked_len()?)
     }
 
@@ -124,21 +159,33 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     /// When it is too large, too slow or not to be answered, or the client goes away in the middle.
     pub(super) async fn next(&mut self) -> Result<Frame, FrameError> {
         let (len, _) = self.announced().await?;
+        self.fill(PREFIX_LEN + len.min(FREE_BYTES), RECEIVE_TIME).await?;
         let permit = match len > FREE_BYTES {
-            true => Some(self.permits(len).await),
+            true => Some(self.incoming.permits(len).await),
             false => None,
         };
-        let time = RECEIVE_TIME_MIN + Duration::from_secs(len as u64 / RECEIVE_BYTES_PER_SECOND);
-        // Waiting for permits was not the client's fault.
-        self.fill(PREFIX_LEN + len, Instant::now() + time).await?;
+        if len > LARGE_BYTES {
+            self.set_apart(len);
+        }
+        self.fill(PREFIX_LEN + len, PACE_TIME).await?;
         self.proven = self.proven.max(len);
         self.last = PREFIX_LEN + len;
         let bytes = self.buffer.split_to(PREFIX_LEN + len).freeze().slice(PREFIX_LEN..);
-        if len > FREE_BYTES && self.buffer.is_empty() {
-            // A large one is to be the only holder of its bytes.
+        if len > LARGE_BYTES && self.buffer.is_empty() {
+            // It is to be the only holder of its bytes.
             self.buffer = BytesMut::new();
         }
         Ok(Frame { bytes, permit })
+    }
+
+    /// Gives a large frame that has begun memory of its own: just enough, if this client has sent as large ones before.
+    fn set_apart(&mut self, len: usize) {
+        if self.buffer.len() >= PREFIX_LEN + len {
+            return;
+        }
+        let mut own = BytesMut::with_capacity(PREFIX_LEN + len.min(self.proven.max(2 * self.buffer.len())));
+        own.extend_from_slice(&self.buffer);
+        self.buffer = own;
     }
 
     /// The length of the frame, if such a request may have it.
@@ -159,21 +206,19 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         }
     }
 
-    async fn permits(&self, len: usize) -> OwnedSemaphorePermit {
-        // Lengths are limited to less than 32 bits.
-        let acquired = self.budget.clone().acquire_many_owned(len as u32).await;
-        acquired.expect("nobody closes this semaphore")
-    }
-
-    /// Reads until the buffer holds `len` bytes.
-    async fn fill(&mut self, len: usize, deadline: Instant) -> Result<(), FrameError> {
+    /// Reads until the buffer holds `len` bytes. So long is waited for each [`PACE_BYTES`] of them.
+    async fn fill(&mut self, len: usize, time: Duration) -> Result<(), FrameError> {
+        let (mut deadline, mut expected) = (Instant::now() + time, self.buffer.len() + PACE_BYTES);
         while self.buffer.len() < len {
+            if self.buffer.len() >= expected {
+                (deadline, expected) = (Instant::now() + time, self.buffer.len() + PACE_BYTES);
+            }
             let missing = len - self.buffer.len();
             // As much again as has come: a claim alone is worth little.
             let room = missing.min(READ_BYTES_MAX).min(self.buffer.len().max(self.proven));
             self.buffer.reserve(room);
             // What belongs to the next frame would be in the way of whoever keeps a large one as it lies.
-            let limit = if len > FREE_BYTES { missing } else { usize::MAX };
+            let limit = if len > LARGE_BYTES { missing } else { usize::MAX };
             let mut room = (&mut self.buffer).limit(limit);
             let read = timeout_at(deadline, self.stream.read_buf(&mut room));
             if read.await.map_err(|_| Offence::TooSlow)?? == 0 {
@@ -189,7 +234,7 @@ mod tests {
     use super::*;
 
     fn frames(bytes: &[u8]) -> Frames<&[u8]> {
-        Frames::new(bytes, Arc::new(Semaphore::new(BUDGET_BYTES)))
+        Frames::new(bytes, Arc::default())
     }
 
     async fn offence(bytes: &[u8]) -> Offence {
@@ -212,7 +257,7 @@ mod tests {
     #[tokio::test]
     async fn small_frames_share_an_allocation() {
         let (mut client, server) = tokio::io::duplex(4096);
-        let mut frames = Frames::new(server, Arc::new(Semaphore::new(BUDGET_BYTES)));
+        let mut frames = Frames::new(server, Arc::default());
         let mut sent = [0; 1100];
         let len = (sent.len() - PREFIX_LEN) as u32;
         sent[..PREFIX_LEN].copy_from_slice(&len.to_be_bytes());
@@ -230,15 +275,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_large_frame_is_the_only_holder_of_its_bytes() {
-        let large = [&(100_000_u32).to_be_bytes()[..], &[0; 100_000]].concat();
-        // The next ones come right behind it.
-        let sent = large.repeat(4);
-        let mut frames = frames(&sent);
-        for _ in 0..4 {
-            assert!(frames.begins().await.unwrap());
-            let bytes = frames.next().await.unwrap().bytes;
-            assert_eq!(bytes.len(), 100_000);
-            assert!(bytes.try_into_mut().is_ok());
+        for len in [LARGE_BYTES + 1, 1_200_000, 3_500_000] {
+            let large = [&(len as u32).to_be_bytes()[..], &vec![0; len]].concat();
+            // Small ones before it, and the next ones right behind it.
+            let sent = [&b"\0\0\0\x03\0\x12a"[..], &large, &large, &large].concat();
+            let mut frames = frames(&sent);
+            let mut spare = Vec::new();
+            for wanted in [3, len, len, len] {
+                assert!(frames.begins().await.unwrap());
+                let bytes = frames.next().await.unwrap().bytes;
+                assert_eq!(bytes.len(), wanted);
+                spare.push(bytes.try_into_mut().map(|own| own.capacity() - own.len()));
+            }
+            // Of the first nobody knows whether all of it will come.
+            assert!(spare[1].is_ok() && spare[2..] == [Ok(0), Ok(0)], "{len}: {spare:?}");
         }
     }
 
@@ -254,10 +304,69 @@ mod tests {
         assert_eq!(offence(b"GET / HTTP/1.1\r\n").await, Offence::Unknown { key: 0x2f20, version: -1 });
     }
 
+    /// What comes of a frame of which so many bytes are sent, each piece so long after the one before.
+    async fn paced(len: usize, pieces: &[(usize, u64)]) -> Result<Frame, FrameError> {
+        let (mut client, server) = tokio::io::duplex(1024);
+        let mut frames = Frames::new(server, Arc::default());
+        let sending = async {
+            let mut begin = (len as u32).to_be_bytes().to_vec();
+            for (bytes, seconds) in pieces {
+                begin.resize(begin.len() + bytes, 0);
+                tokio::time::sleep(Duration::from_secs(*seconds)).await;
+                tokio::io::AsyncWriteExt::write_all(&mut client, &begin).await.unwrap();
+                begin.clear();
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = sending => unreachable!(),
+            frame = async { assert!(frames.begins().await.unwrap()); frames.next().await } => frame,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_frame_comes_at_a_pace() {
+        let second = PACE_TIME.as_secs();
+        let keeps_pace =
+            [(FREE_BYTES, 0), (PACE_BYTES, second - 1), (PACE_BYTES, second - 1), (PACE_BYTES, second - 1)];
+        let len = FREE_BYTES + 3 * PACE_BYTES;
+        assert_eq!(paced(len, &keeps_pace).await.unwrap().bytes.len(), len);
+        let lags =
+            [(FREE_BYTES, 0), (PACE_BYTES, second - 1), (PACE_BYTES / 2, second - 1), (len, second - 1)];
+        assert!(matches!(paced(len, &lags).await, Err(FrameError::Offence(Offence::TooSlow))));
+    }
+
+    #[tokio::test]
+    async fn who_claims_much_and_sends_little_keeps_nobody_waiting() {
+        let incoming = Arc::new(Incoming::default());
+        let claim = [&(MESSAGES_BYTES_MAX as u32).to_be_bytes()[..], &[0; FREE_BYTES - 1]].concat();
+        let mut silent = Vec::new();
+        for _ in 0..100 {
+            let (mut client, server) = tokio::io::duplex(2 * FREE_BYTES);
+            tokio::io::AsyncWriteExt::write_all(&mut client, &claim).await.unwrap();
+            let mut frames = Frames::new(server, incoming.clone());
+            assert!(frames.begins().await.unwrap());
+            let mut next = Box::pin(async move { frames.next().await });
+            assert!(futures_util::poll!(&mut next).is_pending());
+            silent.push((client, next));
+        }
+        assert_eq!(incoming.huge.available_permits(), HUGE_BUDGET_BYTES);
+        // Those that have sent more take all there is for such, and not what there is for others.
+        for (client, next) in &mut silent {
+            tokio::io::AsyncWriteExt::write_all(client, &[0; 2]).await.unwrap();
+            assert!(futures_util::poll!(next).is_pending());
+        }
+        assert_eq!(incoming.huge.available_permits(), 0);
+        let usual = [&(USUAL_BYTES_MAX as u32).to_be_bytes()[..], &vec![0; USUAL_BYTES_MAX]].concat();
+        let mut frames = Frames::new(&usual[..], incoming);
+        assert!(frames.begins().await.unwrap());
+        frames.next().await.unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_client_that_stops_in_the_middle_is_not_waited_for() {
         let (mut client, server) = tokio::io::duplex(64);
-        let mut frames = Frames::new(server, Arc::new(Semaphore::new(BUDGET_BYTES)));
+        let mut frames = Frames::new(server, Arc::default());
         tokio::io::AsyncWriteExt::write_all(&mut client, b"\0\0\0\x09\0\x12").await.unwrap();
         assert!(frames.begins().await.unwrap());
         let ended = frames.next().await;

@@ -26,6 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     dispatch::{Work, outcome},
     door::Door,
+    frames::LARGE_BYTES,
     refused::Refused,
     reply::Outcome,
     request::Head,
@@ -42,9 +43,9 @@ const ZSTD_SINCE: i16 = 7;
 const PATIENCE_MIN: Duration = Duration::from_secs(1);
 /// A batch of so many bytes that is alone in its frame is stored where it lies. Smaller ones are copied, and share an
 /// entry.
-const LONE_BYTES_MIN: usize = 32 * 1024;
+const LONE_BYTES_MIN: usize = LARGE_BYTES;
 /// This share of the frame may be something else, which is kept in memory with the batch.
-const LONE_REST_SHARE: usize = 4;
+const LONE_REST_SHARE: usize = 16;
 /// Nothing has this offset or time.
 const NONE: i64 = -1;
 /// The `acks` that there are.
