@@ -30,8 +30,9 @@ use crate::linger::Linger;
 const PIPELINE_MAX: usize = 64;
 /// How long a client may be silent when it waits for nothing: Kafka's `connections.max.idle.ms`.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
-/// How long a client may take nothing of a reply.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take for so many bytes of a reply, which others may wait for the room of.
+const WRITE_TIME: Duration = Duration::from_secs(30);
+const WRITE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Serves until the client goes, does what cannot be answered, or `stopping` is cancelled and all is answered.
 ///
@@ -136,10 +137,57 @@ async fn answer(
 
 async fn write_out(write: &mut (impl AsyncWrite + Unpin), mut reply: Reply) -> io::Result<()> {
     while reply.has_remaining() {
-        let written = timeout(WRITE_TIMEOUT, write.write_buf(&mut reply)).await;
-        if written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
+        let rest = reply.remaining().saturating_sub(WRITE_BYTES);
+        let written = timeout(WRITE_TIME, write_down_to(write, &mut reply, rest)).await;
+        written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    }
+    Ok(())
+}
+
+/// Writes until so many bytes are left.
+async fn write_down_to(
+    write: &mut (impl AsyncWrite + Unpin),
+    reply: &mut Reply,
+    rest: usize,
+) -> io::Result<()> {
+    while reply.remaining() > rest {
+        if write.write_buf(reply).await? == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncReadExt as _, time::sleep};
+
+    use super::*;
+
+    /// What comes of a reply to a client that takes so many bytes a second.
+    async fn written(reply: usize, per_second: usize) -> io::Result<()> {
+        let (mut client, mut server) = tokio::io::duplex(1024);
+        let reply = Reply::of_pieces([vec![0; reply].into()].into(), None);
+        let taking = async {
+            let mut taken = vec![0; per_second];
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                client.read_exact(&mut taken).await.unwrap();
+            }
+        };
+        tokio::select! {
+            written = write_out(&mut server, reply) => written,
+            () = taking => unreachable!(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_takes_a_reply_at_a_pace() {
+        let pace = WRITE_BYTES / WRITE_TIME.as_secs() as usize;
+        written(3 * WRITE_BYTES, pace + pace / 10).await.unwrap();
+        let slow = written(3 * WRITE_BYTES, pace - pace / 10).await;
+        assert_eq!(slow.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        // What is less has as much time.
+        written(WRITE_BYTES / 10, pace / 9).await.unwrap();
+    }
 }

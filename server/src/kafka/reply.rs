@@ -19,7 +19,9 @@ pub(super) struct Reply {
     first: Bytes,
     rest: VecDeque<Bytes>,
     len: usize,
-    /// Room for the bytes, given back when they are written.
+    /// How long the first piece was before some of it was written.
+    first_len: usize,
+    /// Room for the bytes, given back piece by piece when they are written.
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -47,7 +49,8 @@ impl Reply {
         response.encode(&mut out, head.version)?;
         let prefix = i32::try_from(out.len() - PREFIX_LEN).context("a reply is too large")?;
         out[..PREFIX_LEN].copy_from_slice(&prefix.to_be_bytes());
-        Ok(Reply { len: out.len(), first: out.freeze(), rest: VecDeque::new(), room: None })
+        let len = out.len();
+        Ok(Reply { len, first_len: len, first: out.freeze(), rest: VecDeque::new(), room: None })
     }
 
     /// The header of a reply; the body is to follow.
@@ -73,12 +76,12 @@ impl Reply {
         head.key.response_header_version(head.version) >= 1
     }
 
-    /// A reply of pieces that begin with the header. `room` is given back when they are written.
+    /// A reply of pieces that begin with the header. `room` is given back as they are written.
     pub(super) fn of_pieces(pieces: VecDeque<Bytes>, room: Option<OwnedSemaphorePermit>) -> Reply {
         let len: usize = pieces.iter().map(Bytes::len).sum();
         let prefix = i32::try_from(len).expect("replies are limited to far less");
         let first = Bytes::copy_from_slice(&prefix.to_be_bytes());
-        Reply { len: len + first.len(), first, rest: pieces, room }
+        Reply { len: len + first.len(), first_len: first.len(), first, rest: pieces, room }
     }
 }
 
@@ -95,11 +98,15 @@ impl Buf for Reply {
         self.len -= count;
         while count >= self.first.len() {
             count -= self.first.len();
+            if let Some(room) = &mut self.room {
+                drop(room.split(self.first_len.min(room.num_permits())));
+            }
             let Some(next) = self.rest.pop_front() else {
                 self.first = Bytes::new();
                 self.room = None;
                 return;
             };
+            self.first_len = next.len();
             self.first = next;
         }
         self.first.advance(count);
@@ -108,5 +115,28 @@ impl Buf for Reply {
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let pieces = std::iter::once(&self.first).chain(&self.rest);
         slices.iter_mut().zip(pieces).map(|(slice, piece)| *slice = IoSlice::new(piece)).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[test]
+    fn room_is_given_back_as_pieces_are_written() {
+        let semaphore = Arc::new(Semaphore::new(100));
+        let room = semaphore.clone().try_acquire_many_owned(100).unwrap();
+        let pieces = [40, 50].map(|len| Bytes::from(vec![0; len]));
+        let mut reply = Reply::of_pieces(pieces.into(), Some(room));
+        let mut left = Vec::new();
+        for count in [PREFIX_LEN, 39, 1, 25, 25] {
+            reply.advance(count);
+            left.push(semaphore.available_permits());
+        }
+        assert_eq!(left, [PREFIX_LEN, PREFIX_LEN, 40 + PREFIX_LEN, 40 + PREFIX_LEN, 100]);
     }
 }

@@ -17,6 +17,10 @@ use super::{
     part::{Part, State, Took},
 };
 
+/// A read takes at most this share of the room that is left over all connections, and at least so many bytes.
+const SHARE_OF_ROOM: usize = 4;
+const SHARE_BYTES_MIN: usize = 64 * 1024;
+
 /// The partitions of a fetch, in the order of the request, and what was read of them.
 pub(super) struct Reading<'a> {
     door: &'a Door,
@@ -114,7 +118,9 @@ impl<'a> Reading<'a> {
     }
 
     async fn read_part(&mut self, index: usize, deadline: Instant) {
-        let left = self.bytes_max.saturating_sub(self.bytes);
+        // Not all the room there is: the next ones get something, too, however slowly their clients take it.
+        let share = (self.door.outgoing.available_permits() / SHARE_OF_ROOM).max(SHARE_BYTES_MIN);
+        let left = self.bytes_max.saturating_sub(self.bytes).min(share);
         let is_first = self.bytes == 0;
         let room = match self.parts[index].is_behind() && (left > 0 || is_first) {
             // It has nothing, or is gone: that needs no room.
