@@ -14,12 +14,19 @@ use super::{api::APIS, request::Offence};
 use crate::observe::ConnectionCount;
 
 /// Requests, errors and connections of the Kafka door.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counts {
     requests: [AtomicU64; APIS.len()],
     /// By the error that the client was told. There is a fixed number of them.
     errors: Mutex<BTreeMap<String, u64>>,
     pub(crate) connections: Arc<ConnectionCount>,
+}
+
+impl Default for Counts {
+    fn default() -> Counts {
+        let requests = [const { AtomicU64::new(0) }; APIS.len()];
+        Counts { requests, errors: Mutex::default(), connections: Arc::default() }
+    }
 }
 
 impl Counts {

@@ -11,6 +11,7 @@ use super::{
     fetch, group, init_producer_id, list_offsets, metadata, produce,
     reply::{Outcome, Reply},
     request::{Head, Offence, Read},
+    sasl,
 };
 
 /// What is left to do for a reply. It begins when the replies before it are written; a produce has its place in the
@@ -61,6 +62,14 @@ pub(super) async fn begin(door: &Arc<Door>, read: Read, caller: &Caller) -> Resu
         ApiKey::ApiVersions => {
             let request = request.decode()?;
             Box::pin(async move { outcome(head, &api_versions::list(&request)) })
+        }
+        ApiKey::SaslHandshake => {
+            let request = request.decode()?;
+            Box::pin(async move { outcome(head, &sasl::handshake(&door, &request)) })
+        }
+        ApiKey::SaslAuthenticate => {
+            let request = request.decode()?;
+            Box::pin(async move { outcome(head, &sasl::authenticate(&door, &request)) })
         }
         ApiKey::InitProducerId => {
             let request = request.decode()?;

@@ -41,6 +41,7 @@ mod produce;
 mod refused;
 mod reply;
 mod request;
+mod sasl;
 mod shape;
 mod topic_name;
 

@@ -17,7 +17,7 @@ use kafka_protocol::{
         IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
         ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest,
         OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-        ProduceRequest, RequestHeader, SyncGroupRequest,
+        ProduceRequest, RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
     },
     protocol::{Decodable, Encodable, StrBytes},
 };
@@ -65,6 +65,8 @@ fn read(frame: &Bytes) -> Result<String, Offence> {
         ApiKey::ListOffsets => decode::<ListOffsetsRequest>(request),
         ApiKey::Metadata => decode::<MetadataRequest>(request),
         ApiKey::ApiVersions => decode::<ApiVersionsRequest>(request),
+        ApiKey::SaslHandshake => decode::<SaslHandshakeRequest>(request),
+        ApiKey::SaslAuthenticate => decode::<SaslAuthenticateRequest>(request),
         ApiKey::CreateTopics => decode::<CreateTopicsRequest>(request),
         ApiKey::DeleteTopics => decode::<DeleteTopicsRequest>(request),
         ApiKey::DeleteRecords => decode::<DeleteRecordsRequest>(request),

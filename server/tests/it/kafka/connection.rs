@@ -1,7 +1,11 @@
 //! Replies in order, and what ends a connection.
 
-use kafka_protocol::messages::{
-    ApiVersionsRequest, FetchRequest, MetadataRequest, ProduceRequest, fetch_response::PartitionData,
+use kafka_protocol::{
+    messages::{
+        ApiVersionsRequest, FetchRequest, MetadataRequest, ProduceRequest, SaslAuthenticateRequest,
+        SaslHandshakeRequest, fetch_response::PartitionData,
+    },
+    protocol::StrBytes,
 };
 
 use super::client::{ALL, Client, batch, fetch_from, produce, start, start_with, values};
@@ -161,5 +165,22 @@ async fn requests_errors_and_connections_are_counted() {
         ("minikafka_kafka_errors_total{error=\"UnknownTopicOrPartition\"}", 1.0),
     ] {
         assert_eq!(found.get(series), Some(&count), "{series}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_set_up_for_sasl_is_told_that_nobody_asks() {
+    let fixture = start().await;
+    let mut client = Client::connect(&fixture).await;
+    for version in 0..=1 {
+        let request = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str("PLAIN"));
+        let response = client.ask(version, &request).await;
+        assert_eq!((response.error_code, response.mechanisms.len()), (34, 0));
+    }
+    for version in 0..=2 {
+        let request = SaslAuthenticateRequest::default().with_auth_bytes("\0user\0secret".into());
+        let response = client.ask(version, &request).await;
+        assert_eq!(response.error_code, 34);
+        assert!(response.error_message.unwrap().contains("PLAINTEXT"));
     }
 }

@@ -40,8 +40,8 @@ async fn what_is_answered_is_said_in_every_version() {
         (15, 0, 6),
         (16, 0, 5),
     ];
-    let of_topics = [(18, 0, 4), (19, 2, 7), (20, 1, 6), (21, 0, 2), (22, 0, 4), (23, 2, 4)];
-    let of_settings = [(32, 1, 4), (33, 0, 2), (35, 1, 4), (37, 0, 3), (42, 0, 2), (44, 0, 1)];
+    let of_topics = [(17, 0, 1), (18, 0, 4), (19, 2, 7), (20, 1, 6), (21, 0, 2), (22, 0, 4), (23, 2, 4)];
+    let of_settings = [(32, 1, 4), (33, 0, 2), (35, 1, 4), (36, 0, 2), (37, 0, 3), (42, 0, 2), (44, 0, 1)];
     let of_others = [(47, 0, 0), (60, 0, 2), (61, 0, 0), (68, 0, 1), (69, 0, 1), (74, 0, 1), (75, 0, 0)];
     let all = [&of_messages[..], &of_groups, &of_topics, &of_settings, &of_others].concat();
     assert_eq!(*first, all);

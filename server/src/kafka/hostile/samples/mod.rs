@@ -10,7 +10,8 @@ use kafka_protocol::{
         DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
         DescribeTopicPartitionsRequest, FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
         ListConfigResourcesRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
-        ProduceRequest, ProducerId, TopicName, TransactionalId, alter_configs_request,
+        ProduceRequest, ProducerId, SaslAuthenticateRequest, SaslHandshakeRequest, TopicName,
+        TransactionalId, alter_configs_request,
         create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic},
         create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
         delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
@@ -39,6 +40,13 @@ pub(super) fn body(key: ApiKey, version: i16) -> Bytes {
         ApiKey::ListOffsets => encode(&list_offsets(), version),
         ApiKey::Metadata => encode(&metadata(version), version),
         ApiKey::ApiVersions => encode(&api_versions(version), version),
+        ApiKey::SaslHandshake => {
+            encode(&SaslHandshakeRequest::default().with_mechanism(text("PLAIN")), version)
+        }
+        ApiKey::SaslAuthenticate => {
+            let secret = Bytes::from_static(b"\0user\0secret");
+            encode(&SaslAuthenticateRequest::default().with_auth_bytes(secret), version)
+        }
         ApiKey::CreateTopics => encode(&create_topics(), version),
         ApiKey::DeleteTopics => encode(&delete_topics(version), version),
         ApiKey::DeleteRecords => encode(&delete_records(), version),
