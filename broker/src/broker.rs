@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -12,7 +12,8 @@ use minikafka_storage::{Durability, FailureHook, Log, LogId, Storage, StorageErr
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
-    AutoCreate, BrokerConfig, CheckedPayload, Error, Partition, Payload, TopicDescription, TopicSummary,
+    AutoCreate, BrokerConfig, CheckedPayload, Endpoint, Error, Partition, Payload, TopicDescription,
+    TopicSummary,
     admin::Admin,
     append_clock::AppendClock,
     group::{AppendTimes, Coordinator},
@@ -48,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) append_times: AppendTimes,
+    /// Where this node serves Kafka's clients.
+    pub(crate) kafka: OnceLock<Endpoint>,
 }
 
 impl Broker {

@@ -65,7 +65,7 @@ pub use group::{
 pub use owner::{Origin, PendingProduce, Produced};
 pub use partition::Partition;
 pub use payload::{CheckedPayload, NewMessage, Payload};
-pub use placement::{NodeId, Placement};
+pub use placement::{Endpoint, Node, NodeId, Placement};
 pub use producers::{ProducerDescription, ProducerIdentity};
 pub use record_place::RecordPlace;
 pub use settings::{Effective, Limit, SettingSource, TopicChange, TopicSetting, TopicSettings};

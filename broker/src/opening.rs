@@ -19,7 +19,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
 };
 
 use minikafka_storage::{Log, LogId, Storage, StorageError, TopicId};
@@ -89,6 +89,7 @@ impl Broker {
             traffic: Arc::default(),
             producer_ids: ProducerIds::default(),
             append_times: AppendTimes::default(),
+            kafka: OnceLock::new(),
             storage,
             config,
             clock,
@@ -118,12 +119,12 @@ impl Broker {
             self.remove_unfinished(&mut topics).await;
         }
         let adopted = self.adopt(&mut topics).await?;
-        let has_name = metadata.read(|metadata| metadata.cluster_id().is_some());
-        let cluster_id = Some(ClusterId::random().map_err(Error::Storage)?);
+        let has_id = metadata.read(|metadata| metadata.cluster_id().is_some());
+        let new_id = || ClusterId::random().map(Some).map_err(Error::Storage);
         if metadata.has_losses() || adopted > 0 {
-            metadata.submit(Command::Recover(cluster_id)).await?;
-        } else if !found.has_metadata || !has_name {
-            metadata.submit(Command::Begin(cluster_id)).await?;
+            metadata.submit(Command::Recover(new_id()?)).await?;
+        } else if !has_id {
+            metadata.submit(Command::Begin(new_id()?)).await?;
         }
         if metadata.has_losses()
             && let Err(error) = metadata.snapshot().await

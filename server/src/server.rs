@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
-use minikafka_broker::{Broker, Error};
+use minikafka_broker::{Broker, Endpoint, Error};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -12,7 +12,7 @@ use crate::{
     config::Advertised,
     connection::Connections,
     connections_max,
-    kafka::{KafkaDoor, Node},
+    kafka::{KafkaDoor, endpoint},
     router::Router,
 };
 
@@ -36,7 +36,7 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Server {
     local_addr: SocketAddr,
     /// Where the Kafka door listens and what clients are told about that, if it is open.
-    kafka: Option<(SocketAddr, Node)>,
+    kafka: Option<(SocketAddr, Endpoint)>,
     broker: Broker,
     running: JoinHandle<Result<(), ServerError>>,
     /// Has the server stop, when it is dropped at the latest.
@@ -56,10 +56,12 @@ impl Server {
         broker: Broker,
     ) -> Result<Server, ServerError> {
         let local_addr = listener.local_addr().map_err(ServerError::Listener)?;
-        let kafka = kafka.map(KafkaListener::with_node).transpose()?;
-        let found = kafka.as_ref().map(|(_, address, node)| (*address, node.clone()));
+        let found = kafka.as_ref().map(KafkaListener::addresses).transpose()?;
+        if let Some((_, endpoint)) = &found {
+            broker.advertise_kafka(endpoint.clone());
+        }
         let stop = CancellationToken::new();
-        let kafka = kafka.map(|(listener, _, node)| (listener, node));
+        let kafka = kafka.map(|kafka| kafka.listener);
         let running = tokio::spawn(run(listener, kafka, broker.clone(), stop.clone()));
         Ok(Server { local_addr, kafka: found, broker, running, stop: stop.drop_guard() })
     }
@@ -76,7 +78,7 @@ impl Server {
 
     /// The address that Kafka clients are told, `host:port`, if there is a door for them.
     pub fn kafka_advertised(&self) -> Option<String> {
-        self.kafka.as_ref().map(|(_, node)| node.to_string())
+        self.kafka.as_ref().map(|(_, endpoint)| endpoint.to_string())
     }
 
     /// Its topics.
@@ -108,17 +110,17 @@ pub(crate) struct KafkaListener {
 }
 
 impl KafkaListener {
-    fn with_node(self) -> Result<(TcpListener, SocketAddr, Node), ServerError> {
+    /// Where it listens, and what clients are told.
+    fn addresses(&self) -> Result<(SocketAddr, Endpoint), ServerError> {
         let address = self.listener.local_addr().map_err(ServerError::Listener)?;
-        let node = Node::new(self.advertised.as_ref(), address);
-        Ok((self.listener, address, node))
+        Ok((address, endpoint(self.advertised.as_ref(), address)))
     }
 }
 
 /// Serves until `stop`, then stops.
 async fn run(
     listener: TcpListener,
-    kafka: Option<(TcpListener, Node)>,
+    kafka: Option<TcpListener>,
     broker: Broker,
     stop: CancellationToken,
 ) -> Result<(), ServerError> {
@@ -126,9 +128,9 @@ async fn run(
     let Router { door, observed, intake } = Router::new(&broker, &stopping);
     // Of all doors: each takes a file.
     let room = Arc::new(Semaphore::new(connections_max()));
-    let kafka = kafka.map(|(listener, node)| {
+    let kafka = kafka.map(|listener| {
         let counts = observed.kafka.clone();
-        (listener, KafkaDoor::new(broker.clone(), node, counts, room.clone(), stopping.clone()))
+        (listener, KafkaDoor::new(broker.clone(), counts, room.clone(), stopping.clone()))
     });
     let connections =
         Connections::new(move |peer| door.of(peer), room, stopping.clone(), observed.connections);

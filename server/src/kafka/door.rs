@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use kafka_protocol::{ResponseError, messages::BrokerId, protocol::StrBytes};
-use minikafka_broker::{Broker, Error, NodeId, Partition, TopicDescription, TopicSummary};
+use minikafka_broker::{Broker, Endpoint, Error, Node, NodeId, Partition, TopicDescription, TopicSummary};
 use minikafka_storage::TopicId;
 use tokio::{
     net::TcpStream,
@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{Counts, Node, connection, errors, fetch, frames::Incoming, refused::Refused, topic_name};
+use super::{Counts, connection, errors, fetch, frames::Incoming, refused::Refused, topic_name};
 use crate::accept::Takes;
 
 /// The connections of Kafka clients. Cheap to clone.
@@ -33,8 +33,6 @@ pub(crate) struct KafkaDoor {
 /// What all connections share.
 pub(super) struct Door {
     pub(super) broker: Broker,
-    /// What clients are told about this node.
-    pub(super) node: Node,
     pub(super) counts: Arc<Counts>,
     /// Room for the bytes of large requests.
     pub(super) incoming: Arc<Incoming>,
@@ -46,14 +44,12 @@ impl KafkaDoor {
     /// No connections yet.
     pub(crate) fn new(
         broker: Broker,
-        node: Node,
         counts: Arc<Counts>,
         room: Arc<Semaphore>,
         stopping: CancellationToken,
     ) -> KafkaDoor {
         let door = Door {
             broker,
-            node,
             counts,
             incoming: Arc::default(),
             outgoing: Arc::new(Semaphore::new(fetch::BUDGET_BYTES)),
@@ -148,6 +144,12 @@ impl Door {
     /// The node that this is.
     pub(super) fn node_id(&self) -> BrokerId {
         node_id(self.broker.node_id())
+    }
+
+    /// The nodes that Kafka's clients can reach.
+    pub(super) fn nodes(&self) -> Vec<(BrokerId, Endpoint)> {
+        let reached = |node: Node| Some((node_id(node.id), node.kafka?));
+        self.broker.nodes().into_iter().filter_map(reached).collect()
     }
 
     /// The cluster that this is, as Kafka's clients and tools write it.

@@ -11,7 +11,7 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
-use minikafka_broker::{AutoCreate, Error, NodeId, Placement, TopicSummary};
+use minikafka_broker::{AutoCreate, Endpoint, Error, NodeId, Placement, TopicSummary};
 
 use super::{
     door::{Door, node_id},
@@ -39,10 +39,10 @@ enum Missing {
 
 /// All topics, or those that are named.
 pub(super) async fn describe(door: &Door, version: i16, request: MetadataRequest) -> MetadataResponse {
-    let this = door.node_id();
-    let host = StrBytes::from_string(door.node.host.clone());
-    let node =
-        MetadataResponseBroker::default().with_node_id(this).with_host(host).with_port(door.node.port.into());
+    let node = |(id, Endpoint { host, port })| {
+        let host = StrBytes::from_string(host);
+        MetadataResponseBroker::default().with_node_id(id).with_host(host).with_port(i32::from(port))
+    };
     // Before version 4 clients cannot say no.
     let missing = match version < 4 || request.allow_auto_topic_creation {
         true => Missing::Create,
@@ -65,9 +65,9 @@ pub(super) async fn describe(door: &Door, version: i16, request: MetadataRequest
         }
     };
     MetadataResponse::default()
-        .with_brokers(vec![node])
+        .with_brokers(door.nodes().into_iter().map(node).collect())
         .with_cluster_id(Some(door.cluster_id()))
-        .with_controller_id(this)
+        .with_controller_id(door.broker.controller().map_or(NO_NODE, node_id))
         .with_topics(topics)
         .with_cluster_authorized_operations(OPERATIONS_UNKNOWN)
 }

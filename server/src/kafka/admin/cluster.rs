@@ -1,4 +1,4 @@
-//! DescribeCluster: which cluster this is, and its nodes, which are this one.
+//! DescribeCluster: which cluster this is, and its nodes.
 
 use kafka_protocol::{
     ResponseError,
@@ -8,8 +8,10 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
+use minikafka_broker::Endpoint;
+
 use super::super::{
-    door::Door,
+    door::{Door, node_id},
     metadata::{NO_NODE, OPERATIONS_UNKNOWN},
     refused::Refused,
     shape::{BOOL, Field, I8},
@@ -32,15 +34,17 @@ pub(in super::super) async fn describe(
         .with_cluster_authorized_operations(OPERATIONS_UNKNOWN);
     let code = match request.endpoint_type {
         BROKERS => {
-            let node = DescribeClusterBroker::default()
-                .with_broker_id(door.node_id())
-                .with_host(StrBytes::from_string(door.node.host.clone()))
-                .with_port(door.node.port.into())
-                .with_rack(None);
+            let node = |(id, Endpoint { host, port })| {
+                DescribeClusterBroker::default()
+                    .with_broker_id(id)
+                    .with_host(StrBytes::from_string(host))
+                    .with_port(i32::from(port))
+                    .with_rack(None)
+            };
             return response
                 .with_cluster_id(door.cluster_id())
-                .with_controller_id(door.node_id())
-                .with_brokers(vec![node]);
+                .with_controller_id(door.broker.controller().map_or(NO_NODE, node_id))
+                .with_brokers(door.nodes().into_iter().map(node).collect());
         }
         CONTROLLERS => ResponseError::MismatchedEndpointType,
         _ => ResponseError::UnsupportedEndpointType,

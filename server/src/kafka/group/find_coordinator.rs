@@ -1,4 +1,4 @@
-//! FindCoordinator: who looks after a group. One server looks after all of them.
+//! FindCoordinator: who looks after a group.
 
 use kafka_protocol::{
     ResponseError,
@@ -7,6 +7,7 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
+use minikafka_broker::Endpoint;
 
 use super::text;
 use crate::kafka::{
@@ -24,7 +25,7 @@ const SEVERAL_SINCE: i16 = 4;
 /// Nobody.
 const NO_NODE: BrokerId = BrokerId(-1);
 
-/// This node, for each group.
+/// A node, for each group.
 pub(super) fn find(door: &Door, version: i16, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     let error = match request.key_type {
         GROUP => None,
@@ -49,13 +50,18 @@ pub(super) fn find(door: &Door, version: i16, request: FindCoordinatorRequest) -
 }
 
 fn coordinator(door: &Door, key: StrBytes, error: Option<(i16, StrBytes)>) -> Coordinator {
+    let known = door.broker.coordinator(&key).map(node_id);
+    let reached = door.nodes().into_iter().find(|(id, _)| Some(*id) == known);
     let found = Coordinator::default().with_key(key);
-    match error {
-        None => found
-            .with_node_id(node_id(door.broker.node_id()))
-            .with_host(text(door.node.host.clone()))
-            .with_port(door.node.port.into()),
-        Some((code, message)) => {
+    match (error, reached) {
+        (None, Some((id, Endpoint { host, port }))) => {
+            found.with_node_id(id).with_host(text(host)).with_port(port.into())
+        }
+        (None, None) => {
+            let code = door.counts.error(ResponseError::CoordinatorNotAvailable);
+            found.with_node_id(NO_NODE).with_port(-1).with_error_code(code)
+        }
+        (Some((code, message)), _) => {
             found.with_node_id(NO_NODE).with_port(-1).with_error_code(code).with_error_message(Some(message))
         }
     }

@@ -61,8 +61,10 @@ pub(super) fn entries(door: &Door) -> Vec<Entry> {
     let durability = door.broker.durability();
     entries.extend(AS_TOPICS.iter().filter_map(|(name, of_topic)| as_topics(name, of_topic, durability)));
     // Chosen, or made of what was: the default address is nobody's default.
-    let node = format!("PLAINTEXT://{}", door.node);
-    entries.push(entry("advertised.listeners", Kind::List, node, Source::Server, "-advertised-host"));
+    for (_, endpoint) in door.nodes().into_iter().filter(|(id, _)| *id == door.node_id()) {
+        let listener = format!("PLAINTEXT://{endpoint}");
+        entries.push(entry("advertised.listeners", Kind::List, listener, Source::Server, "-advertised-host"));
+    }
     let idle = IDLE_TIMEOUT.as_millis();
     for (name, kind, value) in [
         ("broker.id", Kind::Int, config.node_id.0.to_string()),
