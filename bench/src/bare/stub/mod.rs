@@ -1,5 +1,5 @@
 //! [`stub`]: what Kafka's clients reach with a server that answers them and stores nothing, or no more than the bytes of
-//! the batches, one behind the other, in a file that nobody syncs, or that is synced in groups before it answers.
+//! their requests, one behind the other, in a file that nobody syncs, or that is synced in groups before it answers.
 //!
 //! ```text
 //!   Produce -------------> counts the messages, keeps the largest batch of the topic
@@ -129,7 +129,7 @@ impl Stub {
             loop {
                 queue.send(self.answer(frame(&mut read).await?).await?).await?;
             }
-            #[allow(unreachable_code)]
+            #[allow(unreachable_code, reason = "it says what kind of error there is")]
             anyhow::Ok(())
         };
         tokio::try_join!(reading, answering)?;
