@@ -1,4 +1,5 @@
-"""Makes the table of clients and features out of what the clients said: one file for each client."""
+"""Makes the table of clients and features out of what the clients said: one file for each client. Fails when a cell has
+failed, and when one is empty that the table of before had filled: `table.py RESULTS TABLE_OF_BEFORE`."""
 
 import pathlib
 import sys
@@ -19,14 +20,37 @@ it has, but for what a second one is to get. All these are by the classic protoc
 librdkafka's second member subscribes by a pattern.
 """
 
-results = pathlib.Path(sys.argv[1])
+
+def cells_of(page):
+    """What a table says, by client and feature."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| ")]
+    names, *clients = rows or [[]]
+    return {client: {name: cell for name, cell in zip(names[1:], cells) if cell} for client, *cells in clients}
+
+
+def wrong(client, said, before):
+    """Whatever a client says that is not `ok` is a failure, and so is what it used to say and does not."""
+    if said.get("version", "").startswith("skipped"):
+        return
+    if "version" not in said:
+        yield f"{client}: did not say its version"
+    for feature, outcome in said.items():
+        if feature != "version" and (outcome != "ok" or feature not in FEATURES):
+            yield f"{client}: {feature}: {outcome if feature in FEATURES else f'{outcome}, which is no feature of the table'}"
+    for feature in before:
+        if feature not in said:
+            yield f"{client}: {feature}: was in the table before, and is not now"
+
+
+results, before = pathlib.Path(sys.argv[1]), cells_of(pathlib.Path(sys.argv[2]).read_text())
+said = {path.name: dict(line.split("\t", 1) for line in path.read_text().splitlines() if "\t" in line)
+        for path in sorted(results.iterdir()) if not path.name.endswith(".stderr")}
 print(HEAD)
 print("| client | version | " + " | ".join(FEATURES) + " |")
 print("|---|---|" + "---|" * len(FEATURES))
-for path in sorted(path for path in results.iterdir() if not path.name.endswith(".stderr")):
-    said = dict(line.split("\t", 1) for line in path.read_text().splitlines() if "\t" in line)
-    cells = [said.get(feature, "") for feature in FEATURES]
-    print(f"| {path.name} | {said.get('version', '?')} | " + " | ".join(cells) + " |")
+for client, of in said.items():
+    cells = [of.get(feature, "") for feature in FEATURES]
+    print(f"| {client} | {of.get('version', '?')} | " + " | ".join(cells) + " |")
 print("""
 kafkajs brings no codec but gzip, and reads in groups only: what it sent in other columns is counted by ListOffsets instead. Its first member reads
 everything.""")
@@ -34,3 +58,7 @@ fire = results.parent / "fire"
 if fire.exists():
     # One line for each group.
     print("\n" + "\n\n".join(fire.read_text().split("\n")).strip())
+
+news = [line for client, of in said.items() for line in wrong(client, of, before.get(client, {}))]
+news += [f"{client}: was in the table before, and is not now" for client in before if client not in said]
+sys.exit("\n".join(news) or None)
