@@ -54,8 +54,8 @@ for client, of in said.items():
     cells = [of.get(feature, "") for feature in FEATURES]
     print(f"| {client} | {of.get('version', '?')} | " + " | ".join(cells) + " |")
 print("""
-kafkajs brings no codec but gzip, and reads in groups only: what it sent in other columns is counted by ListOffsets instead. Its first member reads
-everything.""")
+kafkajs brings no codec but gzip: it has snappy by kafkajs-snappy, lz4 by lz4js, zstd by @bokuweb/zstd-wasm. It reads in groups only, and has no *assign, seek*; the first member
+of *group* reads everything.""")
 fire = results.parent / "fire"
 if fire.exists():
     # One line for each group.
