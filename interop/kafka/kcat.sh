@@ -25,6 +25,27 @@ ends() { query -1 | grep -q "offset $count" && query -2 | grep -q 'offset 0' && 
 
 by_time() { query 1000 | grep -q 'offset 0' && query 99999999999999 | grep -qE 'offset (-1|200)'; }
 
+# A topic as each door shows it: partition, offset, time, key and value. Over gRPC numbers begin with 1.
+over_kafka() { kcat -q -b "$bootstrap" -t "$1" -p 0 -C -o beginning -e -f '%p\t%o\t%T\t%k\t%s\n'; }
+over_grpc() { "$TOOLS/consume" -host "$GRPC" -topic "$1" -until-end -format "$2"; }
+same() { # topic, headers in JSON, headers as kcat has them
+  diff <(over_kafka "$1") <(over_grpc "$1" verbose | awk -F '\t' -v OFS='\t' '{ $2--; print }') >&2 &&
+    diff <(sent) <(over_grpc "$1" verbose | awk -F '\t' '{ print $4 ":" $5 }') >&2 &&
+    [ "$(over_grpc "$1" json | grep -cF "\"headers\":[$2]}")" = $count ] &&
+    [ "$(kcat -q -b "$bootstrap" -t "$1" -p 0 -C -o beginning -e -f '%h\n' | grep -cx "$3")" = $count ]
+}
+
+to_grpc() { for codec in none gzip snappy lz4 zstd; do same "$prefix-$codec" '{"name":"number","value":"1"}' number=1 || return; done; }
+
+# By default nothing is compressed.
+from_grpc() {
+  local codec
+  for codec in none gzip snappy lz4 zstd; do
+    sent | "$TOOLS/produce" -host "$GRPC" -topic "$prefix-from-grpc-$codec" -partition 0 -key-separator : $([ $codec = none ] || echo "-compression $codec") &&
+      same "$prefix-from-grpc-$codec" "" "" || return
+  done
+}
+
 # The first member of a group reads a part, and the next one goes on behind it.
 member() { # group, count, settings...
   local group=$1 count=$2; shift 2
@@ -50,5 +71,7 @@ feature "idempotent" codec "$prefix-idempotent" -X enable.idempotence=true
 feature "assign, seek" seek
 feature "ends" ends
 feature "by time" by_time
+feature "to gRPC" to_grpc
+feature "from gRPC" from_grpc
 feature "group" group
 feature "static member" static_member

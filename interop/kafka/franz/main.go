@@ -178,15 +178,14 @@ func byTime(ctx context.Context, admin *kadm.Client) error {
 	return nil
 }
 
-// group reads a part as one member, commits, and reads the rest as the next one.
-func group() error {
-	topic := prefix + "-group"
+// goesOn reads a part as one member, commits, and reads the rest as the next one.
+func goesOn(topic string, options ...kgo.Opt) error {
 	if err := produce(topic, kgo.DisableIdempotentWrite()); err != nil {
 		return err
 	}
 	next := int64(0)
 	for _, wanted := range []int{part, count - part} {
-		records, err := takeAsMember(topic, wanted)
+		records, err := takeAsMember(topic, wanted, options...)
 		if err != nil {
 			return err
 		}
@@ -200,8 +199,8 @@ func group() error {
 	return nil
 }
 
-func takeAsMember(topic string, wanted int) ([]*kgo.Record, error) {
-	client, err := member(topic, topic)
+func takeAsMember(topic string, wanted int, options ...kgo.Opt) ([]*kgo.Record, error) {
+	client, err := member(topic, topic, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -219,40 +218,26 @@ func takeAsMember(topic string, wanted int) ([]*kgo.Record, error) {
 	return taken, client.CommitRecords(ctx, taken...)
 }
 
-func member(topic, group string) (*kgo.Client, error) {
-	return kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topic), kgo.ConsumerGroup(group), kgo.DisableAutoCommit(),
+func member(topic, group string, options ...kgo.Opt) (*kgo.Client, error) {
+	options = append(options, kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topic), kgo.ConsumerGroup(group), kgo.DisableAutoCommit(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	return kgo.NewClient(options...)
 }
 
-// twoMembers share a topic: each reads its own part of it.
-func twoMembers() error {
-	topic, group := "shared-"+prefix, prefix+"-two"
+// twoMembers share a topic: each reads its own part of it, once the group is stable with both.
+func twoMembers(topic, group string, stable func(group string, members int) error, options ...kgo.Opt) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	var members []*kgo.Client
 	for range 2 {
-		client, err := member(topic, group)
+		client, err := member(topic, group, options...)
 		if err != nil {
 			return err
 		}
 		defer client.Close()
 		members = append(members, client)
 	}
-	err := withAdmin(func(ctx context.Context, admin *kadm.Client) error {
-		for ctx.Err() == nil {
-			described, err := admin.DescribeGroups(ctx, group)
-			if err != nil {
-				return err
-			}
-			of := described[group]
-			if of.State == "Stable" && len(of.Members) == 2 {
-				return nil
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
-		return ctx.Err()
-	})
-	if err != nil {
+	if err := stable(group, len(members)); err != nil {
 		return err
 	}
 	producer, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -284,6 +269,24 @@ func twoMembers() error {
 		return fmt.Errorf("shares of %v", shares)
 	}
 	return nil
+}
+
+// stableClassic waits until a group of the classic protocol has so many members.
+func stableClassic(group string, members int) error {
+	return withAdmin(func(ctx context.Context, admin *kadm.Client) error {
+		for ctx.Err() == nil {
+			described, err := admin.DescribeGroups(ctx, group)
+			if err != nil {
+				return err
+			}
+			of := described[group]
+			if of.State == "Stable" && len(of.Members) == members {
+				return nil
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		return ctx.Err()
+	})
 }
 
 func create(ctx context.Context, admin *kadm.Client, topic string) error {
@@ -387,8 +390,10 @@ func main() {
 	feature("by time", withAdmin(byTime))
 	feature("topics", withAdmin(topics))
 	feature("settings", withAdmin(settings))
-	feature("group", group())
-	feature("two members", twoMembers())
+	feature("group", goesOn(prefix+"-group"))
+	feature("two members", twoMembers("shared-"+prefix, prefix+"-two", stableClassic))
 	feature("static member", staticMember())
 	feature("cooperative", cooperative())
+	feature("group (KIP-848)", newerGroup())
+	feature("two members (KIP-848)", twoOfTheNewerProtocol())
 }

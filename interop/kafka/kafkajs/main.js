@@ -1,6 +1,6 @@
-// kafkajs, and what it does: one line for each feature, `feature<TAB>outcome`. It brings one codec, gzip, and reads
-// in groups only.
+// kafkajs, and what it does: one line for each feature, `feature<TAB>outcome`. It reads in groups only.
 const { CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = require("kafkajs")
+const codecs = require("./codecs")
 
 const [, , bootstrap, prefix] = process.argv
 const COUNT = 200
@@ -11,7 +11,7 @@ const kafka = new Kafka({ clientId: "interop", brokers: [bootstrap], logLevel: l
 const message = (n) => ({
   key: n % 2 === 0 ? `key ${n}` : null,
   value: n % 5 ? `value ${n} ${"again ".repeat(20)}` : "",
-  headers: { number: String(n), "naïve": Buffer.from([0xff, 0]) },
+  headers: { number: [String(n), ""], "naïve": Buffer.from([0xff, 0]) },
   timestamp: String(TIME + n),
   partition: 0,
 })
@@ -40,7 +40,12 @@ const produce = async (topic, compression, settings) => {
   } finally {
     await producer.disconnect()
   }
-  await ends(topic)
+}
+
+const codec = async (topic, compression, settings = {}) => {
+  await produce(topic, compression, settings)
+  const [all] = await read(`${topic}-read`, topic, 1, COUNT)
+  check(all)
 }
 
 const ends = (topic) =>
@@ -58,9 +63,21 @@ const byTime = (topic) =>
     }
   })
 
+const headersOf = (of) => Object.entries(of).flatMap(([name, values]) => [values].flat().map((value) => [name, Buffer.from(value).toString("hex")]))
+
+// All of a topic, whole and in order.
+const check = (all) => {
+  expect(all.length, COUNT)
+  all.forEach((found, n) => {
+    const wanted = message(n)
+    expect([found.offset, found.key?.toString() ?? null, found.value?.toString() ?? null, found.timestamp, headersOf(found.headers)],
+      [String(n), wanted.key, wanted.value, wanted.timestamp, headersOf(wanted.headers)])
+  })
+}
+
 // Reads as members of a group until so many messages have come, and returns them by member.
 const read = async (groupId, topic, members, count, whenSharing = async () => {}) => {
-  const consumers = Array.from({ length: members }, () => kafka.consumer({ groupId, heartbeatInterval: 500 }))
+  const consumers = Array.from({ length: members }, () => kafka.consumer({ groupId, heartbeatInterval: 500, maxWaitTimeInMs: 500 }))
   const taken = consumers.map(() => [])
   const shares = consumers.map(() => 0)
   const until = async (isSo, what) => {
@@ -88,10 +105,7 @@ const group = async () => {
   const topic = `${prefix}-group`
   await produce(topic, CompressionTypes.GZIP, {})
   const [all] = await read(topic, topic, 1, COUNT)
-  all.forEach((found, n) => {
-    const wanted = message(n)
-    expect([found.offset, found.key?.toString() ?? null, found.value.toString(), found.timestamp], [String(n), wanted.key, wanted.value, wanted.timestamp])
-  })
+  check(all)
   const producer = kafka.producer()
   await producer.connect()
   const [later] = await read(topic, topic, 1, 1, () => producer.send({ topic, messages: [{ value: "later" }] }))
@@ -151,9 +165,13 @@ const feature = async (name, run) => {
 
 const main = async () => {
   console.log(`version\t${require("kafkajs/package.json").version}`)
-  await feature("produce none", () => produce(`${prefix}-none`, CompressionTypes.None, {}))
-  await feature("produce gzip", () => produce(`${prefix}-gzip`, CompressionTypes.GZIP, {}))
-  await feature("idempotent", () => produce(`${prefix}-idempotent`, CompressionTypes.GZIP, { idempotent: true, maxInFlightRequests: 1 }))
+  await codecs.add()
+  await feature("produce none", () => codec(`${prefix}-none`, CompressionTypes.None))
+  await feature("produce gzip", () => codec(`${prefix}-gzip`, CompressionTypes.GZIP))
+  await feature("produce snappy", () => codec(`${prefix}-snappy`, CompressionTypes.Snappy))
+  await feature("produce lz4", () => codec(`${prefix}-lz4`, CompressionTypes.LZ4))
+  await feature("produce zstd", () => codec(`${prefix}-zstd`, CompressionTypes.ZSTD))
+  await feature("idempotent", () => codec(`${prefix}-idempotent`, CompressionTypes.GZIP, { idempotent: true, maxInFlightRequests: 1 }))
   await feature("ends", () => ends(`${prefix}-gzip`))
   await feature("by time", () => byTime(`${prefix}-gzip`))
   await feature("topics", () => topics(`${prefix}-topics`))

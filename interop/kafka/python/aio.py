@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+import doors
 from report import (BOOTSTRAP, CODECS, COUNT, PART, PARTITIONS, PREFIX, SHARED, TIME, check, check_shared, feature, headers, key, value,
                     version)
 
@@ -41,12 +42,24 @@ async def take(consumer, count):
     return taken
 
 
-async def check_all(topic):
+async def all_of(topic):
+    taken = []
+
     async def use(consumer, partition):
         await consumer.seek_to_beginning(partition)
-        check(await take(consumer, COUNT))
+        taken.extend(await take(consumer, COUNT))
 
     await with_consumer(topic, use)
+    return taken
+
+
+async def check_all(topic):
+    check(await all_of(topic))
+
+
+async def from_grpc():
+    for topic, check_it in doors.from_grpc():
+        check_it(await all_of(topic))
 
 
 async def codec(name):
@@ -203,6 +216,8 @@ feature("idempotent", lambda: asyncio.run(idempotent()))
 feature("assign, seek", lambda: asyncio.run(seek()))
 feature("ends", lambda: asyncio.run(ends()))
 feature("by time", lambda: asyncio.run(by_time()))
+feature("to gRPC", doors.to_grpc)
+feature("from gRPC", lambda: asyncio.run(from_grpc()))
 feature("topics", lambda: asyncio.run(topics()))
 feature("settings", lambda: asyncio.run(settings()))
 feature("group", lambda: asyncio.run(group()))

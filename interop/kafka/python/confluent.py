@@ -7,6 +7,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic,
                                    ResourceType)
 
+import doors
 from report import (BOOTSTRAP, CODECS, COUNT, PART, PARTITIONS, PREFIX, SHARED, TIME, check, check_shared, feature, headers, key, share,
                     until, value, version)
 
@@ -79,6 +80,11 @@ def by_time():
         [found] = reader.offsets_for_times([TopicPartition(f"{PREFIX}-zstd", 0, wanted)], timeout=20)
         assert found.offset == offset, found
     reader.close()
+
+
+def from_grpc():
+    for topic, check_it in doors.from_grpc():
+        check_it(all_of(topic))
 
 
 def group(protocol):
@@ -244,6 +250,8 @@ feature("idempotent", idempotent)
 feature("assign, seek", seek)
 feature("ends", ends)
 feature("by time", by_time)
+feature("to gRPC", doors.to_grpc)
+feature("from gRPC", from_grpc)
 feature("topics", topics)
 feature("settings", settings)
 feature("group", lambda: group("classic"))

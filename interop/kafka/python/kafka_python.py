@@ -8,6 +8,7 @@ from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, Ka
 from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
+import doors
 from report import (BOOTSTRAP, CODECS, COUNT, PART, PARTITIONS, PREFIX, SHARED, TIME, check, check_shared, feature, headers, key, share,
                     until, value, version)
 
@@ -82,6 +83,11 @@ def by_time():
         found = reader.offsets_for_times({partition: wanted})[partition]
         assert (found and found.offset) == offset, found
     reader.close()
+
+
+def from_grpc():
+    for topic, check_it in doors.from_grpc():
+        check_it(all_of(topic))
 
 
 def group():
@@ -228,6 +234,8 @@ feature("idempotent", idempotent)
 feature("assign, seek", seek)
 feature("ends", ends)
 feature("by time", by_time)
+feature("to gRPC", doors.to_grpc)
+feature("from gRPC", from_grpc)
 feature("topics", topics)
 feature("settings", settings)
 feature("group", group)
