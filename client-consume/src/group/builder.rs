@@ -63,6 +63,8 @@ impl GroupConsumerBuilder {
 
     /// Where to start in a partition for which the group has stored no position. Default: [`Position::Latest`], which
     /// is stored before the first message is read, so that whoever reads the partition next goes on from there.
+    /// Partitions that come after the group has subscribed, with their topic or by its growing, are read from their first
+    /// message in any case, also when they come while no member is there.
     pub fn start(mut self, position: Position) -> GroupConsumerBuilder {
         self.start = position;
         self

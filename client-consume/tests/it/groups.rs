@@ -155,6 +155,29 @@ async fn a_new_group_starts_where_it_is_told() {
 }
 
 #[tokio::test]
+async fn what_comes_after_the_subscription_is_read_whole_even_from_the_end_on() {
+    let rig = rig().await;
+    let builder = rig.member("g").subscribe("t").subscribe("later").start(Position::Latest);
+    let mut member = builder.clone().join_consumer_group().await.unwrap();
+    while rig.positions("g", "t").await.len() < 4 {
+        member.poll(A_MOMENT).await.unwrap();
+    }
+    // A topic that was not there, and partitions that were not: messages may come before the member knows.
+    rig.create("later", 1).await;
+    rig.produce("later", 0, 1..=3).await;
+    assert_eq!(read(&mut member, 3).await.numbers("later", 0), [1, 2, 3]);
+    rig.grow("t", 5).await;
+    rig.produce("t", 4, 1..=3).await;
+    assert_eq!(read(&mut member, 3).await.numbers("t", 4), [1, 2, 3]);
+    member.leave_consumer_group().await.unwrap();
+    // The same while nobody is there.
+    rig.grow("t", 6).await;
+    rig.produce("t", 5, 1..=3).await;
+    let mut heir = builder.start(Position::Number(3)).join_consumer_group().await.unwrap();
+    assert_eq!(read(&mut heir, 3).await.numbers("t", 5), [1, 2, 3]);
+}
+
+#[tokio::test]
 async fn a_start_at_the_end_is_remembered_although_nothing_was_read() {
     let rig = rig().await;
     let builder = rig.member("g").subscribe("t").start(Position::Latest);

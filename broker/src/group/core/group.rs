@@ -353,14 +353,19 @@ impl Group {
         GROUP_BYTES + self.weight.members + after
     }
 
-    pub(super) fn store(&mut self, mut positions: PartitionMap<NewPosition>, at: Millis) {
+    pub(super) fn store(&mut self, positions: PartitionMap<NewPosition>, at: Millis) {
+        self.keep(positions, at);
+        self.empty_since = at;
+    }
+
+    /// Keeps positions that nobody has committed.
+    pub(super) fn keep(&mut self, mut positions: PartitionMap<NewPosition>, at: Millis) {
         self.weight.positions = weight::after_commit(self.weight.positions, &self.positions, &positions);
         for (topic, number, position) in positions.values_mut() {
             let (topic_id, offset, metadata) =
                 (position.topic_id, position.offset, std::mem::take(&mut position.metadata));
             self.positions.insert(topic, number, Position { topic_id, offset, metadata, committed_at: at });
         }
-        self.empty_since = at;
     }
 
     /// Lets go of the positions of topics that are gone.

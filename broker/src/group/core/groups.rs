@@ -2,14 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     sync::Arc,
 };
 
+use minikafka_record::Offset;
 use minikafka_storage::{Millis, TopicId};
 
 use super::{
     Applied, Because, Command, Commit, Committer, Gone, Group, GroupError, Join, MemberKey, NamedView,
-    PartitionSet, Subscribe, TopicViews,
+    NewPosition, PartitionMap, PartitionSet, Subscribe, TopicViews,
     limits::{GROUPS_MAX, STATE_BYTES_MAX},
     weight::{of_newcomer, of_topics},
 };
@@ -73,7 +75,7 @@ impl Groups {
                 self.groups[&group].check_session(&group, &member_id, session)?;
                 let before = of_topics(&self.groups[&group].members[&member_id].topics);
                 self.check_bytes(of_topics(&topics).saturating_sub(before))?;
-                let mut applied = self.learn(views);
+                let mut applied = self.learn(views, at);
                 self.change(&group, &mut applied, |of| of.subscribe(&group, &member_id, topics))?;
                 Ok(applied)
             }
@@ -102,7 +104,7 @@ impl Groups {
                 }
                 Ok(Applied::default())
             }
-            Command::SetTopics { views } => Ok(self.set_topics(views)),
+            Command::SetTopics { views } => Ok(self.set_topics(views, at)),
             Command::DropTopics { topics } => Ok(self.drop_topics(&topics)),
         }
     }
@@ -138,7 +140,7 @@ impl Groups {
         let before = known.map_or(0, |member| of_newcomer(&member.topics) + member.pattern.len());
         let after = of_newcomer(&join.topics) + join.pattern.len();
         self.check_bytes(after.saturating_sub(before))?;
-        let mut applied = self.learn(std::mem::take(&mut join.views));
+        let mut applied = self.learn(std::mem::take(&mut join.views), at);
         let (name, sessions_gone) = (join.group.clone(), self.sessions_gone);
         let (session, gone) = self.change(&name, &mut applied, |group| group.join(join, sessions_gone, at));
         applied.session = Some(session);
@@ -227,12 +229,17 @@ impl Groups {
 
     /// Takes what a member brings about topics, as far as nothing is known of them: whoever looks after topics
     /// knows better.
-    fn learn(&mut self, mut views: Vec<NamedView>) -> Applied {
+    fn learn(&mut self, mut views: Vec<NamedView>, at: Millis) -> Applied {
         views.retain(|(topic, _)| !self.topics.contains_key(topic));
-        self.set_topics(views)
+        self.set_topics(views, at)
     }
 
-    fn set_topics(&mut self, views: Vec<NamedView>) -> Applied {
+    fn set_topics(&mut self, views: Vec<NamedView>, at: Millis) -> Applied {
+        let known = |(topic, view): &NamedView| {
+            let same = self.topics.get(topic).filter(|known| known.id == view.id);
+            same.map_or(0, |known| known.partitions)
+        };
+        let known: Vec<u32> = views.iter().map(known).collect();
         let changed = views.iter().filter(|(topic, view)| self.topics.get(topic) != Some(view));
         let changed: BTreeSet<String> = changed.map(|(topic, _)| topic.clone()).collect();
         // A topic of the same name and another id is another one. Its partitions are taken away, and given anew once
@@ -245,9 +252,35 @@ impl Groups {
             .filter_map(|(topic, _)| Some((topic.clone(), self.topics.get(topic)?.id)));
         let replaced: Vec<_> = replaced.collect();
         let mut applied = self.drop_topics(&replaced);
+        for ((topic, view), known) in views.iter().zip(known) {
+            self.begin(topic, view.id, known..view.partitions, at);
+        }
         self.topics.extend(views);
         self.topics_changed(&mut applied, &changed);
         applied
+    }
+
+    /// These partitions are there since groups have subscribed: they read all of them, wherever else they begin. Groups
+    /// for which there is no room begin where their members say.
+    fn begin(&mut self, topic: &str, topic_id: TopicId, new: Range<u32>, at: Millis) {
+        // Also while its members are away: it has read everything that there was.
+        let has_all = |group: &Group| {
+            let all = group.positions.of_topic(topic).filter(|(number, _)| *number < new.start);
+            new.start > 0 && all.count() == new.start as usize
+        };
+        let is_concerned = |group: &Group| !new.is_empty() && (group.reads(topic) || has_all(group));
+        for name in self.names(is_concerned) {
+            let mut positions = PartitionMap::default();
+            let group = &self.groups[&name];
+            for number in new.clone().filter(|number| !group.positions.contains(topic, *number)) {
+                let position = NewPosition { topic_id, offset: Offset::ZERO, metadata: String::new() };
+                positions.insert(topic, number, position);
+            }
+            let more = group.bytes_after(&positions).saturating_sub(group.bytes());
+            if self.check_bytes(more).is_ok() {
+                self.with(&name, |group, _| group.keep(positions, at));
+            }
+        }
     }
 
     fn drop_topics(&mut self, topics: &[(String, TopicId)]) -> Applied {

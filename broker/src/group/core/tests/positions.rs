@@ -4,7 +4,7 @@ use minikafka_record::Offset;
 
 use super::{
     super::limits::{GROUPS_MAX, STATE_BYTES_MAX},
-    Command, Commit, Committer, GroupError, Groups, Join, NewPosition, Rig, set, view,
+    Command, Commit, Committer, GroupError, Groups, Join, NewPosition, Rig, names, set, view,
 };
 
 fn member(id: &str, epoch: u64) -> Committer {
@@ -85,7 +85,8 @@ fn those_of_a_deleted_or_recreated_topic_go() {
     rig.join("m1", &["a", "b"]);
     rig.commit(member("m1", 1), &[("a", 0, 3), ("b", 0, 3)]).unwrap();
     rig.apply(Command::SetTopics { views: vec![view("a", 77, 1)] }).unwrap();
-    assert!(rig.group().positions.get("a", 0).is_none(), "this topic is another one");
+    let kept = rig.group().positions.get("a", 0).unwrap();
+    assert_eq!((kept.topic_id, kept.offset.get()), (view("a", 77, 1).1.id, 0), "this topic is another one");
     assert_eq!(
         (rig.reads("m1").as_str(), rig.member("m1").epoch),
         ("b-0", 2),
@@ -93,7 +94,54 @@ fn those_of_a_deleted_or_recreated_topic_go() {
     );
     let id = rig.groups.topics["b"].id;
     rig.apply(Command::DropTopics { topics: vec![("b".to_owned(), id)] }).unwrap();
-    assert_eq!(rig.group().positions.len(), 0);
+    assert_eq!(rig.group().positions.of_topic("b").count(), 0);
+}
+
+impl Rig {
+    /// Partitions and offsets that the group has stored for a topic.
+    fn stored(&self, topic: &str) -> Vec<(u32, u64)> {
+        let group = self.groups.get("g").expect("there is a group");
+        group.positions.of_topic(topic).map(|(number, position)| (number, position.offset.get())).collect()
+    }
+
+    fn grow(&mut self, topic: &str, partitions: u32) {
+        let id = self.groups.topics.get(topic).map_or(50, |view| view.id.as_bytes()[0]);
+        self.apply(Command::SetTopics { views: vec![view(topic, id, partitions)] }).unwrap();
+    }
+}
+
+#[test]
+fn what_comes_after_a_subscription_is_read_from_its_beginning() {
+    let mut rig = Rig::with(&[("a", 2)]);
+    rig.join("m1", &["a", "later"]);
+    assert_eq!(rig.stored("a"), [], "where it begins in what there is, is its own to say");
+    rig.grow("a", 4);
+    assert_eq!(rig.stored("a"), [(2, 0), (3, 0)]);
+    rig.grow("later", 2);
+    assert_eq!(rig.stored("later"), [(0, 0), (1, 0)]);
+    // Whoever comes with the news is not the one who waited for it.
+    let mut rig = Rig::with(&[]);
+    rig.join("m1", &["later"]);
+    let views = vec![view("later", 7, 1)];
+    let (group, member_id, topics) = ("other".to_owned(), "m2".to_owned(), names(&["later"]));
+    rig.apply(Command::Join(Join { group, member_id, topics, views, ..Join::default() })).unwrap();
+    assert_eq!(rig.stored("later"), [(0, 0)]);
+    assert_eq!(rig.groups.groups["other"].positions.len(), 0);
+}
+
+#[test]
+fn what_comes_while_its_members_are_away_is_read_from_its_beginning() {
+    let mut rig = Rig::with(&[("a", 2), ("b", 2)]);
+    rig.join("m1", &["a", "b"]);
+    rig.commit(member("m1", 1), &[("a", 0, 3), ("a", 1, 4), ("b", 1, 5)]).unwrap();
+    rig.leave("m1");
+    let empty_since = rig.group().empty_since;
+    rig.now += 100;
+    rig.grow("a", 3);
+    rig.grow("b", 3);
+    assert_eq!(rig.stored("a"), [(0, 3), (1, 4), (2, 0)]);
+    assert_eq!(rig.stored("b"), [(1, 5)], "it has never read all of this one");
+    assert_eq!(rig.group().empty_since, empty_since, "nobody has committed");
 }
 
 #[test]
