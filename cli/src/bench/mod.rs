@@ -31,7 +31,7 @@ use self::{
     latency::Percentiles,
     reading::{Read, Reading},
     report::{Report, Throughput},
-    sending::{Load, Sending, Sent},
+    sending::{Load, Sending, Sent, Spread},
     target::Target,
 };
 use crate::target::Target as Server;
@@ -82,7 +82,7 @@ struct Common {
     /// Bytes of each message, at least 36
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(chain::LEN_MIN as i64..))]
     size: u32,
-    /// Producers, each with a connection and a partition of its own, in turn; groups: they share the partitions
+    /// Producers, each with a connection; each writes to all partitions in turn; groups: they share the partitions
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     producers: u32,
     /// Messages of all producers together, instead of a duration
@@ -190,8 +190,8 @@ impl Common {
         };
         Load {
             run,
-            streams: self.producers,
             producers: self.producers,
+            spread: Spread::AllToEach,
             message_len: self.size as usize,
             per_second: self.rate,
             end,

@@ -53,11 +53,6 @@ impl Target {
         })
     }
 
-    /// The partition of a stream.
-    pub(super) fn partition_of(&self, stream: u32) -> u32 {
-        stream % self.partitions
-    }
-
     /// Deletes the topic, if the run has made it.
     pub(super) async fn close(mut self) -> anyhow::Result<()> {
         if self.is_ours {

@@ -65,6 +65,27 @@ fn programs_get_numbers() {
 }
 
 #[test]
+fn each_producer_writes_to_all_partitions() {
+    let server = TestServer::memory();
+    server.create_topic("spread", 5);
+    for (what, producers) in [("produce", "1"), ("latency", "3")] {
+        let args = [what, "-topic", "spread", "-messages", "50", "-producers", producers, "-output", "json"];
+        let report = json(&bench(server.host(), &args));
+        assert_eq!(
+            (&report["partitions"], &report["verified"]["sound"]),
+            (&5.into(), &50.into()),
+            "{report}"
+        );
+    }
+    let described =
+        run(MINIKAFKA, &["topic", "describe", "spread", "-output", "json", "-host", server.host()], b"");
+    for partition in json(&described)["partitions"].as_array().unwrap() {
+        let end = partition["end_number"].as_u64().unwrap();
+        assert!((20..=22).contains(&end), "100 messages over 5 partitions: {partition}");
+    }
+}
+
+#[test]
 fn a_topic_that_is_there_is_used_and_stays() {
     let server = TestServer::memory();
     server.produce("orders", "one\n");

@@ -26,7 +26,7 @@ use super::{
     clock::End,
     reading::{self, LOOK, PATIENCE, Read},
     report::{Commits, GroupFigures, Rebalance, Report},
-    sending::{self, Load, Sending, Sent},
+    sending::{self, Load, Sending, Sent, Spread},
     target::Target,
 };
 use crate::target::Target as Server;
@@ -93,7 +93,7 @@ pub(super) async fn run(mut args: Args, server: &Server) -> anyhow::Result<ExitC
 }
 
 async fn measure(args: &Args, target: &Target, group: &mut Group, run: u64) -> anyhow::Result<Seen> {
-    let load = Load { streams: target.partitions, ..args.common.load(run) };
+    let load = Load { spread: Spread::PartitionsShared, ..args.common.load(run) };
     let producers = sending::connect(target, &load).await?;
     let shared = group.shared.clone();
     let joining = Instant::now();
