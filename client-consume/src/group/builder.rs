@@ -61,8 +61,9 @@ impl GroupConsumerBuilder {
         self
     }
 
-    /// Where to start in a partition for which the group has stored no position. Default: [`Position::Latest`], which
-    /// is stored before the first message is read, so that whoever reads the partition next goes on from there.
+    /// Where to start in a partition for which the group has stored no position. Default: [`Position::Latest`]. What that
+    /// or a time comes to is stored before the first message is read, so that whoever reads the partition next goes on
+    /// from there.
     pub fn start(mut self, position: Position) -> GroupConsumerBuilder {
         self.start = position;
         self
