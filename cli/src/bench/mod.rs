@@ -19,7 +19,7 @@ mod report;
 mod sending;
 mod target;
 
-use std::{process::ExitCode, time::Duration};
+use std::{ops::RangeInclusive, process::ExitCode, time::Duration};
 
 use clap::Subcommand;
 use minikafka_client_produce::Compression;
@@ -102,11 +102,13 @@ struct Common {
     compression: Compression,
 }
 
-/// More than none.
+/// One message in a quarter of an hour at least, and one in a nanosecond at most: from one to the next is a time.
+const RATES: RangeInclusive<f64> = 0.001..=1e9;
+
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
-        _ => Err("it is a number above 0".to_owned()),
+        Ok(rate) if RATES.contains(&rate) => Ok(rate),
+        _ => Err(format!("it is a number from {} to {}", RATES.start(), RATES.end())),
     }
 }
 

@@ -101,7 +101,9 @@ fn nonsense_is_refused() {
     let server = TestServer::memory();
     for (args, rule) in [
         (&["produce", "-size", "35"][..], "36"),
-        (&["produce", "-rate", "0"], "above 0"),
+        (&["produce", "-rate", "0"], "from 0.001"),
+        (&["latency", "-rate", "1e300"], "to 1000000000"),
+        (&["groups", "-messages", "1", "-rate", "1e-300"], "from 0.001"),
         (&["produce", "-messages", "1", "-duration", "1s"], "cannot be used with"),
         (&["produce", "-producers", "0"], "producers"),
     ] {

@@ -117,11 +117,16 @@ async fn measure(args: &Args, target: &Target, group: &mut Group, run: u64) -> a
     Ok(Seen { sent, settled, ready, rebalance, elapsed: shared.last() - start, outcome })
 }
 
+/// Longer than anybody waits for half of a load.
+const HALF_MAX: f64 = 1e9;
+
 /// How long half of a load takes.
 fn half_of(load: &Load) -> Duration {
     match (load.end, load.per_second) {
         (End::After(time), _) => time / 2,
-        (End::Messages(count), Some(rate)) => Duration::from_secs_f64(count as f64 / rate / 2.0),
+        (End::Messages(count), Some(rate)) => {
+            Duration::from_secs_f64((count as f64 / rate / 2.0).min(HALF_MAX))
+        }
         (End::Messages(_), None) => Duration::ZERO,
     }
 }
