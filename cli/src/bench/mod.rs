@@ -17,6 +17,7 @@ mod latency;
 mod reading;
 mod report;
 mod sending;
+mod stop;
 mod target;
 
 use std::{ops::RangeInclusive, process::ExitCode, time::Duration};
@@ -32,9 +33,13 @@ use self::{
     reading::{Read, Reading},
     report::{Report, Throughput},
     sending::{Load, Sending, Sent, Spread},
+    stop::Stop,
     target::Target,
 };
-use crate::target::Target as Server;
+use crate::{
+    interrupt::{INTERRUPTED, Interrupt, Patience},
+    target::Target as Server,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,7 +51,8 @@ Examples:
   minikafka bench groups -commit-interval 0s -output json | jq .group.rebalance
   minikafka bench latency -output json | jq .acknowledged_ms.p99
 
-Everything that is sent is read back and checked. Exit codes: 0 done and sound, 1 failed or not sound, 2 wrong usage.";
+Everything that is sent is read back and checked. Exit codes: 0 done and sound, 1 failed or not sound, 2 wrong usage,
+130 interrupted.";
 
 /// The command line of `minikafka bench`.
 #[derive(Debug, clap::Args)]
@@ -116,6 +122,9 @@ const DURATION: Duration = Duration::from_secs(10);
 const LATENCY_RATE: f64 = 1000.0;
 const LATENCY_WARMUP: Duration = Duration::from_secs(1);
 
+/// How long a run has to clean up behind itself once it is interrupted.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Does what it is told.
 ///
 /// # Errors
@@ -131,12 +140,23 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         common.pace();
     }
     let run = random();
+    let load = common.load(run);
+    let mut interrupt = listen()?;
     let partitions = common.partitions.unwrap_or(1);
     let target = Target::open(&args.server, common.topic.as_deref(), partitions, run).await?;
-    let measured = measure(name, &target, &common, run).await;
+    let measured = tokio::select! {
+        measured = measure(name, &target, &common, &load) => measured,
+        () = interrupt.received() => {
+            target.announce_interrupted();
+            load.stop.all().await;
+            target.close().await?;
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    };
     let report = match measured {
         Ok(report) => report,
         Err(error) => {
+            load.stop.all().await;
             // The first error counts; the topic is deleted all the same.
             let _ = target.close().await;
             return Err(error);
@@ -148,30 +168,39 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Listens for signals: what a run has made is deleted first.
+fn listen() -> anyhow::Result<Interrupt> {
+    Interrupt::listen(Patience::For(PATIENCE), INTERRUPTED)
+}
+
 /// A number that no other run has.
 fn random() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(std::process::id())
 }
 
-async fn measure(name: &'static str, target: &Target, common: &Common, run: u64) -> anyhow::Result<Report> {
-    let load = common.load(run);
-    let producers = sending::connect(target, &load).await?;
+async fn measure(
+    name: &'static str,
+    target: &Target,
+    common: &Common,
+    load: &Load,
+) -> anyhow::Result<Report> {
+    let producers = sending::connect(target, load).await?;
     let (sent, read): (Sent, Read) = match name {
         // Readers beside the producers: what is measured is how late they are.
         "latency" => {
             let consumers = reading::connect(target, &target.ends).await?;
             let start = Instant::now();
-            let reading = Reading::start(consumers, target, &load, start);
-            let sent = Sending::start(&producers, target, &load, start).end().await?;
+            let reading = Reading::start(consumers, target, load, start);
+            let sent = Sending::start(&producers, target, load, start).end().await?;
             let read = reading.end(&sent.counts).await?;
             (sent, read)
         }
         _ => {
             let start = Instant::now();
-            let sent = Sending::start(&producers, target, &load, start).end().await?;
+            let sent = Sending::start(&producers, target, load, start).end().await?;
             let consumers = reading::connect(target, &target.ends).await?;
-            let read = Reading::start(consumers, target, &load, start).end(&sent.counts).await?;
+            let read = Reading::start(consumers, target, load, start).end(&sent.counts).await?;
             (sent, read)
         }
     };
@@ -199,6 +228,7 @@ impl Common {
             end,
             compression: self.compression,
             warmup: self.warmup.unwrap_or_default(),
+            stop: Stop::default(),
         }
     }
 

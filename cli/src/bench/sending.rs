@@ -14,6 +14,7 @@ use super::{
     chain::Writer,
     clock::{End, Schedule},
     latency::Latencies,
+    stop::Stop,
     target::Target,
 };
 
@@ -32,6 +33,7 @@ pub(super) struct Load {
     pub(super) compression: Compression,
     /// Messages that are due before this time are not measured.
     pub(super) warmup: Duration,
+    pub(super) stop: Stop,
 }
 
 /// Which streams there are, and who sends them.
@@ -145,7 +147,7 @@ impl Sending {
                 partitions: target.partitions,
                 start,
             };
-            tokio::spawn(sender.run(load.schedule(target, number, start), load.streams_of(target, number)))
+            load.stop.spawn(sender.run(load.schedule(target, number, start), load.streams_of(target, number)))
         });
         Sending { senders: senders.collect(), start }
     }
@@ -192,20 +194,10 @@ impl Sender {
     async fn run(self, schedule: Schedule, streams: Range<u32>) -> anyhow::Result<(Vec<u64>, Latencies)> {
         let latencies = Arc::new(Mutex::new(Latencies::new()));
         let mut lanes = self.lanes(streams, &latencies);
-        // The senders do not write to the same partition all at a time.
-        let mut turn = self.number as usize % lanes.len();
-        let mut count = 0;
-        while let Some(due) = schedule.wait(count).await {
-            let nanos = due.saturating_duration_since(self.start).as_nanos() as u64;
-            let lane = &mut lanes[turn];
-            let message = Message::new(lane.writer.next(nanos)).partition(lane.partition);
-            let receipt = self.producer.enqueue(message).await?;
-            lane.count += 1;
-            if lane.sent.send((due, receipt)).is_err() {
-                break; // an earlier message has failed, which is told below
-            }
-            count += 1;
-            turn = (turn + 1) % lanes.len();
+        tokio::select! {
+            sent = self.send(&schedule, &mut lanes) => sent?,
+            // Nobody wants to know how much it was; what is on its way is waited for all the same.
+            () = self.load.stop.wanted() => {}
         }
         let mut counts = Vec::with_capacity(lanes.len());
         for Lane { sent, acknowledged, count, .. } in lanes {
@@ -216,6 +208,25 @@ impl Sender {
         }
         let latencies = latencies.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok((counts, latencies))
+    }
+
+    async fn send(&self, schedule: &Schedule, lanes: &mut [Lane]) -> anyhow::Result<()> {
+        // The senders do not write to the same partition all at a time.
+        let mut turn = self.number as usize % lanes.len();
+        let mut count = 0;
+        while let Some(due) = schedule.wait(count).await {
+            let nanos = due.saturating_duration_since(self.start).as_nanos() as u64;
+            let lane = &mut lanes[turn];
+            let message = Message::new(lane.writer.next(nanos)).partition(lane.partition);
+            let receipt = self.producer.enqueue(message).await?;
+            lane.count += 1;
+            if lane.sent.send((due, receipt)).is_err() {
+                break; // an earlier message has failed, which its lane tells
+            }
+            count += 1;
+            turn = (turn + 1) % lanes.len();
+        }
+        Ok(())
     }
 
     fn lanes(&self, streams: Range<u32>, latencies: &SharedLatencies) -> Vec<Lane> {

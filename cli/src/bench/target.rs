@@ -53,6 +53,14 @@ impl Target {
         })
     }
 
+    /// Says that the run is over, before it is known whether the topic can be deleted.
+    pub(super) fn announce_interrupted(&self) {
+        match self.is_ours {
+            true => eprintln!("minikafka: interrupted; deleting topic \"{}\"", self.topic),
+            false => eprintln!("minikafka: interrupted"),
+        }
+    }
+
     /// Deletes the topic, if the run has made it.
     pub(super) async fn close(mut self) -> anyhow::Result<()> {
         if self.is_ours {

@@ -15,7 +15,7 @@ use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use crate::{
-    program::{Ended, MINIKAFKA, run},
+    program::{Ended, MINIKAFKA, Program, run},
     server::TestServer,
 };
 
@@ -94,6 +94,38 @@ fn a_topic_that_is_there_is_used_and_stays() {
     assert_eq!((&report["topic"], &report["verified"]["sound"]), (&"orders".into(), &10.into()));
     let topics = run(MINIKAFKA, &["topic", "list", "-host", server.host()], b"");
     assert_eq!(topics.text(), "orders\n");
+}
+
+/// A run that is interrupted in its middle: it ends soon, and nothing of it stays.
+#[test]
+fn who_is_interrupted_cleans_up() {
+    let server = TestServer::memory();
+    let list = |what| run(MINIKAFKA, &[what, "list", "-host", server.host()], b"").text();
+    for (args, signal) in [
+        (&["produce", "-partitions", "3"][..], "INT"),
+        (&["latency", "-producers", "2", "-rate", "100"], "TERM"),
+        (&["groups", "-members", "2", "-partitions", "3", "-rate", "100"], "INT"),
+    ] {
+        let of_run = [&["bench"], args, &["-duration", "1h", "-host", server.host()]].concat();
+        let mut bench = Program::start(MINIKAFKA, &of_run);
+        let is_sent = || {
+            let topic = list("topic").trim().to_owned();
+            let describe = ["topic", "describe", &topic, "-output", "json", "-host", server.host()];
+            let text = run(MINIKAFKA, &describe, b"").text();
+            let described: Value = serde_json::from_str(&text).unwrap_or_default();
+            let partitions = described["partitions"].as_array().cloned().unwrap_or_default();
+            partitions.iter().any(|partition| partition["end_number"].as_u64() > Some(1))
+        };
+        while !is_sent() {
+            assert!(!bench.has_ended(), "{args:?}");
+        }
+        bench.signal(signal);
+        let ended = bench.end();
+        let said = "minikafka: interrupted; deleting topic \"bench-";
+        assert!(ended.code == 130 && ended.stderr.starts_with(said), "{}: {}", ended.code, ended.stderr);
+        assert_eq!((ended.text().as_str(), ended.stderr.lines().count()), ("", 1));
+        assert_eq!((list("topic"), list("group")), (String::new(), String::new()), "{args:?}");
+    }
 }
 
 #[test]
