@@ -54,6 +54,28 @@ Examples:
 Everything that is sent is read back and checked. Exit codes: 0 done and sound, 1 failed or not sound, 2 wrong usage,
 130 interrupted.";
 
+const PRODUCE_EXAMPLES: &str = "\
+Examples:
+  minikafka bench produce
+  minikafka bench produce -size 1024 -producers 8 -partitions 100 -duration 30s
+  minikafka bench produce -rate 50000 -output json | jq .acknowledged_ms.p99";
+
+const CONSUME_EXAMPLES: &str = "\
+Examples:
+  minikafka bench consume -messages 5000000
+  minikafka bench consume -compression zstd -partitions 8 -output json | jq .consumed.messages_per_second";
+
+const LATENCY_EXAMPLES: &str = "\
+Examples:
+  minikafka bench latency -rate 1000 -duration 60s
+  minikafka bench latency -producers 8 -partitions 8 -output json | jq .delivered_ms.p99";
+
+const GROUPS_EXAMPLES: &str = "\
+Examples:
+  minikafka bench groups -members 10 -partitions 64 -rate 5000
+  minikafka bench groups -commit-interval 0s -output json | jq .group.rebalance
+  minikafka bench groups -steady -duration 30s";
+
 /// The command line of `minikafka bench`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -67,12 +89,16 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Sends messages and measures until they are acknowledged
+    #[command(after_help = PRODUCE_EXAMPLES)]
     Produce(Common),
     /// Fills a topic, then reads it from there on
+    #[command(after_help = CONSUME_EXAMPLES)]
     Consume(Common),
     /// Sends at a rate, and measures until messages are acknowledged and delivered
+    #[command(after_help = LATENCY_EXAMPLES)]
     Latency(Common),
     /// Sends at a rate to a topic that a group reads, one of whose members leaves while another one joins
+    #[command(after_help = GROUPS_EXAMPLES)]
     Groups(groups::Args),
 }
 

@@ -118,10 +118,13 @@ impl Sent {
     }
 }
 
+/// How many messages each stream of a sender had, and how long they took.
+type SenderEnd = anyhow::Result<(Vec<u64>, Latencies)>;
+
 /// A load that is being sent.
 #[derive(Debug)]
 pub(super) struct Sending {
-    senders: Vec<JoinHandle<anyhow::Result<(Vec<u64>, Latencies)>>>,
+    senders: Vec<JoinHandle<SenderEnd>>,
     start: Instant,
 }
 
@@ -190,8 +193,8 @@ struct Lane {
 type SharedLatencies = Arc<Mutex<Latencies>>;
 
 impl Sender {
-    /// Returns how many messages each stream had.
-    async fn run(self, schedule: Schedule, streams: Range<u32>) -> anyhow::Result<(Vec<u64>, Latencies)> {
+    /// Sends until the schedule or somebody says that it is over, and all is acknowledged.
+    async fn run(self, schedule: Schedule, streams: Range<u32>) -> SenderEnd {
         let latencies = Arc::new(Mutex::new(Latencies::new()));
         let mut lanes = self.lanes(streams, &latencies);
         tokio::select! {
