@@ -15,7 +15,7 @@ pub struct BrokerConfig {
     pub retention_bytes: Option<u64>,
     /// Whether a produce creates the topic that it names.
     pub auto_create: AutoCreate,
-    /// Partitions of a topic that a produce creates; at least one.
+    /// Partitions of a topic that a produce creates, or anybody who does not say how many; at least one.
     pub partitions: u32,
     /// Most partitions that there may be. There is a limit because with auto-create any client makes them.
     pub partitions_max: usize,

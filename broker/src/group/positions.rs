@@ -171,7 +171,7 @@ impl Broker {
     /// there.
     ///
     /// # Errors
-    /// When the group has members, a topic or partition is not there, or a log cannot be read.
+    /// When the group has members, also for a preview, a topic or partition is not there, or a log cannot be read.
     pub async fn seek_group(
         &self,
         group: &str,
@@ -182,6 +182,11 @@ impl Broker {
     ) -> Result<Vec<SoughtPosition>, Error> {
         self.check_running()?;
         check_group_name(group)?;
+        // What is shown is what would be done; whether it still may, those only know who move it.
+        self.0
+            .groups
+            .machine
+            .read(|groups| groups.get(group).map_or(Ok(()), |found| found.check_empty(group)))?;
         let before: BTreeMap<TopicPartition, StoredPosition> = match self.group_positions(group, None) {
             Err(Error::Group(GroupError::NotFound(_))) if !topics.is_empty() || !partitions.is_empty() => {
                 BTreeMap::new()

@@ -363,8 +363,11 @@ async fn positions_are_moved_and_shown_before() {
     assert_eq!(moved.iter().map(|sought| sought.from.unwrap().get()).collect::<Vec<_>>(), [2, 0]);
     let mut member = join(&broker, &topics).await;
     settle(&mut member, 2).await;
-    for refused in [seek(&[], SeekTo::Latest, SeekMode::Move).await.map(drop), broker.delete_group("g").await]
-    {
+    for refused in [
+        seek(&[], SeekTo::Latest, SeekMode::Move).await.map(drop),
+        seek(&topics, SeekTo::Latest, SeekMode::Preview).await.map(drop),
+        broker.delete_group("g").await,
+    ] {
         assert!(matches!(refused, Err(Error::Group(GroupError::NotEmpty { members: 1, .. }))), "{refused:?}");
     }
     member.leave().await.unwrap();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!    0  u64  run        tells the messages of this run from all others
-//!    8  u32  stream     each producer has one, and each stream one partition
+//!    8  u32  stream     one producer sends it, to one partition
 //!   12  u64  sequence   0, 1, 2... in its stream
 //!   20  u64  due        nanoseconds from the start of the run
 //!   28  u64  chain      hash of the chain before and of all the rest of this message
@@ -36,6 +36,12 @@ impl Writer {
     pub(super) fn new(run: u64, stream: u32, len: usize) -> Writer {
         let filler = filler(run, len + FILLER_SHIFTS);
         Writer { run, stream, next: 0, chain: run, len: len.max(LEN_MIN), filler, out: BytesMut::new() }
+    }
+
+    /// A writer of another stream, which shares what all have in common.
+    pub(super) fn beside(&self, stream: u32) -> Writer {
+        let Writer { run, len, ref filler, .. } = *self;
+        Writer { run, stream, next: 0, chain: run, len, filler: filler.clone(), out: BytesMut::new() }
     }
 
     /// The next message, due so many nanoseconds after the start of the run.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
-/// The times at which the messages of one stream are due.
+/// The times at which the messages of one sender are due.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     start: Instant,
@@ -23,11 +23,11 @@ pub(super) enum End {
 }
 
 impl End {
-    /// The part of one of `streams` streams.
-    fn of(self, stream: u32, streams: u32) -> End {
+    /// The part of one of `senders`.
+    fn of(self, sender: u32, senders: u32) -> End {
         match self {
             End::Messages(count) => {
-                let (count, one, all) = (count, u64::from(stream), u64::from(streams));
+                let (count, one, all) = (count, u64::from(sender), u64::from(senders));
                 End::Messages(count / all + u64::from(one < count % all))
             }
             after @ End::After(_) => after,
@@ -36,18 +36,18 @@ impl End {
 }
 
 impl Schedule {
-    /// For one of `streams` that send `per_second` messages until `end` together.
+    /// For one of `senders` that send `per_second` messages until `end` together.
     pub(super) fn new(
         start: Instant,
         per_second: Option<f64>,
-        stream: u32,
-        streams: u32,
+        sender: u32,
+        senders: u32,
         end: End,
     ) -> Schedule {
-        let interval = per_second.map(|rate| Duration::from_secs_f64(f64::from(streams) / rate));
+        let interval = per_second.map(|rate| Duration::from_secs_f64(f64::from(senders) / rate));
         // Not all at the same moment.
-        let start = start + interval.unwrap_or_default().mul_f64(f64::from(stream) / f64::from(streams));
-        Schedule { start, interval, end: end.of(stream, streams) }
+        let start = start + interval.unwrap_or_default().mul_f64(f64::from(sender) / f64::from(senders));
+        Schedule { start, interval, end: end.of(sender, senders) }
     }
 
     /// Waits until message `number` is due, and says when that was; `None` when it is not to be sent any more.

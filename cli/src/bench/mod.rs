@@ -17,9 +17,10 @@ mod latency;
 mod reading;
 mod report;
 mod sending;
+mod stop;
 mod target;
 
-use std::{process::ExitCode, time::Duration};
+use std::{ops::RangeInclusive, process::ExitCode, time::Duration};
 
 use clap::Subcommand;
 use minikafka_client_produce::Compression;
@@ -31,10 +32,14 @@ use self::{
     latency::Percentiles,
     reading::{Read, Reading},
     report::{Report, Throughput},
-    sending::{Load, Sending, Sent},
+    sending::{Load, Sending, Sent, Spread},
+    stop::Stop,
     target::Target,
 };
-use crate::target::Target as Server;
+use crate::{
+    interrupt::{INTERRUPTED, Interrupt, Patience},
+    target::Target as Server,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,7 +51,30 @@ Examples:
   minikafka bench groups -commit-interval 0s -output json | jq .group.rebalance
   minikafka bench latency -output json | jq .acknowledged_ms.p99
 
-Everything that is sent is read back and checked. Exit codes: 0 done and sound, 1 failed or not sound, 2 wrong usage.";
+Everything that is sent is read back and checked. Exit codes: 0 done and sound, 1 failed or not sound, 2 wrong usage,
+130 interrupted.";
+
+const PRODUCE_EXAMPLES: &str = "\
+Examples:
+  minikafka bench produce
+  minikafka bench produce -size 1024 -producers 8 -partitions 100 -duration 30s
+  minikafka bench produce -rate 50000 -output json | jq .acknowledged_ms.p99";
+
+const CONSUME_EXAMPLES: &str = "\
+Examples:
+  minikafka bench consume -messages 5000000
+  minikafka bench consume -compression zstd -partitions 8 -output json | jq .consumed.messages_per_second";
+
+const LATENCY_EXAMPLES: &str = "\
+Examples:
+  minikafka bench latency -rate 1000 -duration 60s
+  minikafka bench latency -producers 8 -partitions 8 -output json | jq .delivered_ms.p99";
+
+const GROUPS_EXAMPLES: &str = "\
+Examples:
+  minikafka bench groups -members 10 -partitions 64 -rate 5000
+  minikafka bench groups -commit-interval 0s -output json | jq .group.rebalance
+  minikafka bench groups -steady -duration 30s";
 
 /// The command line of `minikafka bench`.
 #[derive(Debug, clap::Args)]
@@ -61,12 +89,16 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Sends messages and measures until they are acknowledged
+    #[command(after_help = PRODUCE_EXAMPLES)]
     Produce(Common),
     /// Fills a topic, then reads it from there on
+    #[command(after_help = CONSUME_EXAMPLES)]
     Consume(Common),
     /// Sends at a rate, and measures until messages are acknowledged and delivered
+    #[command(after_help = LATENCY_EXAMPLES)]
     Latency(Common),
     /// Sends at a rate to a topic that a group reads, one of whose members leaves while another one joins
+    #[command(after_help = GROUPS_EXAMPLES)]
     Groups(groups::Args),
 }
 
@@ -82,7 +114,7 @@ struct Common {
     /// Bytes of each message, at least 36
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(chain::LEN_MIN as i64..))]
     size: u32,
-    /// Producers, each with a connection and a partition of its own, in turn; groups: they share the partitions
+    /// Producers, each with a connection; each writes to all partitions in turn; groups: they share the partitions
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     producers: u32,
     /// Messages of all producers together, instead of a duration
@@ -102,17 +134,22 @@ struct Common {
     compression: Compression,
 }
 
-/// More than none.
+/// One message in a quarter of an hour at least, and one in a nanosecond at most: from one to the next is a time.
+const RATES: RangeInclusive<f64> = 0.001..=1e9;
+
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
-        _ => Err("it is a number above 0".to_owned()),
+        Ok(rate) if RATES.contains(&rate) => Ok(rate),
+        _ => Err(format!("it is a number from {} to {}", RATES.start(), RATES.end())),
     }
 }
 
 const DURATION: Duration = Duration::from_secs(10);
 const LATENCY_RATE: f64 = 1000.0;
 const LATENCY_WARMUP: Duration = Duration::from_secs(1);
+
+/// How long a run has to clean up behind itself once it is interrupted.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Does what it is told.
 ///
@@ -129,12 +166,23 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         common.pace();
     }
     let run = random();
+    let load = common.load(run);
+    let mut interrupt = listen()?;
     let partitions = common.partitions.unwrap_or(1);
     let target = Target::open(&args.server, common.topic.as_deref(), partitions, run).await?;
-    let measured = measure(name, &target, &common, run).await;
+    let measured = tokio::select! {
+        measured = measure(name, &target, &common, &load) => measured,
+        () = interrupt.received() => {
+            target.announce_interrupted();
+            load.stop.all().await;
+            target.close().await?;
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    };
     let report = match measured {
         Ok(report) => report,
         Err(error) => {
+            load.stop.all().await;
             // The first error counts; the topic is deleted all the same.
             let _ = target.close().await;
             return Err(error);
@@ -146,30 +194,39 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Listens for signals: what a run has made is deleted first.
+fn listen() -> anyhow::Result<Interrupt> {
+    Interrupt::listen(Patience::For(PATIENCE), INTERRUPTED)
+}
+
 /// A number that no other run has.
 fn random() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(std::process::id())
 }
 
-async fn measure(name: &'static str, target: &Target, common: &Common, run: u64) -> anyhow::Result<Report> {
-    let load = common.load(run);
-    let producers = sending::connect(target, &load).await?;
+async fn measure(
+    name: &'static str,
+    target: &Target,
+    common: &Common,
+    load: &Load,
+) -> anyhow::Result<Report> {
+    let producers = sending::connect(target, load).await?;
     let (sent, read): (Sent, Read) = match name {
         // Readers beside the producers: what is measured is how late they are.
         "latency" => {
             let consumers = reading::connect(target, &target.ends).await?;
             let start = Instant::now();
-            let reading = Reading::start(consumers, target, &load, start);
-            let sent = Sending::start(&producers, target, &load, start).end().await?;
+            let reading = Reading::start(consumers, target, load, start);
+            let sent = Sending::start(&producers, target, load, start).end().await?;
             let read = reading.end(&sent.counts).await?;
             (sent, read)
         }
         _ => {
             let start = Instant::now();
-            let sent = Sending::start(&producers, target, &load, start).end().await?;
+            let sent = Sending::start(&producers, target, load, start).end().await?;
             let consumers = reading::connect(target, &target.ends).await?;
-            let read = Reading::start(consumers, target, &load, start).end(&sent.counts).await?;
+            let read = Reading::start(consumers, target, load, start).end(&sent.counts).await?;
             (sent, read)
         }
     };
@@ -190,13 +247,14 @@ impl Common {
         };
         Load {
             run,
-            streams: self.producers,
             producers: self.producers,
+            spread: Spread::AllToEach,
             message_len: self.size as usize,
             per_second: self.rate,
             end,
             compression: self.compression,
             warmup: self.warmup.unwrap_or_default(),
+            stop: Stop::default(),
         }
     }
 

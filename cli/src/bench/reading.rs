@@ -1,6 +1,6 @@
 //! The consumers of a run: each reads one partition to the end of its streams, and checks every message.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use minikafka_client_consume::{Consumer, Position, ResetPolicy};
@@ -33,7 +33,7 @@ pub(super) struct Read {
 pub(super) struct Reading {
     partitions: Vec<JoinHandle<anyhow::Result<PartitionRead>>>,
     /// Messages of each stream, once they are known.
-    counts: watch::Sender<Option<Vec<u64>>>,
+    counts: watch::Sender<Option<Arc<[u64]>>>,
     start: Instant,
 }
 
@@ -61,7 +61,7 @@ impl Reading {
     /// Starts to read; times count from `start`.
     pub(super) fn start(consumers: Vec<Consumer>, target: &Target, load: &Load, start: Instant) -> Reading {
         let readers_of = |partition| {
-            let streams = (0..load.streams).filter(move |stream| target.partition_of(*stream) == partition);
+            let streams = load.streams_to(target, partition);
             streams.map(|stream| (stream, Reader::new(load.run, stream))).collect()
         };
         let (counts, known) = watch::channel(None);
@@ -80,7 +80,7 @@ impl Reading {
     /// Reads on until each stream has so many messages, or nothing comes any more.
     pub(super) async fn end(self, counts: &[u64]) -> anyhow::Result<Read> {
         // Readers that have failed do not listen, and say so below.
-        self.counts.send_replace(Some(counts.to_vec()));
+        self.counts.send_replace(Some(counts.into()));
         let mut all =
             Read { verdict: Verdict::default(), latencies: Latencies::new(), elapsed: Duration::ZERO };
         for partition in self.partitions {
@@ -102,7 +102,7 @@ struct PartitionReader {
 }
 
 impl PartitionReader {
-    async fn run(mut self, counts: watch::Receiver<Option<Vec<u64>>>) -> anyhow::Result<PartitionRead> {
+    async fn run(mut self, counts: watch::Receiver<Option<Arc<[u64]>>>) -> anyhow::Result<PartitionRead> {
         let mut latencies = Latencies::new();
         let mut last = Instant::now();
         loop {

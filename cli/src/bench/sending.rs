@@ -1,8 +1,12 @@
-//! The producers of a run: each has a connection and one or more streams of messages, and each stream a partition.
+//! The senders of a run: each sends one or more streams of messages in turn, and each stream goes to one partition.
 
-use std::time::Duration;
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use minikafka_client_produce::{Compression, Message, Producer, Receipt};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
@@ -10,6 +14,7 @@ use super::{
     chain::Writer,
     clock::{End, Schedule},
     latency::Latencies,
+    stop::Stop,
     target::Target,
 };
 
@@ -17,10 +22,10 @@ use super::{
 #[derive(Clone, Debug)]
 pub(super) struct Load {
     pub(super) run: u64,
-    /// Streams of messages, each to a partition of its own, in turn.
-    pub(super) streams: u32,
-    /// They share the streams.
+    /// Connections, which the senders share.
     pub(super) producers: u32,
+    /// How the messages are shared out.
+    pub(super) spread: Spread,
     pub(super) message_len: usize,
     /// Messages per second of all together; `None`: as fast as the server takes them.
     pub(super) per_second: Option<f64>,
@@ -28,6 +33,72 @@ pub(super) struct Load {
     pub(super) compression: Compression,
     /// Messages that are due before this time are not measured.
     pub(super) warmup: Duration,
+    pub(super) stop: Stop,
+}
+
+/// Which streams there are, and who sends them.
+///
+/// ```text
+///                      stream                              is sent by
+///   PartitionsShared   partition                           a sender of its own
+///   AllToEach          producer * partitions + partition   the producer, in turn with its others
+/// ```
+///
+/// So a stream always goes to partition `stream % partitions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spread {
+    PartitionsShared,
+    AllToEach,
+}
+
+fn partition_of(stream: u32, partitions: u32) -> u32 {
+    stream % partitions
+}
+
+/// Both ends of each stream are in memory here.
+const STREAMS_MAX: u64 = 200_000;
+
+impl Load {
+    fn senders(&self, target: &Target) -> u32 {
+        match self.spread {
+            Spread::PartitionsShared => target.partitions,
+            Spread::AllToEach => self.producers,
+        }
+    }
+
+    /// How many streams each sender has.
+    fn streams_each(&self, target: &Target) -> u32 {
+        match self.spread {
+            Spread::PartitionsShared => 1,
+            Spread::AllToEach => target.partitions,
+        }
+    }
+
+    fn streams_of(&self, target: &Target, sender: u32) -> Range<u32> {
+        let each = self.streams_each(target);
+        sender * each..(sender + 1) * each
+    }
+
+    /// The streams that go to a partition.
+    pub(super) fn streams_to(&self, target: &Target, partition: u32) -> impl Iterator<Item = u32> {
+        let all = self.senders(target) * self.streams_each(target);
+        (partition..all).step_by(target.partitions as usize)
+    }
+
+    fn schedule(&self, target: &Target, sender: u32, start: Instant) -> Schedule {
+        Schedule::new(start, self.per_second, sender, self.senders(target), self.end)
+    }
+
+    /// # Errors
+    /// When there were too many streams.
+    fn check(&self, target: &Target) -> anyhow::Result<()> {
+        let (producers, partitions) = (self.producers, target.partitions);
+        ensure!(
+            u64::from(self.senders(target)) * u64::from(self.streams_each(target)) <= STREAMS_MAX,
+            "{producers} producers to each of {partitions} partitions are more than {STREAMS_MAX} chains to check"
+        );
+        Ok(())
+    }
 }
 
 /// What came of it.
@@ -47,15 +118,19 @@ impl Sent {
     }
 }
 
+/// How many messages each stream of a sender had, and how long they took.
+type SenderEnd = anyhow::Result<(Vec<u64>, Latencies)>;
+
 /// A load that is being sent.
 #[derive(Debug)]
 pub(super) struct Sending {
-    streams: Vec<JoinHandle<anyhow::Result<(u64, Latencies)>>>,
+    senders: Vec<JoinHandle<SenderEnd>>,
     start: Instant,
 }
 
 /// The producers, connected.
 pub(super) async fn connect(target: &Target, load: &Load) -> anyhow::Result<Vec<Producer>> {
+    load.check(target)?;
     let mut producers = Vec::new();
     for _ in 0..load.producers {
         let builder = Producer::builder(&target.host, &target.topic).compression(load.compression);
@@ -65,13 +140,19 @@ pub(super) async fn connect(target: &Target, load: &Load) -> anyhow::Result<Vec<
 }
 
 impl Sending {
-    /// Starts all streams at once.
+    /// Starts all senders at once.
     pub(super) fn start(producers: &[Producer], target: &Target, load: &Load, start: Instant) -> Sending {
-        let streams = (0..load.streams).zip(producers.iter().cycle()).map(|(stream, producer)| {
-            let partition = target.partition_of(stream);
-            tokio::spawn(send(producer.clone(), load.clone(), stream, partition, start))
+        let senders = (0..load.senders(target)).zip(producers.iter().cycle()).map(|(number, producer)| {
+            let sender = Sender {
+                producer: producer.clone(),
+                number,
+                load: load.clone(),
+                partitions: target.partitions,
+                start,
+            };
+            load.stop.spawn(sender.run(load.schedule(target, number, start), load.streams_of(target, number)))
         });
-        Sending { streams: streams.collect(), start }
+        Sending { senders: senders.collect(), start }
     }
 
     /// Waits for the last acknowledgement.
@@ -80,55 +161,102 @@ impl Sending {
     /// When a message was not stored.
     pub(super) async fn end(self) -> anyhow::Result<Sent> {
         let (mut counts, mut latencies) = (Vec::new(), Latencies::new());
-        for stream in self.streams {
-            let (count, times) = stream.await.context("a producer panicked")??;
-            counts.push(count);
+        for sender in self.senders {
+            let (of_streams, times) = sender.await.context("a producer panicked")??;
+            counts.extend(of_streams);
             latencies.add(&times);
         }
         Ok(Sent { counts, latencies, elapsed: self.start.elapsed() })
     }
 }
 
-/// Sends one stream to a partition. Returns how many messages it had.
-async fn send(
+/// Sends streams in turn.
+struct Sender {
     producer: Producer,
+    number: u32,
     load: Load,
-    stream: u32,
-    partition: u32,
+    partitions: u32,
     start: Instant,
-) -> anyhow::Result<(u64, Latencies)> {
-    let schedule = Schedule::new(start, load.per_second, stream, load.streams, load.end);
-    let mut writer = Writer::new(load.run, stream, load.message_len);
-    // Bounded by what the producer holds back: a receipt is there once its message is in the buffer.
-    let (sent, receipts) = mpsc::unbounded_channel();
-    let acknowledged = tokio::spawn(acknowledge(receipts, start + load.warmup));
-    let mut count = 0;
-    while let Some(due) = schedule.wait(count).await {
-        let nanos = due.saturating_duration_since(start).as_nanos() as u64;
-        let message = Message::new(writer.next(nanos)).partition(partition);
-        let receipt = producer.enqueue(message).await?;
-        count += 1;
-        if sent.send((due, receipt)).is_err() {
-            break; // an earlier message has failed, which is told below
-        }
-    }
-    drop(sent);
-    // Once all have their receipts, nothing is left to send.
-    let latencies = acknowledged.await.context("a task panicked")??;
-    Ok((count, latencies))
 }
 
-/// Waits for each acknowledgement; those of a partition come in order.
+/// The way of a stream to its partition.
+struct Lane {
+    writer: Writer,
+    partition: u32,
+    count: u64,
+    /// Bounded by what the producer holds back: a receipt is there once its message is in the buffer.
+    sent: mpsc::UnboundedSender<(Instant, Receipt)>,
+    acknowledged: JoinHandle<anyhow::Result<()>>,
+}
+
+/// A std lock: held for one figure, never across an await.
+type SharedLatencies = Arc<Mutex<Latencies>>;
+
+impl Sender {
+    /// Sends until the schedule or somebody says that it is over, and all is acknowledged.
+    async fn run(self, schedule: Schedule, streams: Range<u32>) -> SenderEnd {
+        let latencies = Arc::new(Mutex::new(Latencies::new()));
+        let mut lanes = self.lanes(streams, &latencies);
+        tokio::select! {
+            sent = self.send(&schedule, &mut lanes) => sent?,
+            // Nobody wants to know how much it was; what is on its way is waited for all the same.
+            () = self.load.stop.wanted() => {}
+        }
+        let mut counts = Vec::with_capacity(lanes.len());
+        for Lane { sent, acknowledged, count, .. } in lanes {
+            drop(sent);
+            // Once all have their receipts, nothing is left to send.
+            acknowledged.await.context("a task panicked")??;
+            counts.push(count);
+        }
+        let latencies = latencies.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok((counts, latencies))
+    }
+
+    async fn send(&self, schedule: &Schedule, lanes: &mut [Lane]) -> anyhow::Result<()> {
+        // The senders do not write to the same partition all at a time.
+        let mut turn = self.number as usize % lanes.len();
+        let mut count = 0;
+        while let Some(due) = schedule.wait(count).await {
+            let nanos = due.saturating_duration_since(self.start).as_nanos() as u64;
+            let lane = &mut lanes[turn];
+            let message = Message::new(lane.writer.next(nanos)).partition(lane.partition);
+            let receipt = self.producer.enqueue(message).await?;
+            lane.count += 1;
+            if lane.sent.send((due, receipt)).is_err() {
+                break; // an earlier message has failed, which its lane tells
+            }
+            count += 1;
+            turn = (turn + 1) % lanes.len();
+        }
+        Ok(())
+    }
+
+    fn lanes(&self, streams: Range<u32>, latencies: &SharedLatencies) -> Vec<Lane> {
+        let first = Writer::new(self.load.run, streams.start, self.load.message_len);
+        let lane = |stream: u32| {
+            let (sent, receipts) = mpsc::unbounded_channel();
+            let measured_from = self.start + self.load.warmup;
+            let acknowledged = tokio::spawn(acknowledge(receipts, measured_from, latencies.clone()));
+            let (writer, partition) = (first.beside(stream), partition_of(stream, self.partitions));
+            Lane { writer, partition, count: 0, sent, acknowledged }
+        };
+        streams.map(lane).collect()
+    }
+}
+
+/// Waits for each acknowledgement of a stream. They come in order in a partition, and in none over several.
 async fn acknowledge(
     mut receipts: mpsc::UnboundedReceiver<(Instant, Receipt)>,
     measured_from: Instant,
-) -> anyhow::Result<Latencies> {
-    let mut latencies = Latencies::new();
+    latencies: SharedLatencies,
+) -> anyhow::Result<()> {
     while let Some((due, receipt)) = receipts.recv().await {
         receipt.await?;
+        let time = due.elapsed();
         if due >= measured_from {
-            latencies.record(due.elapsed());
+            latencies.lock().unwrap_or_else(PoisonError::into_inner).record(time);
         }
     }
-    Ok(latencies)
+    Ok(())
 }

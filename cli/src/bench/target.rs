@@ -53,9 +53,12 @@ impl Target {
         })
     }
 
-    /// The partition of a stream.
-    pub(super) fn partition_of(&self, stream: u32) -> u32 {
-        stream % self.partitions
+    /// Says that the run is over, before it is known whether the topic can be deleted.
+    pub(super) fn announce_interrupted(&self) {
+        match self.is_ours {
+            true => eprintln!("minikafka: interrupted; deleting topic \"{}\"", self.topic),
+            false => eprintln!("minikafka: interrupted"),
+        }
     }
 
     /// Deletes the topic, if the run has made it.

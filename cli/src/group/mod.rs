@@ -74,7 +74,7 @@ pub(crate) enum Action {
     Seek {
         /// Name of the group; it is created when it is not there
         group: String,
-        /// Where to: earliest, latest, the number of a message, a time, or how long ago
+        /// Where to: earliest, latest, the number of a message, how long ago, or a time, which is UTC without a zone
         #[arg(long, value_name = "PLACE")]
         to: Place,
         /// All partitions of this topic; may be given again [default: all for which the group has positions]
@@ -83,7 +83,7 @@ pub(crate) enum Action {
         /// One partition; may be given again
         #[arg(long, value_name = "TOPIC:PARTITION", value_parser = partition)]
         topic_partition: Vec<TopicPartition>,
-        /// Prints what would move, and moves nothing
+        /// Prints what would move, and moves nothing; refused when the move would be
         #[arg(long)]
         dry_run: bool,
     },

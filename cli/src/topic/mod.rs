@@ -102,9 +102,9 @@ pub(crate) enum Action {
 pub(crate) struct NewTopic {
     /// Name of the topic: 1 to 249 bytes of UTF-8 without control characters and slashes
     topic: String,
-    /// Number of partitions
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    partitions: u32,
+    /// Number of partitions [default: the server's, 1 unless it was told otherwise]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    partitions: Option<u32>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -129,6 +129,8 @@ pub(crate) async fn act(action: Action, target: &Target) -> anyhow::Result<()> {
         Action::Describe { topic } => print::description(&admin.describe(&topic).await?, target.output)?,
         Action::Create(NewTopic { topic, partitions, settings }) => {
             let (settings, _) = settings.changes()?;
+            // 0: as many as the server says.
+            let partitions = partitions.unwrap_or(0);
             let request = CreateTopicRequest { topic, partitions, settings: Some(settings) };
             print::changed(&admin.create(request).await?, target.output)?;
         }

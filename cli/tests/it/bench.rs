@@ -15,7 +15,7 @@ use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use crate::{
-    program::{Ended, MINIKAFKA, run},
+    program::{Ended, MINIKAFKA, Program, run},
     server::TestServer,
 };
 
@@ -65,6 +65,27 @@ fn programs_get_numbers() {
 }
 
 #[test]
+fn each_producer_writes_to_all_partitions() {
+    let server = TestServer::memory();
+    server.create_topic("spread", 5);
+    for (what, producers) in [("produce", "1"), ("latency", "3")] {
+        let args = [what, "-topic", "spread", "-messages", "50", "-producers", producers, "-output", "json"];
+        let report = json(&bench(server.host(), &args));
+        assert_eq!(
+            (&report["partitions"], &report["verified"]["sound"]),
+            (&5.into(), &50.into()),
+            "{report}"
+        );
+    }
+    let described =
+        run(MINIKAFKA, &["topic", "describe", "spread", "-output", "json", "-host", server.host()], b"");
+    for partition in json(&described)["partitions"].as_array().unwrap() {
+        let end = partition["end_number"].as_u64().unwrap();
+        assert!((20..=22).contains(&end), "100 messages over 5 partitions: {partition}");
+    }
+}
+
+#[test]
 fn a_topic_that_is_there_is_used_and_stays() {
     let server = TestServer::memory();
     server.produce("orders", "one\n");
@@ -75,12 +96,46 @@ fn a_topic_that_is_there_is_used_and_stays() {
     assert_eq!(topics.text(), "orders\n");
 }
 
+/// A run that is interrupted in its middle: it ends soon, and nothing of it stays.
+#[test]
+fn who_is_interrupted_cleans_up() {
+    let server = TestServer::memory();
+    let list = |what| run(MINIKAFKA, &[what, "list", "-host", server.host()], b"").text();
+    for (args, signal) in [
+        (&["produce", "-partitions", "3"][..], "INT"),
+        (&["latency", "-producers", "2", "-rate", "100"], "TERM"),
+        (&["groups", "-members", "2", "-partitions", "3", "-rate", "100"], "INT"),
+    ] {
+        let of_run = [&["bench"], args, &["-duration", "1h", "-host", server.host()]].concat();
+        let mut bench = Program::start(MINIKAFKA, &of_run);
+        let is_sent = || {
+            let topic = list("topic").trim().to_owned();
+            let describe = ["topic", "describe", &topic, "-output", "json", "-host", server.host()];
+            let text = run(MINIKAFKA, &describe, b"").text();
+            let described: Value = serde_json::from_str(&text).unwrap_or_default();
+            let partitions = described["partitions"].as_array().cloned().unwrap_or_default();
+            partitions.iter().any(|partition| partition["end_number"].as_u64() > Some(1))
+        };
+        while !is_sent() {
+            assert!(!bench.has_ended(), "{args:?}");
+        }
+        bench.signal(signal);
+        let ended = bench.end();
+        let said = "minikafka: interrupted; deleting topic \"bench-";
+        assert!(ended.code == 130 && ended.stderr.starts_with(said), "{}: {}", ended.code, ended.stderr);
+        assert_eq!((ended.text().as_str(), ended.stderr.lines().count()), ("", 1));
+        assert_eq!((list("topic"), list("group")), (String::new(), String::new()), "{args:?}");
+    }
+}
+
 #[test]
 fn nonsense_is_refused() {
     let server = TestServer::memory();
     for (args, rule) in [
         (&["produce", "-size", "35"][..], "36"),
-        (&["produce", "-rate", "0"], "above 0"),
+        (&["produce", "-rate", "0"], "from 0.001"),
+        (&["latency", "-rate", "1e300"], "to 1000000000"),
+        (&["groups", "-messages", "1", "-rate", "1e-300"], "from 0.001"),
         (&["produce", "-messages", "1", "-duration", "1s"], "cannot be used with"),
         (&["produce", "-producers", "0"], "producers"),
     ] {

@@ -1,5 +1,7 @@
 //! `minikafka topic`.
 
+use minikafka_broker::BrokerConfig;
+
 use crate::{
     program::{Ended, MINIKAFKA, run},
     server::{FreeAddress, TestServer},
@@ -28,6 +30,21 @@ fn topics_come_and_go() {
         let missing = topic(&server, &[action, "b"]);
         assert_eq!((missing.code, missing.text().as_str()), (1, ""));
         assert!(missing.stderr.contains("\"b\""), "{}", missing.stderr);
+    }
+}
+
+#[test]
+fn a_topic_has_the_partitions_of_the_server_unless_told_otherwise() {
+    let mut server = TestServer::memory();
+    server.stop();
+    server.start_as(server.builder().broker(BrokerConfig { partitions: 8, ..BrokerConfig::default() }));
+    assert_eq!(topic(&server, &["create", "by flag", "-partitions", "2"]).code, 0);
+    assert_eq!(topic(&server, &["create", "by hand"]).code, 0);
+    assert_eq!(run(MINIKAFKA, &["shell", "-host", server.host()], b"add topic shell\n").code, 0);
+    for (name, count) in [("by flag", 2), ("by hand", 8), ("shell", 8)] {
+        let json = topic(&server, &["describe", name, "-output", "json"]).text();
+        let described: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(described["partitions"].as_array().unwrap().len(), count, "{name}");
     }
 }
 

@@ -67,6 +67,14 @@ fn each_action_on_topics_has_examples() {
 }
 
 #[test]
+fn each_benchmark_has_examples() {
+    for what in ["produce", "consume", "latency", "groups"] {
+        let help = run(MINIKAFKA, &["bench", what, "--help"], b"").text();
+        assert!(help.contains(&format!("Examples:\n  minikafka bench {what}")), "{help}");
+    }
+}
+
+#[test]
 fn a_count_of_zero_is_refused_with_the_rule() {
     let ended = run(CONSUME, &["-topic", "t", "-count", "0"], b"");
     assert!(ended.stderr.contains("-count must be at least 1"), "{}", ended.stderr);

@@ -61,8 +61,9 @@ impl GroupConsumerBuilder {
         self
     }
 
-    /// Where to start in a partition for which the group has stored no position. Default: [`Position::Latest`], which
-    /// is stored before the first message is read, so that whoever reads the partition next goes on from there.
+    /// Where to start in a partition for which the group has stored no position. Default: [`Position::Latest`]. What that
+    /// or a time comes to is stored before the first message is read, so that whoever reads the partition next goes on
+    /// from there.
     /// Partitions that come after the group has subscribed, with their topic or by its growing, are read from their first
     /// message in any case, also when they come while no member is there.
     pub fn start(mut self, position: Position) -> GroupConsumerBuilder {
@@ -103,14 +104,16 @@ impl GroupConsumerBuilder {
     }
 
     /// After how much silence the server takes the member for dead. The silence of a process that is gone, not of a
-    /// slow one: heartbeats do not wait for polls. Default: 45 s.
+    /// slow one: heartbeats do not wait for polls. Default: 45 s. From a second to half an hour: with anything else
+    /// [`join_consumer_group`](GroupConsumerBuilder::join_consumer_group) is refused.
     pub fn session_timeout(mut self, timeout: Duration) -> GroupConsumerBuilder {
         self.session_timeout = timeout;
         self
     }
 
     /// After how long without a poll the member leaves, so that others get on with its partitions; also how long it may
-    /// take to give up a partition, which it does in a poll. Default: 5 minutes.
+    /// take to give up a partition, which it does in a poll. Default: 5 minutes. From a second to an hour: with anything
+    /// else [`join_consumer_group`](GroupConsumerBuilder::join_consumer_group) is refused.
     pub fn poll_interval_max(mut self, interval: Duration) -> GroupConsumerBuilder {
         self.poll_interval_max = interval;
         self

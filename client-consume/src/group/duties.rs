@@ -100,7 +100,9 @@ impl GroupConsumer {
                 _ => position,
             };
             let start = position.map_or(self.options.start, Position::Number);
-            if start == Position::Latest {
+            // Only the beginning is the same for whoever resolves it next: the end moves, and so does the first message
+            // of a time while there is none.
+            if matches!(start, Position::Latest | Position::Timestamp(_)) {
                 self.starting.insert(of.clone());
             }
             self.reads.add(of.clone(), start, None);

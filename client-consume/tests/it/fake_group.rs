@@ -367,6 +367,8 @@ impl MiniKafkaService for Service {
                     let from = match add.from.and_then(|from| from.at) {
                         Some(At::Number(number)) => number,
                         Some(At::Anchor(anchor)) if anchor == i32::from(Anchor::Latest) => 11,
+                        // Later than all that is there.
+                        Some(At::TimestampMs(i64::MAX)) => 11,
                         _ => 1,
                     };
                     let ReadPartition { topic, partition, read_id, .. } = add;

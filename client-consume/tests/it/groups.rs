@@ -179,22 +179,25 @@ async fn what_comes_after_the_subscription_is_read_whole_even_from_the_end_on() 
 
 #[tokio::test]
 async fn a_start_at_the_end_is_remembered_although_nothing_was_read() {
-    let rig = rig().await;
-    let builder = rig.member("g").subscribe("t").start(Position::Latest);
-    let mut member = builder.clone().join_consumer_group().await.unwrap();
-    let is_started = |members: &[&mut GroupConsumer]| {
-        (0..4).all(|partition| members[0].position("t", partition).is_some())
-    };
-    settle(&mut [&mut member], is_started).await;
-    // Committed by hand or not: what is written from now on is the group's.
-    while rig.positions("g", "t").await.len() < 4 {
-        member.poll(A_MOMENT).await.unwrap();
+    // Nothing is as late as that: it comes to the end, too.
+    for start in [Position::Latest, Position::Timestamp(i64::MAX)] {
+        let rig = rig().await;
+        let builder = rig.member("g").subscribe("t").start(start);
+        let mut member = builder.clone().join_consumer_group().await.unwrap();
+        let is_started = |members: &[&mut GroupConsumer]| {
+            (0..4).all(|partition| members[0].position("t", partition).is_some())
+        };
+        settle(&mut [&mut member], is_started).await;
+        // Committed by hand or not: what is written from now on is the group's.
+        while rig.positions("g", "t").await.len() < 4 {
+            member.poll(A_MOMENT).await.unwrap();
+        }
+        drop(member);
+        rig.produce("t", 2, 11..=12).await;
+        let builder = builder.session_timeout(Duration::from_secs(1));
+        let mut heir = builder.join_consumer_group().await.unwrap();
+        assert_eq!(read(&mut heir, 2).await.numbers("t", 2), [11, 12], "{start:?}");
     }
-    drop(member);
-    rig.produce("t", 2, 11..=12).await;
-    let builder = builder.session_timeout(Duration::from_secs(1));
-    let mut heir = builder.join_consumer_group().await.unwrap();
-    assert_eq!(read(&mut heir, 2).await.numbers("t", 2), [11, 12]);
 }
 
 #[tokio::test]

@@ -210,13 +210,14 @@ async fn what_was_asked_for_an_earlier_assignment_is_not_taken_for_a_later_one()
 
 #[tokio::test]
 async fn a_start_at_the_end_is_committed_before_anything_is_read() {
-    let fake = FakeGroup::start().await;
-    let mut member =
-        fake.member().start(Position::Latest).commit_by_hand().join_consumer_group().await.unwrap();
-    fake.assign(1, &[(0, None), (1, Some(9))]);
-    let came = fake.until(&mut member, |events| !commits(events).is_empty()).await;
-    assert_eq!(commits(&fake.events()), [[(0, 11)]], "although commits are by hand");
-    assert!(came.iter().all(|(partition, _)| *partition == 1), "{came:?}");
+    for start in [Position::Latest, Position::Timestamp(i64::MAX)] {
+        let fake = FakeGroup::start().await;
+        let mut member = fake.member().start(start).commit_by_hand().join_consumer_group().await.unwrap();
+        fake.assign(1, &[(0, None), (1, Some(9))]);
+        let came = fake.until(&mut member, |events| !commits(events).is_empty()).await;
+        assert_eq!(commits(&fake.events()), [[(0, 11)]], "although commits are by hand");
+        assert!(came.iter().all(|(partition, _)| *partition == 1), "{came:?}");
+    }
 }
 
 #[tokio::test]

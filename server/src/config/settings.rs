@@ -65,7 +65,7 @@ pub struct Settings {
     /// Most bytes that the memory storage takes up [default: half of the memory, or of the cgroup's limit]
     #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<String>,
-    /// Partitions of a topic that a produce creates [default: 1]
+    /// Partitions of a topic that a produce creates, or anybody who does not say how many [default: 1]
     #[arg(long, value_name = "COUNT")]
     pub partitions: Option<String>,
     /// Most partitions that there may be, over all topics [default: 10000]

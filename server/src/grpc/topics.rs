@@ -61,7 +61,10 @@ pub(super) async fn create(
     broker: &Broker,
     request: &CreateTopicRequest,
 ) -> Result<CreateTopicResponse, Refusal> {
-    let partitions = request.partitions.max(1);
+    let partitions = match request.partitions {
+        0 => broker.config().partitions,
+        partitions => partitions,
+    };
     let settings = settings::settings(request.settings)?;
     let topic = broker.create_topic_with(&request.topic, partitions, settings).await;
     Ok(CreateTopicResponse { topic: Some(summary(topic.map_err(refuse(broker))?)) })

@@ -57,6 +57,18 @@ async fn names_that_break_the_rule_are_refused() {
 }
 
 #[tokio::test]
+async fn who_does_not_say_how_many_partitions_gets_what_the_server_was_told() {
+    let fixture = Fixture::with(|config| config.partitions = 8).await;
+    let mut v1 = fixture.v1.clone();
+    let created = v1.create_topic(create("by hand", 0)).await.unwrap().into_inner().topic.unwrap();
+    fixture.produce("by a produce", &["a"]).await;
+    let described = v1.describe_topic(describe("by a produce")).await.unwrap().into_inner();
+    assert_eq!((created.partitions, described.partitions.len()), (8, 8));
+    let created = v1.create_topic(create("told", 1)).await.unwrap().into_inner().topic.unwrap();
+    assert_eq!(created.partitions, 1);
+}
+
+#[tokio::test]
 async fn topics_are_listed_page_by_page() {
     let fixture = Fixture::memory().await;
     let mut wanted: Vec<String> = (0..7).map(|i| format!("topic {i}")).collect();

@@ -20,7 +20,7 @@ impl Group {
         self.members.is_empty() && self.occupied.is_none()
     }
 
-    pub(super) fn check_empty(&self, group: &str) -> Result<(), GroupError> {
+    pub(crate) fn check_empty(&self, group: &str) -> Result<(), GroupError> {
         match self.members.len() {
             0 if self.occupied.is_some() => Err(GroupError::Occupied(group.to_owned())),
             0 => Ok(()),

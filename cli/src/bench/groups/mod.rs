@@ -26,10 +26,10 @@ use super::{
     clock::End,
     reading::{self, LOOK, PATIENCE, Read},
     report::{Commits, GroupFigures, Rebalance, Report},
-    sending::{self, Load, Sending, Sent},
+    sending::{self, Load, Sending, Sent, Spread},
     target::Target,
 };
-use crate::target::Target as Server;
+use crate::{interrupt::INTERRUPTED, target::Target as Server};
 
 const PARTITIONS: u32 = 64;
 
@@ -68,12 +68,27 @@ struct Seen {
 pub(super) async fn run(mut args: Args, server: &Server) -> anyhow::Result<ExitCode> {
     args.common.pace();
     let run = super::random();
+    let load = Load { spread: Spread::PartitionsShared, ..args.common.load(run) };
+    let mut interrupt = super::listen()?;
     let partitions = args.common.partitions.unwrap_or(PARTITIONS);
     let target = Target::open(server, args.common.topic.as_deref(), partitions, run).await?;
     let groups = server.connect_to_groups().await?;
     let mut group = Group::new(&args, &target, groups, run);
     let name = group.name.clone();
-    let seen = measure(&args, &target, &mut group, run).await;
+    let seen = tokio::select! {
+        seen = measure(&args, &target, &mut group, &load) => Some(seen),
+        () = interrupt.received() => None,
+    };
+    let Some(seen) = seen else {
+        target.announce_interrupted();
+        load.stop.all().await;
+        let left = group.close().await;
+        target.close().await.and(left)?;
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
+    if seen.is_err() {
+        load.stop.all().await;
+    }
     let done = group.close().await;
     let (seen, done) = match seen.and_then(|seen| Ok((seen, done?))) {
         Ok(measured) => measured,
@@ -92,9 +107,8 @@ pub(super) async fn run(mut args: Args, server: &Server) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure(args: &Args, target: &Target, group: &mut Group, run: u64) -> anyhow::Result<Seen> {
-    let load = Load { streams: target.partitions, ..args.common.load(run) };
-    let producers = sending::connect(target, &load).await?;
+async fn measure(args: &Args, target: &Target, group: &mut Group, load: &Load) -> anyhow::Result<Seen> {
+    let producers = sending::connect(target, load).await?;
     let shared = group.shared.clone();
     let joining = Instant::now();
     (0..args.members).for_each(|_| group.join());
@@ -104,8 +118,8 @@ async fn measure(args: &Args, target: &Target, group: &mut Group, run: u64) -> a
     let ready = is_ready.await? - joining;
     let start = Instant::now();
     shared.begin(start);
-    let sending = Sending::start(&producers, target, &load, start);
-    let rebalance = if args.steady { None } else { Some(rebalance(group, start + half_of(&load)).await?) };
+    let sending = Sending::start(&producers, target, load, start);
+    let rebalance = if args.steady { None } else { Some(rebalance(group, start + half_of(load)).await?) };
     let sent = sending.end().await?;
     while shared.last().elapsed() < PATIENCE
         && shared.pages().zip(&sent.counts).any(|(page, count)| page.next() < *count)
@@ -117,11 +131,16 @@ async fn measure(args: &Args, target: &Target, group: &mut Group, run: u64) -> a
     Ok(Seen { sent, settled, ready, rebalance, elapsed: shared.last() - start, outcome })
 }
 
+/// Longer than anybody waits for half of a load.
+const HALF_MAX: f64 = 1e9;
+
 /// How long half of a load takes.
 fn half_of(load: &Load) -> Duration {
     match (load.end, load.per_second) {
         (End::After(time), _) => time / 2,
-        (End::Messages(count), Some(rate)) => Duration::from_secs_f64(count as f64 / rate / 2.0),
+        (End::Messages(count), Some(rate)) => {
+            Duration::from_secs_f64((count as f64 / rate / 2.0).min(HALF_MAX))
+        }
         (End::Messages(_), None) => Duration::ZERO,
     }
 }
