@@ -104,16 +104,16 @@ impl GroupConsumerBuilder {
     }
 
     /// After how much silence the server takes the member for dead. The silence of a process that is gone, not of a
-    /// slow one: heartbeats do not wait for polls. Default: 45 s. From a second to half an hour: with anything else
-    /// [`join_consumer_group`](GroupConsumerBuilder::join_consumer_group) is refused.
+    /// slow one: heartbeats do not wait for polls. Default: 45 s. From a second to half an hour, or zero for the server's
+    /// own: with anything else [`join_consumer_group`](GroupConsumerBuilder::join_consumer_group) is refused.
     pub fn session_timeout(mut self, timeout: Duration) -> GroupConsumerBuilder {
         self.session_timeout = timeout;
         self
     }
 
     /// After how long without a poll the member leaves, so that others get on with its partitions; also how long it may
-    /// take to give up a partition, which it does in a poll. Default: 5 minutes. From a second to an hour: with anything
-    /// else [`join_consumer_group`](GroupConsumerBuilder::join_consumer_group) is refused.
+    /// take to give up a partition, which it does in a poll. Default: 5 minutes. From a second to an hour, or zero for the
+    /// server's own: with anything else [`join_consumer_group`](GroupConsumerBuilder::join_consumer_group) is refused.
     pub fn poll_interval_max(mut self, interval: Duration) -> GroupConsumerBuilder {
         self.poll_interval_max = interval;
         self
