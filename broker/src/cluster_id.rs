@@ -7,7 +7,7 @@ use minikafka_storage::{StorageError, TopicId};
 use crate::Broker;
 
 /// The identity of a cluster, which a server on its own has, too: made at the first start on an empty directory, and
-/// kept. A UUID of version 4 (RFC 9562).
+/// kept. A UUID of version 4 (RFC 9562) whose first bit is zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClusterId([u8; 16]);
 

@@ -67,8 +67,9 @@ pub(crate) enum Command {
     ForgetTopics(Vec<TopicId>),
     /// The next `count` ids.
     AllocateProducerIds(u32),
-    /// The server has begun on an empty directory, or on one of a version whose clusters had no id. Ids that another directory has given at this address are known to
-    /// producers that are still there, so those of this one begin beyond them. The cluster gets this id.
+    /// The server has begun on an empty directory, or on one of a version whose clusters had no id. Ids that another
+    /// directory has given at this address are known to producers that are still there, so those of this one begin beyond
+    /// them. The cluster gets this id if it has none.
     Begin(Option<ClusterId>),
     /// Something of this log was lost, and what other logs tell is taken up again. The cluster gets this id if it has
     /// lost its own.
