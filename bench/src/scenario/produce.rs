@@ -75,12 +75,20 @@ async fn both(
     Ok((ours, bare))
 }
 
-/// Messages per second through our producer library, from the first to the last acknowledgement.
 async fn produce(settings: &Settings, kind: Kind, message_len: usize) -> anyhow::Result<f64> {
     let server = ServerProcess::start(kind, &settings.dir)?;
-    let producer = Producer::connect(&server.address, "bench").await?;
-    let value = vec![b'x'; message_len];
-    let (count, elapsed) = produce_for(producer, &value, settings.time).await?;
+    produce_with_library(&server, "bench", message_len, settings.time).await
+}
+
+/// Messages per second through our producer library, from the first to the last acknowledgement.
+pub(super) async fn produce_with_library(
+    server: &ServerProcess,
+    topic: &str,
+    message_len: usize,
+    time: Duration,
+) -> anyhow::Result<f64> {
+    let producer = Producer::connect(&server.address, topic).await?;
+    let (count, elapsed) = produce_for(producer, &vec![b'x'; message_len], time).await?;
     Ok(count as f64 / elapsed.as_secs_f64())
 }
 
