@@ -82,7 +82,7 @@ struct Spec<'s> {
     conflicts: Vec<&'s str>,
     repeats: &'static str,
     name: &'s str,
-    rest: &'s str,
+    rest: String,
 }
 
 impl<'s> Spec<'s> {
@@ -100,6 +100,7 @@ impl<'s> Spec<'s> {
         let text = text.strip_prefix("--")?;
         let end = text.find(['=', '['])?;
         let (name, rest) = text.split_at(end);
+        let rest = with_colons_escaped(rest);
         Some(Spec { conflicts: conflicts.split_whitespace().collect(), repeats, name, rest })
     }
 
@@ -116,6 +117,16 @@ impl<'s> Spec<'s> {
         }
         let excluded = if excluded.is_empty() { String::new() } else { format!("({})", excluded.join(" ")) };
         format!("'{excluded}{repeats}{dashes}{name}{rest}")
+    }
+}
+
+/// `=[what it says]:HOST:PORT:_default`: what stands for the value has colons that the generator does not escape, so that
+/// zsh takes its end for what is to be done.
+fn with_colons_escaped(rest: &str) -> String {
+    let action = |value: &str| value.find(":_").or_else(|| value.find(":("));
+    match rest.split_once("]:").and_then(|(says, value)| Some((says, value.split_at(action(value)?)))) {
+        Some((says, (value, action))) => format!("{says}]:{}{action}", value.replace(':', "\\:")),
+        None => rest.to_owned(),
     }
 }
 

@@ -161,6 +161,6 @@ fn the_topic_of_a_run_that_fails_is_deleted_when_nothing_is_on_its_way_any_more(
     let args = ["bench", "produce", "-partitions", "2", "-messages", "2", "-host", &address];
     let ended = run(MINIKAFKA, &args, b"");
     assert_eq!((ended.code, ended.text().as_str()), (1, ""));
-    assert_eq!(ended.stderr, "minikafka: there is no room for this\n");
+    assert_eq!(ended.stderr, "minikafka: refused: there is no room for this (NO)\n");
     assert_eq!(*hesitant.0.borrow(), [Deed::Refused, Deed::Stored, Deed::Deleted]);
 }

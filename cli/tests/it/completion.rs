@@ -66,6 +66,7 @@ fn other_shells_are_told_of_both_kinds_of_flags() {
     for (shell, program, parts) in [
         ("zsh", "produce", &["#compdef produce\n", "\n'(-topic)--topic=[", "\n'(--topic)-topic=["][..]),
         ("zsh", "consume", &["\n'(--group -group --partition)-partition=[", "_arguments_options=(-S -C)\n"]),
+        ("zsh", "consume", &[" on this machine]:HOST\\:PORT:_default' \\\n"]),
         (
             "zsh",
             "minikafka",
