@@ -3,7 +3,7 @@
 //! **Invariant:** nothing is committed before it is printed and flushed: the output is flushed before each poll, and a
 //! member that cannot print goes without a word.
 
-use std::{io, num::NonZeroU64, pin::pin, time::Duration};
+use std::{io, num::NonZeroU64, time::Duration};
 
 use anyhow::{anyhow, bail};
 use minikafka_client_connection::{Backoff, connect};
@@ -136,7 +136,8 @@ impl Membership {
     /// Commits what was printed, and leaves. Once somebody has asked it to end, there is a limit to that.
     async fn leave(&self, consumer: GroupConsumer, printed: &Printed, ended: Ended) -> anyhow::Result<()> {
         let repeated = printed.uncommitted(&consumer);
-        let leaving = consumer.leave_consumer_group();
+        // It holds all of the consumer, and is kept in one place.
+        let leaving = Box::pin(consumer.leave_consumer_group());
         let left = match ended {
             Ended::AsWanted => leaving.await.map_err(|error| error.to_string()),
             // Then it is a matter of politeness.
@@ -168,8 +169,9 @@ impl Membership {
 }
 
 /// Waits for the end of a membership for as long as somebody who has pressed Ctrl-C does, and says so.
-async fn within_limits(leaving: impl Future<Output = Result<(), ConsumeError>>) -> Result<(), String> {
-    let mut leaving = pin!(leaving);
+async fn within_limits(
+    mut leaving: impl Future<Output = Result<(), ConsumeError>> + Unpin,
+) -> Result<(), String> {
     let left = match time::timeout(WAIT, &mut leaving).await {
         Ok(left) => Ok(left),
         Err(_elapsed) => {

@@ -125,7 +125,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let mut interrupt = member::listen()?;
         let mut membership = Membership::new(&args.host.host, group, &args.topic, args.from.position());
         membership.commit_interval = args.commit_interval;
-        return Ok(match member::run(&membership, goal.count, output, &mut interrupt).await? {
+        // Large, and only here for some.
+        let ended = Box::pin(member::run(&membership, goal.count, output, &mut interrupt));
+        return Ok(match ended.await? {
             Ended::AsWanted => ExitCode::SUCCESS,
             Ended::Interrupted => ExitCode::from(exit_code),
         });

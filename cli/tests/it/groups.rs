@@ -1,6 +1,10 @@
 //! `consume` as a member of a group.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    io::Read as _,
+    process::{Command, Stdio},
+};
 
 use crate::{
     partitions::{consume, server},
@@ -141,4 +145,24 @@ fn ctrl_c_without_a_server_is_fine_when_all_is_committed() {
     member.signal("INT");
     let ended = member.end();
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn ctrl_c_ends_a_member_as_well_when_nobody_reads_its_output() {
+    let server = TestServer::memory();
+    server.produce("t", &"a line\n".repeat(200_000));
+    let args = ["-host", server.host(), "-topic", "t", "-group", "g"];
+    let mut member =
+        Command::new(CONSUME).args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Once the first byte is there, it is writing more than a pipe takes.
+    member.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    // Two that come at once may count as one.
+    while member.try_wait().unwrap().is_none() {
+        let id = member.id().to_string();
+        assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+    }
+    assert_eq!(member.wait().unwrap().code(), Some(130));
+    let mut said = String::new();
+    member.stderr.as_mut().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("consume: interrupted again: the last positions are not committed; "), "{said}");
 }
