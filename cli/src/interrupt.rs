@@ -1,6 +1,6 @@
 //! [`Interrupt`], the wish to end.
 
-use std::{future, process, time::Duration};
+use std::{future, process, sync::mpsc, thread, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -27,10 +27,36 @@ pub(crate) enum Patience {
     Unlimited,
 }
 
+/// What cuts a polite end short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    SecondSignal,
+    PatienceIsOver,
+}
+
+/// How a program ends when its end is cut short.
+#[derive(Clone, Debug)]
+pub(crate) struct AbruptEnd {
+    /// On stderr, if anybody reads it.
+    pub(crate) says: Option<String>,
+    pub(crate) exit_code: u8,
+}
+
+/// How long somebody has who reads stderr: a second signal ends the program also when nobody does.
+const READING: Duration = Duration::from_millis(200);
+
 impl Interrupt {
     /// Listens from now on. A second signal ends the program at once, and so does the end of `patience` after the
     /// first one; both with `exit_code`.
     pub(crate) fn listen(patience: Patience, exit_code: u8) -> anyhow::Result<Interrupt> {
+        Interrupt::listen_with(patience, move |_| AbruptEnd { says: None, exit_code })
+    }
+
+    /// As [`listen`](Interrupt::listen), for a program that has a word to say when its end is cut short.
+    pub(crate) fn listen_with(
+        patience: Patience,
+        abruptly: impl FnOnce(Cut) -> AbruptEnd + Send + 'static,
+    ) -> anyhow::Result<Interrupt> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         let (mut interrupt, mut terminate) =
             (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
@@ -39,11 +65,11 @@ impl Interrupt {
             either(&mut interrupt, &mut terminate).await;
             // Nobody listens when the program is ending anyway.
             let _ = sender.send(());
-            tokio::select! {
-                () = either(&mut interrupt, &mut terminate) => {}
-                () = patience.end() => {}
-            }
-            process::exit(i32::from(exit_code));
+            let cut = tokio::select! {
+                () = either(&mut interrupt, &mut terminate) => Cut::SecondSignal,
+                () = patience.end() => Cut::PatienceIsOver,
+            };
+            abruptly(cut).happen();
         });
         Ok(Interrupt { received })
     }
@@ -52,6 +78,21 @@ impl Interrupt {
     pub(crate) async fn received(&mut self) {
         // The task that holds the sender ends by sending, or with the process.
         let _ = (&mut self.received).await;
+    }
+}
+
+impl AbruptEnd {
+    fn happen(self) -> ! {
+        if let Some(says) = self.says {
+            let (said, is_said) = mpsc::channel::<()>();
+            // A pipe that nobody reads would hold up the end.
+            thread::spawn(move || {
+                eprintln!("{says}");
+                drop(said);
+            });
+            let _ = is_said.recv_timeout(READING);
+        }
+        process::exit(i32::from(self.exit_code));
     }
 }
 

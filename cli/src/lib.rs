@@ -7,7 +7,7 @@
 //! | `minikafka` | lists, describes, creates, alters and deletes topics | [`topic`] |
 //! | | looks into the data directory of a server that does not run | [`storage`] |
 //! | | lists, describes, moves and deletes consumer groups | [`group`] |
-//! | | lists the idempotent producers of a topic | [`producer`] |
+//! | | lists the idempotent producers of topics | [`producer`] |
 //! | | takes commands from a person or a script, one after the other | [`shell`] |
 //! | | measures a server | [`mod@bench`] |
 //! | | prints what a shell needs to complete command lines | [`completion`] |
@@ -26,6 +26,8 @@ mod host;
 mod interrupt;
 pub mod machine;
 mod output;
+mod place;
+mod positive;
 pub mod produce;
 pub mod producer;
 pub mod shell;

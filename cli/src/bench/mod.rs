@@ -38,6 +38,7 @@ use self::{
 };
 use crate::{
     interrupt::{INTERRUPTED, Interrupt, Patience},
+    positive::positive,
     target::Target as Server,
 };
 
@@ -109,7 +110,7 @@ struct Common {
     #[arg(long)]
     topic: Option<String>,
     /// Partitions of the new topic [default: 1; groups: 64]
-    #[arg(long, conflicts_with = "topic")]
+    #[arg(long, conflicts_with = "topic", value_parser = clap::value_parser!(u32).range(1..))]
     partitions: Option<u32>,
     /// Bytes of each message, at least 36
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(chain::LEN_MIN as i64..))]
@@ -118,10 +119,10 @@ struct Common {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     producers: u32,
     /// Messages of all producers together, instead of a duration
-    #[arg(long, conflicts_with = "duration")]
+    #[arg(long, conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
     /// How long to send: 10s, 1m [default: 10s]
-    #[arg(long, value_parser = parse_duration)]
+    #[arg(long, value_parser = positive)]
     duration: Option<Duration>,
     /// Messages per second of all producers together [default: as many as the server takes; latency, groups: 1000]
     #[arg(long, value_parser = rate)]
@@ -183,8 +184,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Ok(report) => report,
         Err(error) => {
             load.stop.all().await;
-            // The first error counts; the topic is deleted all the same.
-            let _ = target.close().await;
+            target.give_up().await;
             return Err(error);
         }
     };

@@ -197,18 +197,21 @@ impl Sender {
     async fn run(self, schedule: Schedule, streams: Range<u32>) -> SenderEnd {
         let latencies = Arc::new(Mutex::new(Latencies::new()));
         let mut lanes = self.lanes(streams, &latencies);
-        tokio::select! {
-            sent = self.send(&schedule, &mut lanes) => sent?,
+        let mut outcome = tokio::select! {
+            sent = self.send(&schedule, &mut lanes) => sent,
             // Nobody wants to know how much it was; what is on its way is waited for all the same.
-            () = self.load.stop.wanted() => {}
-        }
+            () = self.load.stop.wanted() => Ok(()),
+        };
         let mut counts = Vec::with_capacity(lanes.len());
         for Lane { sent, acknowledged, count, .. } in lanes {
             drop(sent);
-            // Once all have their receipts, nothing is left to send.
-            acknowledged.await.context("a task panicked")??;
+            // Once all have their receipts, nothing is left to send. After a failure, too: a message that is stored
+            // later would create the topic again that the run deletes.
+            let drained = acknowledged.await.context("a task panicked").flatten();
+            outcome = outcome.and(drained);
             counts.push(count);
         }
+        outcome?;
         let latencies = latencies.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok((counts, latencies))
     }
@@ -223,8 +226,11 @@ impl Sender {
             let message = Message::new(lane.writer.next(nanos)).partition(lane.partition);
             let receipt = self.producer.enqueue(message).await?;
             lane.count += 1;
-            if lane.sent.send((due, receipt)).is_err() {
-                break; // an earlier message has failed, which its lane tells
+            if let Err(refused) = lane.sent.send((due, receipt)) {
+                // An earlier message has failed, which its lane tells. This one is on its way all the same.
+                let (_, receipt) = refused.0;
+                let _ = receipt.await;
+                break;
             }
             count += 1;
             turn = (turn + 1) % lanes.len();
@@ -245,18 +251,25 @@ impl Sender {
     }
 }
 
-/// Waits for each acknowledgement of a stream. They come in order in a partition, and in none over several.
+/// Waits for each acknowledgement of a stream. They come in order in a partition, and in none over several. After a
+/// failure it takes no more receipts, and waits for those that it has.
 async fn acknowledge(
     mut receipts: mpsc::UnboundedReceiver<(Instant, Receipt)>,
     measured_from: Instant,
     latencies: SharedLatencies,
 ) -> anyhow::Result<()> {
+    let mut outcome = Ok(());
     while let Some((due, receipt)) = receipts.recv().await {
-        receipt.await?;
+        let receipt = receipt.await;
         let time = due.elapsed();
+        if let Err(failure) = receipt {
+            receipts.close();
+            outcome = outcome.and(Err(failure.into()));
+            continue;
+        }
         if due >= measured_from {
             latencies.lock().unwrap_or_else(PoisonError::into_inner).record(time);
         }
     }
-    Ok(())
+    outcome
 }

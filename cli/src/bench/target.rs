@@ -28,29 +28,39 @@ impl Target {
         run: u64,
     ) -> anyhow::Result<Target> {
         let mut client = server.connect().await?;
-        let topic = match name {
-            Some(name) => name.to_owned(),
-            None => {
-                let topic = format!("bench-{run:016x}");
-                let create = CreateTopicRequest { topic: topic.clone(), partitions, ..Default::default() };
-                client.create_topic(create).await.map_err(refused)?;
-                topic
-            }
-        };
-        let describe = DescribeTopicRequest { topic: topic.clone(), ..Default::default() };
-        let found = client.describe_topic(describe).await.map_err(refused)?.into_inner();
-        if found.partitions.is_empty() {
-            bail!("topic \"{topic}\" has no partitions");
+        let topic = name.map_or_else(|| format!("bench-{run:016x}"), str::to_owned);
+        if name.is_none() {
+            let create = CreateTopicRequest { topic: topic.clone(), partitions, ..Default::default() };
+            client.create_topic(create).await.map_err(refused)?;
         }
-        Ok(Target {
+        let mut target = Target {
             host: server.host().to_owned(),
-            partitions: found.partitions.len() as u32,
-            durability: meaning(found.durability()),
-            ends: found.partitions.iter().map(|partition| partition.end_number.max(1)).collect(),
             topic,
+            partitions: 0,
+            durability: "",
+            ends: Vec::new(),
             client,
             is_ours: name.is_none(),
-        })
+        };
+        match target.look().await {
+            Ok(()) => Ok(target),
+            Err(error) => {
+                target.give_up().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn look(&mut self) -> anyhow::Result<()> {
+        let describe = DescribeTopicRequest { topic: self.topic.clone(), ..Default::default() };
+        let found = self.client.describe_topic(describe).await.map_err(refused)?.into_inner();
+        if found.partitions.is_empty() {
+            bail!("topic \"{}\" has no partitions", self.topic);
+        }
+        self.partitions = found.partitions.len() as u32;
+        self.durability = meaning(found.durability());
+        self.ends = found.partitions.iter().map(|partition| partition.end_number.max(1)).collect();
+        Ok(())
     }
 
     /// Says that the run is over, before it is known whether the topic can be deleted.
@@ -58,6 +68,13 @@ impl Target {
         match self.is_ours {
             true => eprintln!("minikafka: interrupted; deleting topic \"{}\"", self.topic),
             false => eprintln!("minikafka: interrupted"),
+        }
+    }
+
+    /// After a failure, which is what counts: a topic that cannot be deleted is only said.
+    pub(super) async fn give_up(self) {
+        if let Err(error) = self.close().await {
+            eprintln!("minikafka: {error:#}");
         }
     }
 

@@ -33,7 +33,7 @@ enum Command {
     Topic(minikafka_cli::topic::Args),
     /// Lists, describes, moves and deletes consumer groups
     Group(minikafka_cli::group::Args),
-    /// Lists the idempotent producers of a topic
+    /// Lists the idempotent producers of topics
     Producer(minikafka_cli::producer::Args),
     /// Takes commands one after the other: adds topics, sends, joins groups, polls
     Shell(minikafka_cli::shell::Args),

@@ -5,20 +5,27 @@
 
 use std::{io, num::NonZeroU64, time::Duration};
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use minikafka_client_connection::{Backoff, connect};
 use minikafka_client_consume::{ConsumeError, GroupConsumer, Message, Position};
+use minikafka_flags::format_duration;
 use minikafka_proto::v1::DescribeTopicRequest;
 use tokio::time;
 
 use super::{
     output::Output,
+    repeated::Printed,
     subscription::{numbers_say_nothing, say_lost, say_skipped},
 };
-use crate::interrupt::Interrupt;
+use crate::interrupt::{AbruptEnd, Cut, INTERRUPTED, Interrupt, Patience};
 
 /// How long a wait for messages is: after so much time without a server, that is said.
 const WAIT: Duration = Duration::from_secs(1);
+
+/// How long an end by Ctrl-C may take to commit what was printed.
+const COMMITTING: Duration = Duration::from_secs(10);
+/// How long all of such an end may take: a reader of stdout that does not read holds it up without end.
+const ENDING: Duration = Duration::from_secs(15);
 
 /// Which group to be a member of, and how.
 #[derive(Clone, Debug)]
@@ -37,6 +44,20 @@ pub(super) enum Ended {
     Interrupted,
 }
 
+/// Listens for signals. An end that is cut short says that positions may not be committed.
+pub(super) fn listen() -> anyhow::Result<Interrupt> {
+    Interrupt::listen_with(Patience::For(ENDING), |cut| {
+        let (why, exit_code) = match cut {
+            Cut::SecondSignal => ("interrupted again", INTERRUPTED),
+            Cut::PatienceIsOver => ("it cannot end in good order", 1),
+        };
+        let says = format!(
+            "consume: {why}: the last positions are not committed; what was printed since the last commit may come again"
+        );
+        AbruptEnd { says: Some(says), exit_code }
+    })
+}
+
 /// Prints messages until there are `count`, or it is interrupted; then commits what was printed and leaves.
 pub(super) async fn run(
     membership: &Membership,
@@ -48,7 +69,12 @@ pub(super) async fn run(
         joined = membership.join() => joined?,
         () = interrupt.received() => return Ok(Ended::Interrupted),
     };
-    let mut member = Member { left: count.map(NonZeroU64::get), output, has_lost_contact: false };
+    let mut member = Member {
+        left: count.map(NonZeroU64::get),
+        output,
+        has_lost_contact: false,
+        printed: Printed::default(),
+    };
     let ended = tokio::select! {
         printed = member.print_all(&mut consumer) => printed.map(|()| Ended::AsWanted),
         () = interrupt.received() => Ok(Ended::Interrupted),
@@ -56,15 +82,17 @@ pub(super) async fn run(
     match ended {
         Ok(ended) => {
             member.output.flush()?;
-            consumer.leave_consumer_group().await?;
+            membership.leave(consumer, &member.printed, ended).await?;
             Ok(ended)
         }
         // What could not be printed must come again.
         Err(error) if error.is::<io::Error>() => Err(error),
         Err(error) => {
             member.output.flush()?;
-            // The failure is the news.
-            let _ = consumer.leave_consumer_group().await;
+            // The failure is the news; what comes again is news, too.
+            if let Err(error) = membership.leave(consumer, &member.printed, Ended::AsWanted).await {
+                eprintln!("consume: {error:#}");
+            }
             Err(error)
         }
     }
@@ -105,6 +133,26 @@ impl Membership {
         }
     }
 
+    /// Commits what was printed, and leaves. Once somebody has asked it to end, there is a limit to that.
+    async fn leave(&self, consumer: GroupConsumer, printed: &Printed, ended: Ended) -> anyhow::Result<()> {
+        let repeated = printed.uncommitted(&consumer);
+        // It holds all of the consumer, and is kept in one place.
+        let leaving = Box::pin(consumer.leave_consumer_group());
+        let left = match ended {
+            Ended::AsWanted => leaving.await.map_err(|error| error.to_string()),
+            // Then it is a matter of politeness.
+            Ended::Interrupted if repeated.is_empty() => {
+                let _ = time::timeout(WAIT, leaving).await;
+                Ok(())
+            }
+            Ended::Interrupted => within_limits(leaving).await,
+        };
+        let group = &self.group;
+        left.map_err(|cause| {
+            anyhow!("the last positions of group \"{group}\" are not committed: {cause}; {repeated}")
+        })
+    }
+
     /// A number says where to start in one partition only.
     async fn check_start(&self) -> anyhow::Result<()> {
         let Position::Number(_) = self.start else { return Ok(()) };
@@ -114,9 +162,27 @@ impl Membership {
         let partitions =
             client.describe_topic(request).await.map_or(0, |reply| reply.into_inner().partitions.len());
         if partitions > 1 {
-            bail!("{}: start at earliest or latest", numbers_say_nothing(&self.topic));
+            bail!("{}: start at earliest, latest or a time", numbers_say_nothing(&self.topic));
         }
         Ok(())
+    }
+}
+
+/// Waits for the end of a membership for as long as somebody who has pressed Ctrl-C does, and says so.
+async fn within_limits(
+    mut leaving: impl Future<Output = Result<(), ConsumeError>> + Unpin,
+) -> Result<(), String> {
+    let left = match time::timeout(WAIT, &mut leaving).await {
+        Ok(left) => Ok(left),
+        Err(_elapsed) => {
+            let limit = format_duration(COMMITTING);
+            eprintln!("consume: no answer to the commit yet; trying for {limit} more, Ctrl-C ends that");
+            time::timeout(COMMITTING, leaving).await
+        }
+    };
+    match left {
+        Ok(left) => left.map_err(|error| error.to_string()),
+        Err(_elapsed) => Err("no answer".to_owned()),
     }
 }
 
@@ -125,6 +191,7 @@ struct Member {
     left: Option<u64>,
     output: Output,
     has_lost_contact: bool,
+    printed: Printed,
 }
 
 impl Member {
@@ -154,6 +221,7 @@ impl Member {
         for message in &messages[..count] {
             self.output.print(message)?;
         }
+        self.printed.add(&messages[..count]);
         self.left = self.left.map(|left| left - count as u64);
         if let Some(rest) = messages.get(count) {
             // What is not printed is not to be committed.

@@ -11,7 +11,7 @@ mod goal;
 mod member;
 mod output;
 mod reading;
-mod start;
+mod repeated;
 mod subscription;
 
 use std::{num::NonZeroU64, process::ExitCode, time::Duration};
@@ -21,19 +21,17 @@ use clap::Parser;
 use crate::{
     host::Host,
     interrupt::{Interrupt, Patience},
+    place::Place,
 };
 pub(crate) use format::Format;
 pub(crate) use goal::Goal;
 use member::{Ended, Membership};
 pub(crate) use output::Output;
 pub(crate) use reading::Reading;
-pub(crate) use start::Start;
 pub(crate) use subscription::{Subscription, lost, skipped};
 
 /// How long a polite end may take: a reader of stdout that does not read holds it up without end.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The same for a member of a group, which has to commit what it has printed.
-const PATIENCE_OF_A_MEMBER: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,6 +39,8 @@ Examples:
   consume -topic greetings -from latest           only what comes
   consume -topic greetings -until-end > all.txt   everything there is, then end
   consume -topic greetings -from 100 -count 10    messages 100 to 109
+  consume -topic greetings -from 1h30m            what came in the last 90 minutes
+  consume -topic greetings -from 2026-01-31T14:00:00+02:00
   consume -topic greetings -format json | jq .value
   consume -topic orders -partition 3              one partition only
   consume -topic orders -group billing            shared with other members; goes
@@ -61,14 +61,18 @@ With -group, each partition is printed by one member of the group at a time,
 and what was printed is committed every -commit-interval, at the end, and when
 a partition moves. After a crash, what was printed and not committed comes
 again. -from says where to start in partitions for which nothing is committed.
+Ctrl-C commits for up to 10s when the server is away, and says what may come
+again if that was in vain; a second one ends it at once.
 
 Without -until-end or -count it goes on until Ctrl-C: it waits for a topic that
 is not there yet, comes back when the server does, and goes on at the oldest
 message when others were evicted before they were read. Messages that the disk
 of the server has lost are skipped. It says so on stderr.
 
-Exit codes: 0 done, or ended by Ctrl-C with no end to reach; 1 failed; 2 wrong
-usage; 130 ended by Ctrl-C before -until-end or -count was reached.";
+Exit codes: 0 done, or ended by Ctrl-C with no end to reach; 1 failed, also when
+the positions of the group could not be committed at the end; 2 wrong usage; 130
+ended by Ctrl-C before -until-end or -count was reached, or by a second Ctrl-C
+before the positions of the group were committed.";
 
 /// Prints the messages of a topic of a MiniKafka server.
 #[derive(Debug, Parser)]
@@ -88,9 +92,9 @@ pub struct Args {
     /// How often the group's positions are committed, while there are messages
     #[arg(long, value_name = "TIME", requires = "group", default_value = "5s", value_parser = minikafka_flags::parse_duration)]
     commit_interval: Duration,
-    /// Where to start: earliest, latest, or the number of a message
-    #[arg(long, default_value = "earliest", value_name = "WHERE")]
-    from: Start,
+    /// Where to start: earliest, latest, the number of a message, how long ago, or a time, which is UTC without an offset
+    #[arg(long, default_value = "earliest", value_name = "PLACE")]
+    from: Place,
     /// Ends after so many messages
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     count: Option<NonZeroU64>,
@@ -118,10 +122,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let exit_code = goal.exit_code_when_interrupted();
     let output = Output::stdout(args.format)?;
     if let Some(group) = &args.group {
-        let mut interrupt = Interrupt::listen(Patience::For(PATIENCE_OF_A_MEMBER), exit_code)?;
+        let mut interrupt = member::listen()?;
         let mut membership = Membership::new(&args.host.host, group, &args.topic, args.from.position());
         membership.commit_interval = args.commit_interval;
-        return Ok(match member::run(&membership, goal.count, output, &mut interrupt).await? {
+        // Large, and only here for some.
+        let ended = Box::pin(member::run(&membership, goal.count, output, &mut interrupt));
+        return Ok(match ended.await? {
             Ended::AsWanted => ExitCode::SUCCESS,
             Ended::Interrupted => ExitCode::from(exit_code),
         });

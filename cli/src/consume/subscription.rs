@@ -5,7 +5,8 @@ use minikafka_client_connection::Backoff;
 use minikafka_client_consume::{ConsumeError, Consumer, MissingTopic, Position};
 use tokio::time;
 
-use super::{goal::End, start::Start};
+use super::goal::End;
+use crate::place::Place;
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -14,11 +15,11 @@ pub(crate) struct Subscription {
     topic: String,
     /// Only this one.
     partition: Option<u32>,
-    from: Start,
+    from: Place,
 }
 
 impl Subscription {
-    pub(crate) fn new(host: &str, topic: &str, partition: Option<u32>, from: Start) -> Subscription {
+    pub(crate) fn new(host: &str, topic: &str, partition: Option<u32>, from: Place) -> Subscription {
         Subscription { host: host.to_owned(), topic: topic.to_owned(), partition, from }
     }
 
@@ -33,14 +34,14 @@ impl Subscription {
         loop {
             from = match self.subscribe(from, MissingTopic::Fail, end).await {
                 Ok(consumer) => {
-                    if let (Start::Number(_), 2..) = (self.from, consumer.partitions().count()) {
+                    if let (Place::Number(_), 2..) = (self.from, consumer.partitions().count()) {
                         bail!("{}: say which one with -partition", numbers_say_nothing(&self.topic));
                     }
                     return Ok(consumer);
                 }
                 Err(ConsumeError::NotFound { .. }) if end == End::None => {
                     eprintln!("consume: topic \"{}\" is not there yet; waiting for it", self.topic);
-                    return self.wait_for_topic(self.from.position_in_a_new_topic()).await;
+                    return self.wait_for_topic(in_a_new_topic(self.from)).await;
                 }
                 Err(ConsumeError::OutOfRange { start, message, .. }) => match from {
                     Position::Number(number) if number < start => {
@@ -87,6 +88,14 @@ impl Subscription {
                 result => return result,
             }
         }
+    }
+}
+
+/// The same place in a topic that was not there when it was asked for: all its messages are later ones.
+fn in_a_new_topic(place: Place) -> Position {
+    match place {
+        Place::Earliest | Place::Latest => Position::Earliest,
+        Place::Number(_) | Place::Ago(_) | Place::Time(_) => place.position(),
     }
 }
 

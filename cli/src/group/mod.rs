@@ -1,6 +1,5 @@
 //! `minikafka group`: lists and describes consumer groups, moves their positions, and deletes them.
 
-mod place;
 mod print;
 
 use std::{process::ExitCode, str::FromStr};
@@ -12,8 +11,10 @@ use minikafka_proto::v1::{
     SeekGroupRequest, TopicPartition,
 };
 
-use self::place::Place;
-use crate::target::{Target, refused};
+use crate::{
+    place::Place,
+    target::{Target, refused},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,6 +40,7 @@ Examples:
   minikafka group seek billing -to latest -topic orders
   minikafka group seek billing -to 1h30m
   minikafka group seek billing -to 2026-01-31T12:00:00Z -topic-partition orders:3
+  minikafka group seek billing -to 2026-01-31T14:00:00+02:00 -topic orders
   minikafka group seek billing -to 1017 -topic-partition orders:3
 
 Numbers beyond what is there are taken as its start or end. The group must have no members.";
@@ -74,7 +76,7 @@ pub(crate) enum Action {
     Seek {
         /// Name of the group; it is created when it is not there
         group: String,
-        /// Where to: earliest, latest, the number of a message, how long ago, or a time, which is UTC without a zone
+        /// Where to: earliest, latest, the number of a message, how long ago, or a time, which is UTC without an offset
         #[arg(long, value_name = "PLACE")]
         to: Place,
         /// All partitions of this topic; may be given again [default: all for which the group has positions]
@@ -129,7 +131,7 @@ pub(crate) async fn act(action: Action, target: &Target) -> anyhow::Result<()> {
                 group,
                 topics: topic,
                 partitions: topic_partition,
-                to: Some(to.position()),
+                to: Some(to.position().into()),
                 dry_run,
             };
             let seeked = client.seek_group(request).await.map_err(refused)?.into_inner();

@@ -26,6 +26,7 @@ use minikafka_client_produce::{Compression, Producer};
 use crate::{
     host::Host,
     interrupt::{INTERRUPTED, Interrupt, Patience},
+    positive::positive,
 };
 pub(crate) use input::Input;
 use keys::{KeySeparator, Keys};
@@ -86,13 +87,6 @@ pub struct Args {
     /// What stands between key and value of a line, as in : or ', ' or \t. Without it, lines have no keys
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     key_separator: Option<KeySeparator>,
-}
-
-fn positive(text: &str) -> Result<Duration, String> {
-    match minikafka_flags::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("it must be more than zero".to_owned()),
-        result => result.map_err(|error| error.to_string()),
-    }
 }
 
 /// Sends everything.

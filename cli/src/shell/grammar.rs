@@ -10,9 +10,10 @@ use minikafka_flags::parse_duration;
 
 use super::words::{End, Word, words};
 use crate::{
-    consume::{Format, Start, at_least_one},
+    consume::{Format, at_least_one},
     group,
     output::Output,
+    place::Place,
     producer, topic,
 };
 
@@ -46,6 +47,7 @@ const JOIN_EXAMPLES: &str = "\
 Examples:
   join billing
   join billing -from earliest
+  join billing -from 10m
 
 A shell is a member of one group at a time; leave ends that. Between two polls it
 keeps its membership, and gives up partitions when others join.";
@@ -100,9 +102,9 @@ pub(super) enum Command {
     Join {
         /// Name of the group
         group: String,
-        /// Where a new group starts: earliest or latest
-        #[arg(long, default_value = "latest", value_name = "WHERE", value_parser = anchor)]
-        from: Start,
+        /// Where a new group starts: earliest, latest, how long ago, or a time, which is UTC without an offset
+        #[arg(long, default_value = "latest", value_name = "PLACE", value_parser = in_all_partitions)]
+        from: Place,
     },
     /// Leaves the group
     Leave,
@@ -128,7 +130,7 @@ pub(super) enum Command {
         #[command(flatten)]
         printing: Printing,
     },
-    /// Lists the idempotent producers of a topic
+    /// Lists the idempotent producers of topics
     Producer {
         #[command(subcommand)]
         action: producer::Action,
@@ -189,9 +191,9 @@ pub(super) struct Consuming {
     /// Reads this partition only, counted from 0
     #[arg(long, value_name = "N")]
     pub(super) partition: Option<u32>,
-    /// Where to start: earliest, latest, or the number of a message
-    #[arg(long, default_value = "earliest", value_name = "WHERE")]
-    pub(super) from: Start,
+    /// Where to start: earliest, latest, the number of a message, how long ago, or a time, which is UTC without an offset
+    #[arg(long, default_value = "earliest", value_name = "PLACE")]
+    pub(super) from: Place,
     /// Ends after so many messages
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(super) count: Option<NonZeroU64>,
@@ -211,10 +213,12 @@ pub(super) struct Printing {
 }
 
 /// Numbers count in each partition: a group has no use for one.
-fn anchor(text: &str) -> Result<Start, &'static str> {
+fn in_all_partitions(text: &str) -> Result<Place, &'static str> {
     match text.parse() {
-        Ok(start @ (Start::Earliest | Start::Latest)) => Ok(start),
-        _ => Err("neither earliest nor latest"),
+        Ok(Place::Number(_)) | Err(_) => {
+            Err("neither earliest, latest, a time like 2026-01-31T12:00:00Z, nor how long ago, like 1h30m")
+        }
+        place => place,
     }
 }
 

@@ -62,7 +62,7 @@ fn nonsense_is_named() {
         ("send", "<TOPIC>"),
         ("send t", "<MESSAGE>"),
         ("join", "<GROUP>"),
-        ("join g -from 7", "neither earliest nor latest"),
+        ("join g -from 7", "neither earliest, latest, a time like"),
         ("poll -count 0", "at least 1"),
         ("poll -wait soon", "soon"),
         ("topic list -host :1", "--host"),

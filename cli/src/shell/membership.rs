@@ -12,8 +12,8 @@ use minikafka_client_consume::{ConsumeError, GroupConsumer};
 use tokio::time;
 
 use crate::{
-    consume::Start,
     count::Count,
+    place::Place,
     table::{Column, Table},
 };
 
@@ -69,8 +69,12 @@ impl Membership {
     }
 
     pub(super) fn unsubscribe(&mut self, topics: &[String]) -> anyhow::Result<()> {
+        // All of them or none: what fails has changed nothing.
         for topic in topics {
-            ensure!(self.topics.remove(topic), "not subscribed to topic \"{topic}\"");
+            ensure!(self.topics.contains(topic), "not subscribed to topic \"{topic}\"");
+        }
+        for topic in topics {
+            self.topics.remove(topic);
             if let Some(member) = &mut self.member {
                 member.consumer.unsubscribe(topic);
             }
@@ -79,7 +83,7 @@ impl Membership {
     }
 
     /// Joins a group. A new one starts at `from`.
-    pub(super) async fn join(&mut self, group: String, from: Start) -> anyhow::Result<()> {
+    pub(super) async fn join(&mut self, group: String, from: Place) -> anyhow::Result<()> {
         if let Some(group) = self.group() {
             bail!("already a member of group \"{group}\": leave it first");
         }

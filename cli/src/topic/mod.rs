@@ -84,7 +84,7 @@ pub(crate) enum Action {
         topic: String,
         /// Number of partitions from now on: more than there are. There is no way back, and keys may go to other
         /// partitions then
-        #[arg(long, value_name = "COUNT")]
+        #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
         partitions: Option<u32>,
         #[command(flatten)]
         settings: Settings,
@@ -128,14 +128,14 @@ pub(crate) async fn act(action: Action, target: &Target) -> anyhow::Result<()> {
         Action::List => print::list(&admin.list().await?, target.output)?,
         Action::Describe { topic } => print::description(&admin.describe(&topic).await?, target.output)?,
         Action::Create(NewTopic { topic, partitions, settings }) => {
-            let (settings, _) = settings.changes()?;
+            let (settings, _) = settings.changes();
             // 0: as many as the server says.
             let partitions = partitions.unwrap_or(0);
             let request = CreateTopicRequest { topic, partitions, settings: Some(settings) };
             print::changed(&admin.create(request).await?, target.output)?;
         }
         Action::Alter { topic, partitions, settings } => {
-            let (set, reset) = settings.changes()?;
+            let (set, reset) = settings.changes();
             let reset = reset.into_iter().map(Into::into).collect();
             let request = AlterTopicRequest { topic, partitions, set: Some(set), reset };
             print::changed(&admin.alter(request).await?, target.output)?;

@@ -1,10 +1,15 @@
 //! `consume` as a member of a group.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    io::Read as _,
+    process::{Command, Stdio},
+};
 
 use crate::{
     partitions::{consume, server},
-    program::{CONSUME, Program},
+    program::{CONSUME, MINIKAFKA, Program, run},
+    server::TestServer,
 };
 
 fn lines(text: &str) -> BTreeSet<String> {
@@ -30,7 +35,7 @@ fn a_number_says_nothing_about_several_partitions() {
     let server = server();
     let ended = consume(&server, &["-group", "g", "-from", "2", "-count", "1"]);
     assert_eq!((ended.code, ended.text().as_str()), (1, ""));
-    let expected = "consume: topic \"t\" has several partitions, each with numbers of its own: start at earliest or latest\n";
+    let expected = "consume: topic \"t\" has several partitions, each with numbers of its own: start at earliest, latest or a time\n";
     assert_eq!(ended.stderr, expected);
 }
 
@@ -81,4 +86,83 @@ fn members_share_what_comes() {
         member.signal("INT");
         assert_eq!(member.end().code, 0);
     }
+}
+
+/// A member that has printed three messages and committed none, and whose server is gone.
+fn deserted_member() -> Program {
+    let mut server = TestServer::filesystem();
+    server.produce("t", "1\n2\n3\n");
+    let args = ["-host", server.host(), "-topic", "t", "-group", "g", "-commit-interval", "1h"];
+    let mut member = Program::start(CONSUME, &args);
+    (1..=3).for_each(|number| assert_eq!(member.line(), number.to_string()));
+    server.stop();
+    member.says("trying again");
+    member.signal("INT");
+    member.says("no answer to the commit yet; trying for 10s more, Ctrl-C ends that");
+    member
+}
+
+#[test]
+fn ctrl_c_without_a_server_says_what_may_come_again_and_fails() {
+    let ended = deserted_member().end();
+    assert_eq!((ended.code, ended.text().as_str()), (1, ""));
+    let start = "consume: the last positions of group \"g\" are not committed: ";
+    assert!(ended.stderr.starts_with(start), "{}", ended.stderr);
+    let end = "; what was printed since the last commit may come again: messages 1 to 3 of partition 0 of topic \"t\"\n";
+    assert!(ended.stderr.ends_with(end), "{}", ended.stderr);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_a_member_at_once() {
+    let member = deserted_member();
+    member.signal("INT");
+    let ended = member.end();
+    assert_eq!((ended.code, ended.text().as_str()), (130, ""));
+    let said = "consume: interrupted again: the last positions are not committed; what was printed since the last commit may come again\n";
+    assert_eq!(ended.stderr, said);
+}
+
+/// Whether group "g" has stored this number for partition 0 of topic "t".
+fn describes_position(server: &TestServer, number: u64) -> bool {
+    let args = ["group", "describe", "g", "-output", "json", "-host", server.host()];
+    let described: serde_json::Value = serde_json::from_str(&run(MINIKAFKA, &args, b"").text()).unwrap();
+    described["positions"][0]["number"] == number
+}
+
+#[test]
+fn ctrl_c_without_a_server_is_fine_when_all_is_committed() {
+    let mut server = TestServer::filesystem();
+    server.produce("t", "1\n2\n");
+    let args = ["-host", server.host(), "-topic", "t", "-group", "g", "-commit-interval", "1ms"];
+    let ended = consume(&server, &["-group", "g", "-count", "2"]);
+    assert_eq!((ended.code, ended.text().as_str()), (0, "1\n2\n"), "{}", ended.stderr);
+    let mut member = Program::start(CONSUME, &args);
+    server.produce("t", "3\n");
+    assert_eq!(member.line(), "3");
+    while !describes_position(&server, 4) {}
+    server.stop();
+    member.says("trying again");
+    member.signal("INT");
+    let ended = member.end();
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn ctrl_c_ends_a_member_as_well_when_nobody_reads_its_output() {
+    let server = TestServer::memory();
+    server.produce("t", &"a line\n".repeat(200_000));
+    let args = ["-host", server.host(), "-topic", "t", "-group", "g"];
+    let mut member =
+        Command::new(CONSUME).args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Once the first byte is there, it is writing more than a pipe takes.
+    member.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    // Two that come at once may count as one.
+    while member.try_wait().unwrap().is_none() {
+        let id = member.id().to_string();
+        assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+    }
+    assert_eq!(member.wait().unwrap().code(), Some(130));
+    let mut said = String::new();
+    member.stderr.as_mut().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("consume: interrupted again: the last positions are not committed; "), "{said}");
 }

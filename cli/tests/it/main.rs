@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod bench_failures;
 mod bench_groups;
+mod completion;
 mod consume;
 mod damage;
 mod dying_server;

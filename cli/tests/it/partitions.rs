@@ -72,3 +72,31 @@ fn what_does_not_go_together_is_refused() {
         assert_eq!((ended.code, ended.text().as_str()), (2, ""), "{args:?}: {}", ended.stderr);
     }
 }
+
+#[test]
+fn a_time_is_a_place_in_all_partitions() {
+    let server = TestServer::memory();
+    server.create_topic("t", 2);
+    for (partition, hour) in [(0, 8), (1, 9), (0, 10), (1, 11)] {
+        let noon_ms = 1_769_860_800_000;
+        server.produce_at("t", partition, noon_ms + (hour - 12) * 3_600_000, &format!("at {hour}"));
+    }
+    for (from, expected) in [
+        ("2026-01-31T10:00:00Z", &["at 10", "at 11"][..]),
+        ("2026-01-31T12:00:00+02:00", &["at 10", "at 11"]),
+        ("2026-01-31 05:30:00-03:30", &["at 10", "at 11", "at 9"]),
+        ("2026-01-31T10:00:00.001", &["at 11"]),
+        ("2026-01-31T12:00:00Z", &[]),
+        ("1h30m", &[]),
+        ("2000000h", &["at 10", "at 11", "at 8", "at 9"]),
+    ] {
+        let all = consume(&server, &["-until-end", "-from", from]);
+        assert_eq!((all.code, all.stderr.as_str()), (0, ""), "{from}");
+        let mut lines: Vec<_> = all.text().lines().map(str::to_owned).collect();
+        lines.sort();
+        assert_eq!(lines, expected, "{from}");
+    }
+    // A new group starts there as well.
+    let group = ["-group", "g", "-from", "2026-01-31T13:00:00+02:00", "-count", "1"];
+    assert_eq!(consume(&server, &group).text(), "at 11\n");
+}

@@ -104,7 +104,18 @@ impl TestServer {
     /// Appends messages to a partition.
     pub(crate) fn produce_to(&self, topic: &str, partition: u32, values: &[String]) {
         let message = |value: &String| Message { value: Some(value.clone().into()), ..Message::default() };
-        let messages = MessageList { messages: values.iter().map(message).collect() };
+        self.append(topic, partition, values.iter().map(message).collect());
+    }
+
+    /// Appends a message with this timestamp.
+    pub(crate) fn produce_at(&self, topic: &str, partition: u32, timestamp_ms: i64, value: &str) {
+        let value = Some(value.to_owned().into());
+        let message = Message { value, timestamp_ms: Some(timestamp_ms), ..Message::default() };
+        self.append(topic, partition, vec![message]);
+    }
+
+    fn append(&self, topic: &str, partition: u32, messages: Vec<Message>) {
+        let messages = MessageList { messages };
         let request = ProduceRequest {
             topic: topic.into(),
             partition: Some(partition),

@@ -82,3 +82,25 @@ fn no_server_is_a_failure_of_each_command() {
     assert_eq!(ended.code, 1);
     assert_eq!(ended.stderr.matches("cannot reach").count(), 3, "{}", ended.stderr);
 }
+
+#[test]
+fn unsubscribing_from_what_is_not_subscribed_to_changes_nothing() {
+    let server = TestServer::memory();
+    let lines = "subscribe t u\nunsubscribe t typo\nstatus\nunsubscribe u t t\nstatus\n";
+    let ended = script(&server, &[], lines);
+    assert_eq!(ended.stderr, "minikafka: line 2: unsubscribe: not subscribed to topic \"typo\"\n");
+    let text = ended.text();
+    let (before, after) = text.split_once("\nserver ").unwrap();
+    assert!(before.contains("\nt ") && before.contains("\nu "), "{text}");
+    assert!(after.ends_with("subscribed to nothing\n"), "{text}");
+    assert_eq!(ended.code, 1);
+}
+
+#[test]
+fn times_are_places_to_start_at() {
+    let server = TestServer::memory();
+    let lines = "send t one\nconsume t -until-end -from 2999-01-01T00:00:00+02:00\nconsume t -until-end -from 1h\n\
+                 subscribe t\njoin g -from 1h\npoll -wait 1m -count 1\n";
+    let ended = script(&server, &[], lines);
+    assert_eq!((ended.code, ended.text().as_str()), (0, "one\none\n"), "{}", ended.stderr);
+}

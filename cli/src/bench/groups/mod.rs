@@ -29,7 +29,7 @@ use super::{
     sending::{self, Load, Sending, Sent, Spread},
     target::Target,
 };
-use crate::{interrupt::INTERRUPTED, target::Target as Server};
+use crate::{interrupt::INTERRUPTED, positive::positive, target::Target as Server};
 
 const PARTITIONS: u32 = 64;
 
@@ -45,7 +45,7 @@ pub(super) struct Args {
     #[arg(long, default_value = "100ms", value_parser = parse_duration, value_name = "TIME")]
     commit_interval: Duration,
     /// After how much silence the server takes a member for dead
-    #[arg(long, default_value = "45s", value_parser = parse_duration, value_name = "TIME")]
+    #[arg(long, default_value = "45s", value_parser = positive, value_name = "TIME")]
     session_timeout: Duration,
     /// No member leaves and none joins in the middle
     #[arg(long)]
@@ -71,8 +71,9 @@ pub(super) async fn run(mut args: Args, server: &Server) -> anyhow::Result<ExitC
     let load = Load { spread: Spread::PartitionsShared, ..args.common.load(run) };
     let mut interrupt = super::listen()?;
     let partitions = args.common.partitions.unwrap_or(PARTITIONS);
-    let target = Target::open(server, args.common.topic.as_deref(), partitions, run).await?;
+    // Before the topic: what is made is to be deleted whatever fails.
     let groups = server.connect_to_groups().await?;
+    let target = Target::open(server, args.common.topic.as_deref(), partitions, run).await?;
     let mut group = Group::new(&args, &target, groups, run);
     let name = group.name.clone();
     let seen = tokio::select! {
@@ -93,8 +94,7 @@ pub(super) async fn run(mut args: Args, server: &Server) -> anyhow::Result<ExitC
     let (seen, done) = match seen.and_then(|seen| Ok((seen, done?))) {
         Ok(measured) => measured,
         Err(error) => {
-            // The first error counts; the topic is deleted all the same.
-            let _ = target.close().await;
+            target.give_up().await;
             return Err(error);
         }
     };

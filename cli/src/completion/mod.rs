@@ -1,4 +1,6 @@
-//! `minikafka completion`: what a shell needs to complete command lines.
+//! `minikafka completion`: what a shell needs to complete command lines, whose flags have one dash or two.
+
+mod one_dash;
 
 use std::{
     io::{Write as _, stdout},
@@ -44,6 +46,7 @@ pub fn run<M: CommandFactory>(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut script = Vec::new();
     generate(args.shell, &mut command, name, &mut script);
-    stdout().write_all(&script)?;
+    let script = String::from_utf8(script)?;
+    stdout().write_all(one_dash::with_one_dash(args.shell, name, &script).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
