@@ -44,6 +44,7 @@ mod request;
 mod sasl;
 mod shape;
 mod topic_name;
+mod trace;
 
 pub(crate) use counts::Counts;
 pub(crate) use door::KafkaDoor;

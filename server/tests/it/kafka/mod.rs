@@ -50,6 +50,7 @@ mod client;
 mod connection;
 mod doors;
 mod fetch;
+mod followed;
 mod groups;
 mod idempotence;
 mod list_offsets;
