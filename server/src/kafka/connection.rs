@@ -30,8 +30,6 @@ use crate::linger::Linger;
 
 /// Requests of one connection that are read and not answered yet. Clients have five under way by default.
 const PIPELINE_MAX: usize = 64;
-/// How long a client may be silent when it waits for nothing: Kafka's `connections.max.idle.ms`.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a client may take for so many bytes of a reply, which others may wait for the room of.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 const WRITE_BYTES: usize = 2 * 1024 * 1024;
@@ -95,11 +93,14 @@ async fn take<R: AsyncRead + Unpin>(
     peer: SocketAddr,
 ) -> Result<(), FrameError> {
     loop {
-        let begins = match timeout(IDLE_TIMEOUT, frames.begins()).await {
-            Ok(begins) => begins?,
-            // Whoever waits for a reply is not idle.
-            Err(_) if backlog.is_waited_for() => continue,
-            Err(_) => false,
+        let begins = tokio::select! {
+            // What has come is no longer idle.
+            biased;
+            begins = frames.begins() => begins?,
+            () = backlog.idle(door.idle_timeout) => {
+                debug!(%peer, timeout = ?door.idle_timeout, "an idle Kafka connection is closed");
+                false
+            }
         };
         if !begins {
             return Ok(());

@@ -211,6 +211,19 @@ async fn too_few_open_files_are_survived() {
 }
 
 #[test]
+fn a_line_says_that_there_are_as_many_connections_as_there_may_be() {
+    let mut limited = Command::new("sh");
+    let server = ["-c", "ulimit -n 64 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_server")];
+    limited.env_clear().args(server).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let args = ["-host", "127.0.0.1:0", "-kafka-host", "127.0.0.1:0", "-storage", "memory"];
+    let mut running = Running::spawn(limited.args(args));
+    let address = running.kafka.clone().unwrap();
+    let crowd: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
+    running.says("there are as many connections as there may be");
+    drop(crowd);
+}
+
+#[test]
 fn memory_is_announced_as_such() {
     let running = Running::start(&["-root-dir=", "-memory-limit", "64MiB"]);
     let lines = running.lines.concat();

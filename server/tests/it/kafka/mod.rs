@@ -53,6 +53,7 @@ mod fetch;
 mod followed;
 mod groups;
 mod idempotence;
+mod limits;
 mod list_offsets;
 mod metadata;
 mod produce;
