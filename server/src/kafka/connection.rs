@@ -108,7 +108,7 @@ async fn take<R: AsyncRead + Unpin>(
         let behind = match frames.announced().await? {
             // Those have a bound of their own.
             (_, Size::Messages) => 0,
-            (len, Size::Names) => len,
+            (len, Size::Names | Size::Credentials) => len,
         };
         tokio::select! {
             // In this order: what comes last before a client says no more is answered, too.

@@ -73,12 +73,12 @@ pub(super) async fn begin(
             Box::pin(async move { outcome(head, &api_versions::list(&request)) })
         }
         ApiKey::SaslHandshake => {
-            let request = request.decode()?;
-            Box::pin(async move { outcome(head, &sasl::handshake(&door, &request)) })
+            let response = sasl::handshake(&door);
+            Box::pin(async move { outcome(head, &response) })
         }
         ApiKey::SaslAuthenticate => {
-            let request = request.decode()?;
-            Box::pin(async move { outcome(head, &sasl::authenticate(&door, &request)) })
+            let response = sasl::authenticate(&door);
+            Box::pin(async move { outcome(head, &response) })
         }
         ApiKey::InitProducerId => {
             let request = request.decode()?;
