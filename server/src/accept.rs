@@ -39,7 +39,7 @@ pub(crate) async fn accept(listener: &TcpListener, connections: &impl Takes) -> 
                     tracing::warn!(
                         times,
                         "there are as many connections as there may be: others wait until one ends"
-                    )
+                    );
                 });
                 connections.room().await
             }

@@ -98,7 +98,10 @@ mod tests {
         backlog.idle(timeout).await;
         assert_eq!(begin.elapsed(), timeout, "nothing was ever asked for");
         // One that was answered before, and two that take longer than a silent client has.
-        (backlog.add(0), backlog.done(0), backlog.add(0), backlog.add(0));
+        backlog.add(0);
+        backlog.done(0);
+        backlog.add(0);
+        backlog.add(0);
         let answering = async {
             for _ in 0..2 {
                 sleep(2 * timeout).await;
