@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::OwnedSemaphorePermit,
@@ -27,11 +28,22 @@ pub(crate) trait Takes {
     fn serve(&self, stream: TcpStream, peer: SocketAddr, room: OwnedSemaphorePermit);
 }
 
-/// Takes connections, as many as there is room for; the others wait in the system's queue.
+/// Takes connections, as many as there is room for; the others wait in the system's queue, as with Kafka.
 pub(crate) async fn accept(listener: &TcpListener, connections: &impl Takes) -> Infallible {
-    let mut trouble = Trouble::default();
+    let (mut trouble, mut crowd) = (Trouble::default(), Trouble::default());
     loop {
-        let room = connections.room().await;
+        let room = match connections.room().now_or_never() {
+            Some(room) => room,
+            None => {
+                crowd.report(|times| {
+                    tracing::warn!(
+                        times,
+                        "there are as many connections as there may be: others wait until one ends"
+                    );
+                });
+                connections.room().await
+            }
+        };
         match listener.accept().await {
             Ok((stream, peer)) => connections.serve(stream, peer, room),
             // The peer was quicker to leave.
@@ -39,7 +51,8 @@ pub(crate) async fn accept(listener: &TcpListener, connections: &impl Takes) -> 
                 tracing::debug!(%error, "a connection ended before it began");
             }
             Err(error) => {
-                trouble.report(&error);
+                trouble
+                    .report(|times| tracing::warn!(%error, times, "cannot accept connections at the moment"));
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -51,7 +64,7 @@ fn is_about_the_peer(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// Trouble that would fill the log if every occurrence took a line: too many open files, no memory.
+/// Trouble that would fill the log if every occurrence took a line: too many connections or open files, no memory.
 #[derive(Default)]
 struct Trouble {
     last_line: Option<Instant>,
@@ -59,12 +72,13 @@ struct Trouble {
 }
 
 impl Trouble {
-    fn report(&mut self, error: &io::Error) {
+    /// Has a line logged, which says how often it was so since the last one.
+    fn report(&mut self, log: impl FnOnce(u64)) {
         self.unreported += 1;
         if self.last_line.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
             return;
         }
-        tracing::warn!(%error, times = self.unreported, "cannot accept connections at the moment");
+        log(self.unreported);
         self.last_line = Some(Instant::now());
         self.unreported = 0;
     }

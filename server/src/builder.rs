@@ -9,8 +9,12 @@ use tokio::net::TcpListener;
 use crate::{
     Server, ServerError,
     config::{Address, KafkaConfig, Listen, StorageConfig, default_memory_limit_bytes},
+    connections_max,
     server::KafkaListener,
 };
+
+/// Doors that take connections.
+const DOORS: usize = 2;
 
 /// What can be chosen about a server: its storage and how it keeps topics. Without a choice, it stores
 /// messages in memory for a week.
@@ -19,6 +23,7 @@ pub struct Builder {
     storage: StorageChoice,
     broker: BrokerConfig,
     kafka: KafkaConfig,
+    connections_max: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -34,6 +39,7 @@ impl Default for Builder {
             storage: StorageChoice::ToOpen(storage),
             broker: BrokerConfig::default(),
             kafka: KafkaConfig::off(),
+            connections_max: None,
         }
     }
 }
@@ -85,6 +91,13 @@ impl Builder {
         Builder { kafka, ..self }
     }
 
+    /// Takes at most so many connections at the same time, over all doors, each of which keeps one of them for itself; those
+    /// beyond wait in the system's queue. At least 2. Without this it is what the limit of open files allows: see
+    /// [`connections_max`].
+    pub fn connections_max(self, connections: usize) -> Builder {
+        Builder { connections_max: Some(connections.max(DOORS)), ..self }
+    }
+
     /// Starts a server on an address: `127.0.0.1:0` takes a free port, `:9999` all interfaces.
     ///
     /// # Errors
@@ -92,7 +105,7 @@ impl Builder {
     pub async fn start(self, address: &str) -> Result<Server, ServerError> {
         let address: Address =
             address.parse().map_err(|source| ServerError::Address { text: address.to_owned(), source })?;
-        let kafka = self.kafka.clone();
+        let (kafka, connections_max) = (self.kafka.clone(), self.room_for());
         let broker = self.open().await?;
         let listening = async {
             let listener = address.bind().await;
@@ -100,7 +113,7 @@ impl Builder {
             Ok((listener, listen_for_kafka(kafka).await?))
         };
         match listening.await {
-            Ok((listener, kafka)) => Server::run(listener, kafka, broker),
+            Ok((listener, kafka)) => Server::run(listener, kafka, broker, connections_max),
             Err(error) => {
                 // The storage was ours to open, so it is ours to close; the port is the news.
                 broker.close().await?;
@@ -115,7 +128,8 @@ impl Builder {
     /// When the storage cannot be opened, or the address for Kafka clients not be listened on.
     pub async fn start_on(self, listener: TcpListener) -> Result<Server, ServerError> {
         let kafka = listen_for_kafka(self.kafka.clone()).await?;
-        Server::run(listener, kafka, self.open().await?)
+        let connections_max = self.room_for();
+        Server::run(listener, kafka, self.open().await?, connections_max)
     }
 
     /// Serves on a listener until `shutdown` completes, then stops gracefully.
@@ -132,6 +146,11 @@ impl Builder {
         server.stop().await
     }
 
+    /// Connections that there may be.
+    fn room_for(&self) -> usize {
+        self.connections_max.unwrap_or_else(connections_max)
+    }
+
     async fn open(self) -> Result<Broker, ServerError> {
         let storage = match self.storage {
             StorageChoice::Opened(storage) => storage,
@@ -143,14 +162,14 @@ impl Builder {
 
 /// Listens for Kafka clients. The default address may be another server's; one that was chosen may not.
 async fn listen_for_kafka(config: KafkaConfig) -> Result<Option<KafkaListener>, ServerError> {
-    let KafkaConfig { listen, advertised } = config;
+    let KafkaConfig { listen, advertised, idle_timeout } = config;
     let (address, is_chosen) = match listen {
         Listen::Off => return Ok(None),
         Listen::Default => (KafkaConfig::default_address(), false),
         Listen::At(address) => (address, true),
     };
     match address.bind().await {
-        Ok(listener) => Ok(Some(KafkaListener { listener, advertised })),
+        Ok(listener) => Ok(Some(KafkaListener { listener, advertised, idle_timeout })),
         Err(source) if !is_chosen => {
             tracing::warn!("no door for Kafka clients: cannot listen on {address}: {source}");
             Ok(None)

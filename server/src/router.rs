@@ -29,9 +29,9 @@ pub(crate) struct Router {
 
 impl Router {
     /// The services over `broker`. Streams end when `stopping` is cancelled.
-    pub(crate) fn new(broker: &Broker, stopping: &CancellationToken) -> Router {
+    pub(crate) fn new(broker: &Broker, stopping: &CancellationToken, connections_max: usize) -> Router {
         let message_bytes_max = broker.config().message_bytes_max;
-        let observed = Observed::new(broker.clone());
+        let observed = Observed::new(broker.clone(), connections_max);
         let v1 =
             MiniKafkaServiceServer::new(V1::new(broker.clone(), stopping.clone(), observed.refusals.clone()))
                 .max_decoding_message_size(request_bytes_max(message_bytes_max));

@@ -11,7 +11,6 @@ use crate::{
     accept::accept,
     config::Advertised,
     connection::Connections,
-    connections_max,
     kafka::{KafkaDoor, endpoint},
     router::Router,
 };
@@ -54,6 +53,7 @@ impl Server {
         listener: TcpListener,
         kafka: Option<KafkaListener>,
         broker: Broker,
+        connections_max: usize,
     ) -> Result<Server, ServerError> {
         let local_addr = listener.local_addr().map_err(ServerError::Listener)?;
         let found = kafka.as_ref().map(KafkaListener::addresses).transpose()?;
@@ -61,8 +61,7 @@ impl Server {
             broker.advertise_kafka(endpoint.clone());
         }
         let stop = CancellationToken::new();
-        let kafka = kafka.map(|kafka| kafka.listener);
-        let running = tokio::spawn(run(listener, kafka, broker.clone(), stop.clone()));
+        let running = tokio::spawn(run(listener, kafka, broker.clone(), connections_max, stop.clone()));
         Ok(Server { local_addr, kafka: found, broker, running, stop: stop.drop_guard() })
     }
 
@@ -107,6 +106,8 @@ impl Server {
 pub(crate) struct KafkaListener {
     pub(crate) listener: TcpListener,
     pub(crate) advertised: Option<Advertised>,
+    /// How long a client may be silent.
+    pub(crate) idle_timeout: Duration,
 }
 
 impl KafkaListener {
@@ -120,17 +121,18 @@ impl KafkaListener {
 /// Serves until `stop`, then stops.
 async fn run(
     listener: TcpListener,
-    kafka: Option<TcpListener>,
+    kafka: Option<KafkaListener>,
     broker: Broker,
+    connections_max: usize,
     stop: CancellationToken,
 ) -> Result<(), ServerError> {
     let stopping = CancellationToken::new();
-    let Router { door, observed, intake } = Router::new(&broker, &stopping);
+    let Router { door, observed, intake } = Router::new(&broker, &stopping, connections_max);
     // Of all doors: each takes a file.
-    let room = Arc::new(Semaphore::new(connections_max()));
-    let kafka = kafka.map(|listener| {
+    let room = Arc::new(Semaphore::new(connections_max));
+    let kafka = kafka.map(|KafkaListener { listener, idle_timeout, .. }| {
         let counts = observed.kafka.clone();
-        (listener, KafkaDoor::new(broker.clone(), counts, room.clone(), stopping.clone()))
+        (listener, KafkaDoor::new(broker.clone(), counts, idle_timeout, room.clone(), stopping.clone()))
     });
     let connections =
         Connections::new(move |peer| door.of(peer), room, stopping.clone(), observed.connections);

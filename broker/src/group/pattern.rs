@@ -107,6 +107,8 @@ impl Broker {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -130,6 +132,27 @@ mod tests {
     fn what_is_no_expression_or_too_large_is_refused() {
         for text in ["(", "a)|(b", "(?=a)", "(((a{100}){100}){100})", &"a".repeat(PATTERN_BYTES_MAX + 1)] {
             assert!(Pattern::new(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_an_expression_or_refused(
+            text in "(\\PC|[a-c.*+?()\\[\\]{}|^$\\\\1-9,-]){0,40}",
+            name in "[a-c1-9._-]{1,20}",
+        ) {
+            let Ok(pattern) = Pattern::new(&text) else { return Ok(()) };
+            // It ends, and what it says of one name is what it says of a set of them.
+            let names = BTreeSet::from([name.clone()]);
+            prop_assert_eq!(pattern.others(&names).is_empty(), pattern.matches(&name));
+            prop_assert!(!pattern.matches(&[&name, " "].concat()));
+        }
+
+        #[test]
+        fn what_is_quoted_matches_itself_and_nothing_longer(name in "[a-zA-Z0-9._-]{1,40}") {
+            let pattern = Pattern::new(&regex::escape(&name)).unwrap();
+            prop_assert!(pattern.matches(&name));
+            prop_assert!(!pattern.matches(&[&name, "a"].concat()) && !pattern.matches(&["a", &name].concat()));
         }
     }
 

@@ -1,11 +1,14 @@
 //! [`KafkaConfig`], the door for Kafka clients.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use super::Address;
 
 /// The port that Kafka clients expect.
 const PORT: u16 = 9092;
+
+/// How long a client may be silent by default: as in Kafka.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The door for Kafka clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +17,8 @@ pub struct KafkaConfig {
     pub listen: Listen,
     /// What clients are told instead, who connect to that next.
     pub advertised: Option<Advertised>,
+    /// How long a client may be silent when it waits for nothing: Kafka's `connections.max.idle.ms`.
+    pub idle_timeout: Duration,
 }
 
 /// Whether a door listens, and where.
@@ -39,12 +44,17 @@ pub struct Advertised {
 impl KafkaConfig {
     /// No door.
     pub fn off() -> KafkaConfig {
-        KafkaConfig { listen: Listen::Off, advertised: None }
+        KafkaConfig::listening(Listen::Off)
     }
 
     /// A door at this address.
     pub fn at(address: Address) -> KafkaConfig {
-        KafkaConfig { listen: Listen::At(address), advertised: None }
+        KafkaConfig::listening(Listen::At(address))
+    }
+
+    /// A door with everything else as it is by default.
+    pub(crate) fn listening(listen: Listen) -> KafkaConfig {
+        KafkaConfig { listen, advertised: None, idle_timeout: IDLE_TIMEOUT }
     }
 
     /// 127.0.0.1:9092: the door asks nobody who he is.

@@ -120,9 +120,10 @@ impl Config {
 }
 
 fn kafka(source: &Source) -> Result<KafkaConfig, ConfigError> {
+    let listen = source.get("kafka_host", |s| &s.kafka_host).parse(str::parse)?.unwrap_or(Listen::Default);
     Ok(KafkaConfig {
-        listen: source.get("kafka_host", |s| &s.kafka_host).parse(str::parse)?.unwrap_or(Listen::Default),
         advertised: source.get("advertised_host", |s| &s.advertised_host).parse(str::parse)?,
+        ..KafkaConfig::listening(listen)
     })
 }
 

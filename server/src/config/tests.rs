@@ -31,7 +31,7 @@ fn no_setting_is_needed() {
     assert_eq!(config.broker.message_bytes_max, 3 << 20);
     assert_eq!(config.broker.auto_create, AutoCreate::Enabled);
     assert_eq!(config.log, LogConfig::default());
-    assert_eq!(config.kafka, KafkaConfig { listen: Listen::Default, advertised: None });
+    assert_eq!(config.kafka, KafkaConfig::listening(Listen::Default));
     assert_eq!(KafkaConfig::default_address().to_string(), "127.0.0.1:9092");
     assert!(config.warnings.is_empty());
 }

@@ -38,6 +38,8 @@ pub(super) enum Size {
     Messages,
     /// Names and numbers.
     Names,
+    /// What says who somebody is.
+    Credentials,
 }
 
 /// All of them.
@@ -60,7 +62,7 @@ pub(super) static APIS: [Api; 34] = [
     api(ApiKey::SyncGroup, "SyncGroup", 0..=5, group::sync::SHAPE, Size::Names),
     api(ApiKey::DescribeGroups, "DescribeGroups", 0..=6, group::describe_groups::SHAPE, Size::Names),
     api(ApiKey::ListGroups, "ListGroups", 0..=5, group::list_groups::SHAPE, Size::Names),
-    api(ApiKey::SaslHandshake, "SaslHandshake", 0..=1, sasl::HANDSHAKE_SHAPE, Size::Names),
+    api(ApiKey::SaslHandshake, "SaslHandshake", 0..=1, sasl::HANDSHAKE_SHAPE, Size::Credentials),
     api(ApiKey::ApiVersions, "ApiVersions", 0..=4, api_versions::SHAPE, Size::Names),
     api(ApiKey::CreateTopics, "CreateTopics", 2..=7, create_topics::SHAPE, Size::Names),
     api(ApiKey::DeleteTopics, "DeleteTopics", 1..=6, delete_topics::SHAPE, Size::Names),
@@ -70,7 +72,7 @@ pub(super) static APIS: [Api; 34] = [
     api(ApiKey::DescribeConfigs, "DescribeConfigs", 1..=4, describe::SHAPE, Size::Names),
     api(ApiKey::AlterConfigs, "AlterConfigs", 0..=2, alter::REPLACE_SHAPE, Size::Names),
     api(ApiKey::DescribeLogDirs, "DescribeLogDirs", 1..=4, log_dirs::SHAPE, Size::Names),
-    api(ApiKey::SaslAuthenticate, "SaslAuthenticate", 0..=2, sasl::AUTHENTICATE_SHAPE, Size::Names),
+    api(ApiKey::SaslAuthenticate, "SaslAuthenticate", 0..=2, sasl::AUTHENTICATE_SHAPE, Size::Credentials),
     api(ApiKey::CreatePartitions, "CreatePartitions", 0..=3, create_partitions::SHAPE, Size::Names),
     api(ApiKey::DeleteGroups, "DeleteGroups", 0..=2, group::delete_groups::SHAPE, Size::Names),
     api(ApiKey::IncrementalAlterConfigs, "IncrementalAlterConfigs", 0..=1, alter::CHANGE_SHAPE, Size::Names),

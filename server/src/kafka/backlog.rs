@@ -4,9 +4,12 @@
 //! held in memory meanwhile, decoded: so few bytes of them are read ahead that any number of such connections can be
 //! afforded. What brings messages has its bounds in the broker.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 
 /// Bytes of requests that wait at the same time. Alone a request may be as large as any.
 const BYTES_MAX: usize = 64 * 1024;
@@ -17,6 +20,7 @@ pub(super) struct Backlog {
     requests: AtomicUsize,
     bytes: AtomicUsize,
     less: Notify,
+    empty: Notify,
 }
 
 impl Backlog {
@@ -41,20 +45,29 @@ impl Backlog {
 
     /// It was answered.
     pub(super) fn done(&self, bytes: usize) {
-        self.requests.fetch_sub(1, Ordering::Relaxed);
+        let is_empty = self.requests.fetch_sub(1, Ordering::AcqRel) == 1;
         self.bytes.fetch_sub(bytes, Ordering::AcqRel);
         self.less.notify_one();
+        if is_empty {
+            self.empty.notify_one();
+        }
     }
 
-    /// Whether the client waits for something.
-    pub(super) fn is_waited_for(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) > 0
+    /// Resolves when nothing has been waiting for so long: whoever waits for a reply is not idle, however long that takes,
+    /// and has all of this time after it. Nothing may be added meanwhile.
+    pub(super) async fn idle(&self, timeout: Duration) {
+        while self.requests.load(Ordering::Acquire) > 0 {
+            // One that comes between the look and the wait is kept; one that is too old leads to another look.
+            self.empty.notified().await;
+        }
+        sleep(timeout).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -66,7 +79,6 @@ mod tests {
         backlog.add(10);
         assert!(has_room(BYTES_MAX - 10) && !has_room(BYTES_MAX - 9));
         backlog.done(10);
-        assert!(!backlog.is_waited_for());
         backlog.add(100 * BYTES_MAX);
         assert!(!has_room(1));
     }
@@ -77,6 +89,27 @@ mod tests {
         backlog.add(BYTES_MAX);
         backlog.add(0);
         tokio::join!(biased; backlog.room(1), async { backlog.done(BYTES_MAX) });
-        assert!(backlog.is_waited_for());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_idle_so_long_after_its_last_reply() {
+        let (backlog, timeout) = (Backlog::default(), Duration::from_secs(10));
+        let begin = Instant::now();
+        backlog.idle(timeout).await;
+        assert_eq!(begin.elapsed(), timeout, "nothing was ever asked for");
+        // One that was answered before, and two that take longer than a silent client has.
+        backlog.add(0);
+        backlog.done(0);
+        backlog.add(0);
+        backlog.add(0);
+        let answering = async {
+            for _ in 0..2 {
+                sleep(2 * timeout).await;
+                backlog.done(0);
+            }
+        };
+        let begin = Instant::now();
+        tokio::join!(backlog.idle(timeout), answering);
+        assert_eq!(begin.elapsed(), 5 * timeout);
     }
 }

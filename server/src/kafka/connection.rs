@@ -14,6 +14,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, debug};
 
 use super::{
     api::Size,
@@ -23,16 +24,23 @@ use super::{
     frames::{Frame, FrameError, Frames},
     reply::{Outcome, Reply},
     request::Request,
+    trace,
 };
 use crate::linger::Linger;
 
 /// Requests of one connection that are read and not answered yet. Clients have five under way by default.
 const PIPELINE_MAX: usize = 64;
-/// How long a client may be silent when it waits for nothing: Kafka's `connections.max.idle.ms`.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a client may take for so many bytes of a reply, which others may wait for the room of.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 const WRITE_BYTES: usize = 2 * 1024 * 1024;
+
+/// A request that was begun.
+struct Begun {
+    work: Work,
+    span: Span,
+    /// What it adds to the backlog.
+    behind: usize,
+}
 
 /// Serves until the client goes, does what cannot be answered, or `stopping` is cancelled and all is answered.
 ///
@@ -53,7 +61,7 @@ pub(super) async fn serve(
     let reading = async {
         let mut frames = Frames::new(read, door.incoming.clone());
         let ended = tokio::select! {
-            ended = take(door, &mut frames, &queue, &backlog, &caller) => ended,
+            ended = take(door, &mut frames, &queue, &backlog, &caller, peer) => ended,
             () = stopping.cancelled() => Ok(()),
         };
         if let Err(FrameError::Offence(offence)) = &ended {
@@ -79,16 +87,20 @@ pub(super) async fn serve(
 async fn take<R: AsyncRead + Unpin>(
     door: &Arc<Door>,
     frames: &mut Frames<R>,
-    queue: &mpsc::Sender<(Work, usize)>,
+    queue: &mpsc::Sender<Begun>,
     backlog: &Backlog,
     caller: &Caller,
+    peer: SocketAddr,
 ) -> Result<(), FrameError> {
     loop {
-        let begins = match timeout(IDLE_TIMEOUT, frames.begins()).await {
-            Ok(begins) => begins?,
-            // Whoever waits for a reply is not idle.
-            Err(_) if backlog.is_waited_for() => continue,
-            Err(_) => false,
+        let begins = tokio::select! {
+            // What has come is no longer idle.
+            biased;
+            begins = frames.begins() => begins?,
+            () = backlog.idle(door.idle_timeout) => {
+                debug!(%peer, timeout = ?door.idle_timeout, "an idle Kafka connection is closed");
+                false
+            }
         };
         if !begins {
             return Ok(());
@@ -96,7 +108,7 @@ async fn take<R: AsyncRead + Unpin>(
         let behind = match frames.announced().await? {
             // Those have a bound of their own.
             (_, Size::Messages) => 0,
-            (len, Size::Names) => len,
+            (len, Size::Names | Size::Credentials) => len,
         };
         tokio::select! {
             // In this order: what comes last before a client says no more is answered, too.
@@ -108,11 +120,12 @@ async fn take<R: AsyncRead + Unpin>(
         let read = Request::read(&bytes)?;
         // Whoever stores a large batch wants to be the only holder of its bytes.
         drop(bytes);
-        let work = dispatch::begin(door, read, caller).await?;
+        let span = trace::of(&read, peer);
+        let work = dispatch::begin(door, read, caller, &span).instrument(span.clone()).await?;
         // What holds the bytes now has a bound of its own.
         drop(permit);
         backlog.add(behind);
-        if queue.send((work, behind)).await.is_err() {
+        if queue.send(Begun { work, span, behind }).await.is_err() {
             return Ok(());
         }
     }
@@ -121,14 +134,21 @@ async fn take<R: AsyncRead + Unpin>(
 /// Finishes what was begun, in order, and writes the replies.
 async fn answer(
     mut write: impl AsyncWrite + Unpin,
-    mut queued: mpsc::Receiver<(Work, usize)>,
+    mut queued: mpsc::Receiver<Begun>,
     backlog: &Backlog,
 ) -> io::Result<()> {
-    while let Some((work, behind)) = queued.recv().await {
-        match work.await {
-            Outcome::Reply(reply) => write_out(&mut write, reply).await?,
-            Outcome::Silence => {}
-            Outcome::Close => break,
+    while let Some(Begun { work, span, behind }) = queued.recv().await {
+        match work.instrument(span.clone()).await {
+            Outcome::Reply(reply) => {
+                let bytes = reply.remaining();
+                write_out(&mut write, reply).await?;
+                span.in_scope(|| debug!(bytes, "replied"));
+            }
+            Outcome::Silence => span.in_scope(|| debug!("done, and no reply is wanted")),
+            Outcome::Close => {
+                span.in_scope(|| debug!("the connection ends instead of a reply"));
+                break;
+            }
         }
         backlog.done(behind);
     }

@@ -36,6 +36,7 @@ impl Counts {
 
     /// Counts an error that a client is told, and returns its code.
     pub(super) fn error(&self, error: ResponseError) -> i16 {
+        tracing::debug!(%error, "an error is told");
         self.count(error.to_string());
         error.code()
     }

@@ -4,6 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use kafka_protocol::{messages::ApiKey, protocol::Encodable};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::{
     admin, api_versions,
@@ -11,7 +12,7 @@ use super::{
     fetch, group, init_producer_id, list_offsets, metadata, produce,
     reply::{Outcome, Reply},
     request::{Head, Offence, Read},
-    sasl,
+    sasl, trace,
 };
 
 /// What is left to do for a reply. It begins when the replies before it are written; a produce has its place in the
@@ -27,11 +28,16 @@ pub(super) struct Caller {
     pub(super) gone: CancellationToken,
 }
 
-/// Begins what a request asks for.
+/// Begins what a request asks for. `span` is the request's, and is entered already.
 ///
 /// # Errors
 /// When the body cannot be read.
-pub(super) async fn begin(door: &Arc<Door>, read: Read, caller: &Caller) -> Result<Work, Offence> {
+pub(super) async fn begin(
+    door: &Arc<Door>,
+    read: Read,
+    caller: &Caller,
+    span: &Span,
+) -> Result<Work, Offence> {
     let request = match read {
         Read::Request(request) => request,
         Read::UnknownApiVersions(head) => {
@@ -45,10 +51,13 @@ pub(super) async fn begin(door: &Arc<Door>, read: Read, caller: &Caller) -> Resu
     Ok(match head.key {
         ApiKey::Produce => {
             let frame_len = request.frame_len;
-            produce::begin(&door, head, frame_len, request.decode()?).await
+            let request = request.decode()?;
+            trace::produce(span, &request);
+            produce::begin(&door, head, frame_len, request).await
         }
         ApiKey::Fetch => {
             let (request, gone) = (request.decode()?, caller.gone.clone());
+            trace::fetch(span, &request);
             Box::pin(async move { Outcome::Reply(fetch::fetch(&door, head, request, &gone).await) })
         }
         ApiKey::ListOffsets => {
@@ -64,12 +73,12 @@ pub(super) async fn begin(door: &Arc<Door>, read: Read, caller: &Caller) -> Resu
             Box::pin(async move { outcome(head, &api_versions::list(&request)) })
         }
         ApiKey::SaslHandshake => {
-            let request = request.decode()?;
-            Box::pin(async move { outcome(head, &sasl::handshake(&door, &request)) })
+            let response = sasl::handshake(&door);
+            Box::pin(async move { outcome(head, &response) })
         }
         ApiKey::SaslAuthenticate => {
-            let request = request.decode()?;
-            Box::pin(async move { outcome(head, &sasl::authenticate(&door, &request)) })
+            let response = sasl::authenticate(&door);
+            Box::pin(async move { outcome(head, &response) })
         }
         ApiKey::InitProducerId => {
             let request = request.decode()?;

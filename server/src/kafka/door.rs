@@ -38,6 +38,8 @@ pub(super) struct Door {
     pub(super) incoming: Arc<Incoming>,
     /// Room for the bytes of replies with messages.
     pub(super) outgoing: Arc<Semaphore>,
+    /// How long a client may be silent when it waits for nothing.
+    pub(super) idle_timeout: Duration,
 }
 
 impl KafkaDoor {
@@ -45,6 +47,7 @@ impl KafkaDoor {
     pub(crate) fn new(
         broker: Broker,
         counts: Arc<Counts>,
+        idle_timeout: Duration,
         room: Arc<Semaphore>,
         stopping: CancellationToken,
     ) -> KafkaDoor {
@@ -53,6 +56,7 @@ impl KafkaDoor {
             counts,
             incoming: Arc::default(),
             outgoing: Arc::new(Semaphore::new(fetch::BUDGET_BYTES)),
+            idle_timeout,
         };
         KafkaDoor {
             door: Arc::new(door),

@@ -30,6 +30,8 @@ use super::{
 pub(super) const MESSAGES_BYTES_MAX: usize = 100 * 1024 * 1024;
 /// Largest request of names and numbers: a fetch of as many partitions as there may be by default has a tenth.
 pub(super) const NAMES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest request that says who somebody is: Kafka's `sasl.server.max.receive.size`.
+const CREDENTIALS_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of each frame that need no permit: what most requests are.
 const FREE_BYTES: usize = 16 * 1024;
 /// A frame of more than so many bytes has memory of its own.
@@ -194,8 +196,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let len = i32::from_be_bytes(*prefix);
         let key = peek_key(rest).ok_or(Offence::NoHeader)?;
         let (max, size) = match Api::of(key) {
-            Some((_, api)) if api.size == Size::Messages => (MESSAGES_BYTES_MAX, api.size),
-            Some((_, api)) => (NAMES_BYTES_MAX, api.size),
+            Some((_, api)) => (bytes_max(api.size), api.size),
             // Before anything more of it is read.
             None => return Err(Offence::Unknown { key, version: -1 }),
         };
@@ -226,6 +227,15 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             }
         }
         Ok(())
+    }
+}
+
+/// Bytes of the largest request of a kind.
+fn bytes_max(size: Size) -> usize {
+    match size {
+        Size::Messages => MESSAGES_BYTES_MAX,
+        Size::Names => NAMES_BYTES_MAX,
+        Size::Credentials => CREDENTIALS_BYTES_MAX,
     }
 }
 
@@ -299,6 +309,10 @@ mod tests {
             let begin = [&(len as i32).to_be_bytes()[..], b"\0\x12"].concat();
             assert_eq!(offence(&begin).await, Offence::TooLarge { len, max });
         }
+        let max_credentials = CREDENTIALS_BYTES_MAX;
+        let begin = [&(max_credentials as u32 + 1).to_be_bytes()[..], b"\0\x24"].concat();
+        let too_large = Offence::TooLarge { len: max_credentials as i64 + 1, max: max_credentials };
+        assert_eq!(offence(&begin).await, too_large);
         assert_eq!(offence(b"\xff\xff\xff\xff\0\x12").await, Offence::TooLarge { len: -1, max });
         assert_eq!(offence(b"\0\0\0\x01\0\x12").await, Offence::NoHeader);
         assert_eq!(offence(b"GET / HTTP/1.1\r\n").await, Offence::Unknown { key: 0x2f20, version: -1 });

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Messages are those of the crate `kafka-protocol`; what is ours is the framing, the check of a frame before it is
-//! decoded (`shape`), the reply to a fetch (`fetch/reply`), and what it all means. Which requests are answered, in
+//! decoded (`shape`), the reply to a fetch (`fetch/reply`), the span of each request (`trace`), and what it all means. Which requests are answered, in
 //! which versions, is one table: `api`. What an error means is another: `errors`. Offsets are the broker's own.
 //!
 //! A new API is a file with its `SHAPE` and what it does, a row in `api`, an arm in `dispatch` and a row in
@@ -44,6 +44,7 @@ mod request;
 mod sasl;
 mod shape;
 mod topic_name;
+mod trace;
 
 pub(crate) use counts::Counts;
 pub(crate) use door::KafkaDoor;

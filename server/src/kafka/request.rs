@@ -66,6 +66,16 @@ pub(super) fn peek_key(frame: &[u8]) -> Option<i16> {
     frame.first_chunk().map(|key| i16::from_be_bytes(*key))
 }
 
+impl Read {
+    /// What the request says of itself.
+    pub(super) fn head(&self) -> Head {
+        match self {
+            Read::Request(request) => request.head,
+            Read::UnknownApiVersions(head) => *head,
+        }
+    }
+}
+
 impl Request {
     /// Reads the header and checks the body.
     ///
@@ -91,7 +101,13 @@ impl Request {
 
     /// What the client calls itself; empty: nothing.
     pub(super) fn client_id(&self) -> String {
-        String::from_utf8_lossy(&self.client_id).into_owned()
+        self.client_id_within(usize::MAX)
+    }
+
+    /// The same, or so many bytes of it.
+    pub(super) fn client_id_within(&self, bytes_max: usize) -> String {
+        let len = self.client_id.len().min(bytes_max);
+        String::from_utf8_lossy(&self.client_id[..len]).into_owned()
     }
 
     /// The body. Byte fields are slices of the frame.

@@ -17,7 +17,7 @@ use prometheus_client::{
 };
 
 use super::{Observed, lag::Lags, page::Page, process::Process};
-use crate::{connections_max, kafka::Counts};
+use crate::kafka::Counts;
 
 /// The label of topics without a count of their own. No topic has this name: '/' is not allowed in one.
 const OTHER_TOPICS: &str = "/other";
@@ -35,6 +35,7 @@ impl Observed {
             process,
             is_ready,
             connections: self.connections.snapshot(),
+            connections_max: self.connections_max as u64,
             refusals: self.refusals.snapshot().into_iter().collect(),
             kafka: self.kafka.clone(),
             started: self.started,
@@ -56,6 +57,7 @@ struct Scrape {
     process: Process,
     is_ready: bool,
     connections: (u64, u64),
+    connections_max: u64,
     refusals: Vec<(String, u64)>,
     kafka: Arc<Counts>,
     started: SystemTime,
@@ -92,7 +94,7 @@ impl Scrape {
         )?;
         let (open, accepted) = self.connections;
         page.gauge("minikafka_connections", "Connections that are open", open)?;
-        page.gauge("minikafka_connections_max", "Connections that may be open", connections_max() as u64)?;
+        page.gauge("minikafka_connections_max", "Connections that may be open", self.connections_max)?;
         page.counter("minikafka_connections_accepted", "Connections that were accepted", accepted)?;
         page.counters(
             "minikafka_requests_refused",

@@ -61,17 +61,20 @@ pub(crate) struct Observed {
     broker: Broker,
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) connections: Arc<ConnectionCount>,
+    connections_max: usize,
     pub(crate) kafka: Arc<Counts>,
     started: SystemTime,
     asking: Arc<Semaphore>,
 }
 
 impl Observed {
-    pub(crate) fn new(broker: Broker) -> Observed {
+    /// Of a server that takes at most so many connections.
+    pub(crate) fn new(broker: Broker, connections_max: usize) -> Observed {
         Observed {
             broker,
             refusals: Arc::default(),
             connections: Arc::default(),
+            connections_max,
             kafka: Arc::default(),
             started: SystemTime::now(),
             asking: Arc::new(Semaphore::new(ASKING_MAX)),

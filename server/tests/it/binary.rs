@@ -73,6 +73,18 @@ impl Running {
         kill_process(pid, signal).unwrap();
     }
 
+    /// Reads what it says until a line with this. Returns what was read, which [`wait`](Running::wait) does not.
+    pub(crate) fn says(&mut self, what: &str) -> String {
+        let mut said = String::new();
+        loop {
+            let before = said.len();
+            assert_ne!(self.stderr.read_line(&mut said).unwrap(), 0, "no {what:?} in {said}");
+            if said[before..].contains(what) {
+                return said;
+            }
+        }
+    }
+
     /// Its exit code and the rest of its lines.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
@@ -158,11 +170,7 @@ async fn a_second_signal_ends_it_but_two_at_once_are_one() {
     tokio::task::yield_now().await;
     soon(MiniKafkaServiceClient::new(channel).produce(list("t", vec![message("a")]))).await.unwrap();
     running.signal(Signal::TERM);
-    let mut line = String::new();
-    while !line.contains("stopping") {
-        line.clear();
-        assert_ne!(running.stderr.read_line(&mut line).unwrap(), 0);
-    }
+    running.says("stopping");
     let begin = Instant::now();
     while running.child.try_wait().unwrap().is_none() {
         running.signal(Signal::TERM);
@@ -196,14 +204,23 @@ async fn too_few_open_files_are_survived() {
     let limit = Rlimit { current: Some(few), maximum: Some(few) };
     prlimit(Some(Pid::from_child(&running.child)), Resource::Nofile, limit).unwrap();
     let crowd: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(&running.address).unwrap()).collect();
-    let mut line = String::new();
-    while !line.contains("cannot accept connections at the moment") {
-        line.clear();
-        assert_ne!(running.stderr.read_line(&mut line).unwrap(), 0);
-    }
+    running.says("cannot accept connections at the moment");
     drop(crowd);
     let mut v1 = MiniKafkaServiceClient::new(soon(connect(&running.address)).await);
     soon(v1.produce(list("t", vec![message("a")]))).await.unwrap();
+}
+
+#[test]
+fn a_line_says_that_there_are_as_many_connections_as_there_may_be() {
+    let mut limited = Command::new("sh");
+    let server = ["-c", "ulimit -n 64 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_server")];
+    limited.env_clear().args(server).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let args = ["-host", "127.0.0.1:0", "-kafka-host", "127.0.0.1:0", "-storage", "memory"];
+    let mut running = Running::spawn(limited.args(args));
+    let address = running.kafka.clone().unwrap();
+    let crowd: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
+    running.says("there are as many connections as there may be");
+    drop(crowd);
 }
 
 #[test]

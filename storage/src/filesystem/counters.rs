@@ -60,10 +60,12 @@ impl Counters {
 
     pub(super) fn journal_synced(&self, begin: Instant) {
         self.journal_syncs.record_since(begin);
+        tracing::debug!(file = "journal", took = ?begin.elapsed(), "synced");
     }
 
     pub(super) fn segment_synced(&self, begin: Instant) {
         self.segment_syncs.record_since(begin);
+        tracing::debug!(file = "segment", took = ?begin.elapsed(), "synced");
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 use uuid::Uuid;
 
 use super::{
@@ -82,14 +83,19 @@ impl<'a> Reading<'a> {
         }
         let mut news: FuturesUnordered<News> = FuturesUnordered::new();
         if !self.has_enough() {
+            debug!(bytes = self.bytes, "waits for more");
             news.extend((0..self.parts.len()).filter_map(|index| self.news_of(index)));
         }
         while !self.has_enough() {
             let index = tokio::select! {
                 Some(index) = news.next() => index,
-                () = sleep_until(deadline) => return,
-                () = gone.cancelled() => return,
+                () = sleep_until(deadline) => return debug!("the wait is over"),
+                () = gone.cancelled() => return debug!("the wait is over: the connection ends"),
             };
+            if let State::Read(progress) = &self.parts[index].state {
+                let partition = &progress.partition;
+                debug!(topic = partition.topic(), partition = partition.number(), "woken");
+            }
             self.read_part(index, deadline).await;
             news.extend(self.news_of(index));
         }
@@ -97,6 +103,7 @@ impl<'a> Reading<'a> {
 
     /// Everything, for the reply, and the room that it takes up.
     pub(super) fn finish(self) -> (Vec<Topic>, Option<OwnedSemaphorePermit>) {
+        debug!(bytes = self.bytes, "read");
         let mut parts = self.parts.into_iter();
         let topics =
             self.topics.into_iter().map(|(name, count)| (name, parts.by_ref().take(count).collect()));

@@ -71,6 +71,12 @@ fn text(from: &mut &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{
+        collection::{btree_map, vec},
+        prelude::*,
+        sample::select,
+    };
+
     use super::*;
 
     fn partitions(assignment: &[u8]) -> Vec<TopicPartition> {
@@ -102,6 +108,44 @@ mod tests {
         let assignment = b"\0\0\0\0\0\x01\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x07\xff\xff\xff\xff";
         let of = |partition| TopicPartition { topic: "a".into(), partition };
         assert_eq!(partitions(assignment), [of(0), of(7)]);
+    }
+
+    /// Sound as far as they go, so that what follows is looked at.
+    const BEGINNINGS: &[&[u8]] =
+        &[b"", b"\0\x01\0\0\0\x01", b"\0\x01\0\0\0\x01\0\x01a", b"\0\x03\0\0\0\x01\0\x01a\0\0\0\x02"];
+
+    proptest! {
+        #[test]
+        fn anything_is_read_or_nothing_and_takes_no_more_than_its_bytes(
+            begin in select(BEGINNINGS),
+            rest in vec(prop_oneof![Just(0), Just(1), any::<u8>()], 0..100),
+        ) {
+            let bytes = [begin, &rest].concat();
+            prop_assert!(topics(&bytes).len() <= bytes.len() / 2);
+            prop_assert!(partitions(&bytes).len() <= bytes.len() / 4);
+        }
+
+        #[test]
+        fn what_is_said_is_read(named in btree_map("[a-z0-9._-]{1,249}", vec(0..i32::MAX, 0..9), 0..9)) {
+            let texts = |out: &mut Vec<u8>, name: &str| {
+                out.extend((name.len() as u16).to_be_bytes());
+                out.extend(name.as_bytes());
+            };
+            let begin = [&[0, 3][..], &(named.len() as u32).to_be_bytes()].concat();
+            let (mut subscription, mut assignment) = (begin.clone(), begin);
+            let mut expected = Vec::new();
+            for (topic, numbers) in &named {
+                texts(&mut subscription, topic);
+                texts(&mut assignment, topic);
+                assignment.extend((numbers.len() as u32).to_be_bytes());
+                assignment.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
+                let of = |number: &i32| TopicPartition { topic: topic.clone(), partition: *number as u32 };
+                expected.extend(numbers.iter().map(of));
+            }
+            let wanted: Vec<_> = named.keys().cloned().collect();
+            prop_assert_eq!(topics(&subscription), wanted);
+            prop_assert_eq!(partitions(&assignment), expected);
+        }
     }
 
     #[test]

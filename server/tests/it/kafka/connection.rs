@@ -183,4 +183,7 @@ async fn a_client_that_is_set_up_for_sasl_is_told_that_nobody_asks() {
         assert_eq!(response.error_code, 34);
         assert!(response.error_message.unwrap().contains("PLAINTEXT"));
     }
+    // Credentials are small; a frame that claims to be more ends its connection before it is sent.
+    client.send_bytes(b"\0\x10\0\0\0\x24\0\x02\0\0\0\x01\xff\xff").await;
+    assert_eq!(client.frame().await, None);
 }

@@ -7,7 +7,7 @@ use minikafka_storage::Durability;
 
 use super::{
     super::{
-        super::{connection::IDLE_TIMEOUT, door::Door, frames::MESSAGES_BYTES_MAX},
+        super::{door::Door, frames::MESSAGES_BYTES_MAX},
         assignment::REPLICAS,
     },
     Entry, Kind, Source, Synonym, limit,
@@ -65,7 +65,7 @@ pub(super) fn entries(door: &Door) -> Vec<Entry> {
         let listener = format!("PLAINTEXT://{endpoint}");
         entries.push(entry("advertised.listeners", Kind::List, listener, Source::Server, "-advertised-host"));
     }
-    let idle = IDLE_TIMEOUT.as_millis();
+    let idle = door.idle_timeout.as_millis();
     for (name, kind, value) in [
         ("broker.id", Kind::Int, config.node_id.0.to_string()),
         ("connections.max.idle.ms", Kind::Long, idle.to_string()),
