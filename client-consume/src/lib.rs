@@ -144,7 +144,9 @@ mod topic_partition;
 pub use builder::ConsumerBuilder;
 pub use consumer::Consumer;
 pub use error::ConsumeError;
-pub use group::{GroupConsumer, GroupConsumerBuilder, PositionToCommit};
+pub use group::{
+    CommittedPosition, GroupConsumer, GroupConsumerBuilder, PositionToCommit, RebalanceListener, Revocation,
+};
 pub use message::Message;
 pub use messages::Messages;
 pub use minikafka_client_connection::{Address, AddressError};

@@ -4,7 +4,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use minikafka_client_connection::SharedConnection;
 
-use super::{consumer::Options, membership::Member};
+use super::{
+    RebalanceListener,
+    consumer::Options,
+    membership::Member,
+    rebalance_listener::{Listener, Listening},
+};
 use crate::{
     Address, ConsumeError, GroupConsumer, Position, ResetPolicy,
     builder::{MAX_BYTES, TIMEOUT},
@@ -29,6 +34,7 @@ pub struct GroupConsumerBuilder {
     start: Position,
     reset_policy: ResetPolicy,
     commit_interval: Option<Duration>,
+    listener: Option<Listener>,
     instance_id: String,
     client_id: String,
     session_timeout: Duration,
@@ -46,6 +52,7 @@ impl GroupConsumerBuilder {
             start: Position::Latest,
             reset_policy: ResetPolicy::Earliest,
             commit_interval: Some(COMMIT_INTERVAL),
+            listener: None,
             instance_id: String::new(),
             client_id: String::new(),
             session_timeout: SESSION_TIMEOUT,
@@ -84,9 +91,18 @@ impl GroupConsumerBuilder {
         self
     }
 
-    /// Commits nothing by itself: [`GroupConsumer::commit`] does.
+    /// Commits nothing by itself: [`GroupConsumer::commit`] does. What was polled and not committed when a partition moves
+    /// to another member comes again there, unless a [`rebalance_listener`](GroupConsumerBuilder::rebalance_listener)
+    /// commits it.
     pub fn commit_by_hand(mut self) -> GroupConsumerBuilder {
         self.commit_interval = None;
+        self
+    }
+
+    /// Hears of partitions that come and go, and can commit before they go; see [`RebalanceListener`]. Default: nobody.
+    /// Members that are made of clones of this builder have it together.
+    pub fn rebalance_listener(mut self, listener: impl RebalanceListener) -> GroupConsumerBuilder {
+        self.listener = Some(Listener::new(listener));
         self
     }
 
@@ -112,7 +128,7 @@ impl GroupConsumerBuilder {
     }
 
     /// After how long without a poll the member leaves, so that others get on with its partitions; also how long it may
-    /// take to give up a partition, which it does in a poll. Default: 5 minutes. From a second to an hour, or zero for the
+    /// take to give up a partition, which it does in a poll: the server's rebalance timeout. Default: 5 minutes. From a second to an hour, or zero for the
     /// server's own: with anything else [`join_consumer_group`](GroupConsumerBuilder::join_consumer_group) is refused.
     pub fn poll_interval_max(mut self, interval: Duration) -> GroupConsumerBuilder {
         self.poll_interval_max = interval;
@@ -158,6 +174,7 @@ impl GroupConsumerBuilder {
             timeout: self.timeout,
         };
         let reads = Reads::new(link, self.max_bytes, self.reset_policy);
-        GroupConsumer::join(member, self.topics, reads, options).await
+        let listening = Listening::new(self.listener);
+        GroupConsumer::join(member, self.topics, reads, listening, options).await
     }
 }
