@@ -19,6 +19,8 @@ use crate::{
 
 /// As the server's own default. Long enough for a garbage collection or a busy machine.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
+/// The server's own time to give up a partition, for those who want that.
+const REBALANCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// As Kafka's clients have it.
 const POLL_INTERVAL_MAX: Duration = Duration::from_secs(300);
 /// As Kafka's clients have it.
@@ -158,19 +160,23 @@ impl GroupConsumerBuilder {
         let connection = SharedConnection::new(address);
         let mut link = Link::new(connection.clone());
         link.connect().await?;
+        // The member itself has to know them, too: zero would be over at once.
+        let own_if_zero = |time: Duration, own| if time.is_zero() { own } else { time };
+        let session_timeout = own_if_zero(self.session_timeout, SESSION_TIMEOUT);
+        let poll_interval_max = own_if_zero(self.poll_interval_max, REBALANCE_TIMEOUT);
         let member = Member {
             connection,
             group: self.group.clone(),
             instance_id: self.instance_id,
             client_id: self.client_id,
-            session_timeout: self.session_timeout,
-            poll_interval_max: self.poll_interval_max,
+            session_timeout,
+            poll_interval_max,
         };
         let options = Options {
             group: self.group,
             start: self.start,
             commit_interval: self.commit_interval,
-            poll_interval_max: self.poll_interval_max,
+            poll_interval_max,
             timeout: self.timeout,
         };
         let reads = Reads::new(link, self.max_bytes, self.reset_policy);
