@@ -40,6 +40,9 @@ use crate::{
 /// committed comes again if its reader dies: at least once. None is skipped. A commit over which the server fails is tried
 /// again; after the fifth time in a row a poll says so, and what is read meanwhile is to come again, too.
 ///
+/// Who commits by hand commits what is polled before a partition moves with a
+/// [`RebalanceListener`](crate::RebalanceListener); without one, it comes again to the member that gets the partition.
+///
 /// # What it does by itself
 ///
 /// It shows that it lives however long the caller takes between two polls, up to
