@@ -112,7 +112,57 @@
 //!     consumer.commit_positions([PositionToCommit { of, number: message.number + 1, metadata }]).await?;
 //! #   break;
 //! }
+//! // Whoever reads on finds it there.
+//! let of = TopicPartition::new("orders", 0);
+//! let committed = consumer.committed(&[of.clone()]).await?;
+//! assert_eq!((committed[&of].number, &*committed[&of].metadata), (2, "stored in row 17"));
 //! # consumer.leave_consumer_group().await?;
+//! # drop(producer);
+//! # server.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A partition moves to another member while this one polls, which then has polled messages that it has not committed yet.
+//! With a [`RebalanceListener`] it commits them before the other one begins, and nothing comes twice:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use minikafka_client_consume::{GroupConsumer, Position};
+//! use minikafka_client_consume::{RebalanceListener, Revocation, TopicPartition};
+//!
+//! struct Committing;
+//!
+//! impl RebalanceListener for Committing {
+//!     async fn on_revoked(&self, revocation: Revocation) {
+//!         // ... wait for what is still being worked on, and then:
+//!         if let Err(error) = revocation.commit().await {
+//!             eprintln!("what was polled comes again: {error}");
+//!         }
+//!     }
+//!
+//!     fn on_lost(&self, partitions: &[TopicPartition]) {
+//!         eprintln!("others have {partitions:?}, too late to commit");
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let server = minikafka_server::Server::builder().memory().start("127.0.0.1:0").await?;
+//! # let host = &server.local_addr().to_string();
+//! # let producer = minikafka_client_produce::Producer::connect(host, "orders").await?;
+//! # producer.send("an order").await?;
+//! let builder = GroupConsumer::builder(host, "billing").subscribe("orders").start(Position::Earliest);
+//! let mut consumer = builder.commit_by_hand().rebalance_listener(Committing).join_consumer_group().await?;
+//! let messages = consumer.poll(Duration::from_secs(10)).await?;
+//! # assert_eq!(messages.len(), 1);
+//! // To leave is to give up everything: it is committed.
+//! consumer.leave_consumer_group().await?;
+//! # let builder = GroupConsumer::builder(host, "billing").subscribe("orders").commit_by_hand();
+//! # let mut heir = builder.join_consumer_group().await?;
+//! # let of = TopicPartition::new("orders", 0);
+//! # assert_eq!(heir.committed(&[of.clone()]).await?[&of].number, 2);
+//! # heir.leave_consumer_group().await?;
 //! # drop(producer);
 //! # server.stop().await?;
 //! # Ok(())
@@ -144,7 +194,9 @@ mod topic_partition;
 pub use builder::ConsumerBuilder;
 pub use consumer::Consumer;
 pub use error::ConsumeError;
-pub use group::{GroupConsumer, GroupConsumerBuilder, PositionToCommit};
+pub use group::{
+    CommittedPosition, GroupConsumer, GroupConsumerBuilder, PositionToCommit, RebalanceListener, Revocation,
+};
 pub use message::Message;
 pub use messages::Messages;
 pub use minikafka_client_connection::{Address, AddressError};

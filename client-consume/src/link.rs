@@ -20,7 +20,7 @@ use tokio::{
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Status, Streaming};
 
-use minikafka_client_connection::{Backoff, Client, Connection, SharedConnection};
+use minikafka_client_connection::{Address, Backoff, Client, Connection, SharedConnection};
 
 use crate::{
     ConsumeError,
@@ -83,6 +83,10 @@ impl Link {
     /// Why there is no stream, when there is none.
     pub(crate) fn trouble(&self) -> Option<ConsumeError> {
         self.trouble.clone().map(|cause| self.unreachable(cause))
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        self.shared.address()
     }
 
     pub(crate) fn unreachable(&self, cause: Arc<str>) -> ConsumeError {

@@ -4,7 +4,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use minikafka_client_connection::SharedConnection;
 
-use super::{consumer::Options, membership::Member};
+use super::{
+    RebalanceListener,
+    consumer::Options,
+    membership::Member,
+    rebalance_listener::{Listener, Listening},
+};
 use crate::{
     Address, ConsumeError, GroupConsumer, Position, ResetPolicy,
     builder::{MAX_BYTES, TIMEOUT},
@@ -14,6 +19,8 @@ use crate::{
 
 /// As the server's own default. Long enough for a garbage collection or a busy machine.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
+/// The server's own time to give up a partition, for those who want that.
+const REBALANCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// As Kafka's clients have it.
 const POLL_INTERVAL_MAX: Duration = Duration::from_secs(300);
 /// As Kafka's clients have it.
@@ -29,6 +36,7 @@ pub struct GroupConsumerBuilder {
     start: Position,
     reset_policy: ResetPolicy,
     commit_interval: Option<Duration>,
+    listener: Option<Listener>,
     instance_id: String,
     client_id: String,
     session_timeout: Duration,
@@ -46,6 +54,7 @@ impl GroupConsumerBuilder {
             start: Position::Latest,
             reset_policy: ResetPolicy::Earliest,
             commit_interval: Some(COMMIT_INTERVAL),
+            listener: None,
             instance_id: String::new(),
             client_id: String::new(),
             session_timeout: SESSION_TIMEOUT,
@@ -84,9 +93,18 @@ impl GroupConsumerBuilder {
         self
     }
 
-    /// Commits nothing by itself: [`GroupConsumer::commit`] does.
+    /// Commits nothing by itself: [`GroupConsumer::commit`] does. What was polled and not committed when a partition moves
+    /// to another member comes again there, unless a [`rebalance_listener`](GroupConsumerBuilder::rebalance_listener)
+    /// commits it.
     pub fn commit_by_hand(mut self) -> GroupConsumerBuilder {
         self.commit_interval = None;
+        self
+    }
+
+    /// Hears of partitions that come and go, and can commit before they go; see [`RebalanceListener`]. Default: nobody.
+    /// Members that are made of clones of this builder have it together.
+    pub fn rebalance_listener(mut self, listener: impl RebalanceListener) -> GroupConsumerBuilder {
+        self.listener = Some(Listener::new(listener));
         self
     }
 
@@ -112,7 +130,7 @@ impl GroupConsumerBuilder {
     }
 
     /// After how long without a poll the member leaves, so that others get on with its partitions; also how long it may
-    /// take to give up a partition, which it does in a poll. Default: 5 minutes. From a second to an hour, or zero for the
+    /// take to give up a partition, which it does in a poll: the server's rebalance timeout. Default: 5 minutes. From a second to an hour, or zero for the
     /// server's own: with anything else [`join_consumer_group`](GroupConsumerBuilder::join_consumer_group) is refused.
     pub fn poll_interval_max(mut self, interval: Duration) -> GroupConsumerBuilder {
         self.poll_interval_max = interval;
@@ -142,22 +160,27 @@ impl GroupConsumerBuilder {
         let connection = SharedConnection::new(address);
         let mut link = Link::new(connection.clone());
         link.connect().await?;
+        // The member itself has to know them, too: zero would be over at once.
+        let own_if_zero = |time: Duration, own| if time.is_zero() { own } else { time };
+        let session_timeout = own_if_zero(self.session_timeout, SESSION_TIMEOUT);
+        let poll_interval_max = own_if_zero(self.poll_interval_max, REBALANCE_TIMEOUT);
         let member = Member {
             connection,
             group: self.group.clone(),
             instance_id: self.instance_id,
             client_id: self.client_id,
-            session_timeout: self.session_timeout,
-            poll_interval_max: self.poll_interval_max,
+            session_timeout,
+            poll_interval_max,
         };
         let options = Options {
             group: self.group,
             start: self.start,
             commit_interval: self.commit_interval,
-            poll_interval_max: self.poll_interval_max,
+            poll_interval_max,
             timeout: self.timeout,
         };
         let reads = Reads::new(link, self.max_bytes, self.reset_policy);
-        GroupConsumer::join(member, self.topics, reads, options).await
+        let listening = Listening::new(self.listener);
+        GroupConsumer::join(member, self.topics, reads, listening, options).await
     }
 }

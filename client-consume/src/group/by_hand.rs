@@ -1,12 +1,6 @@
 //! Commits that the caller asks for, and waits for.
 
-use minikafka_client_connection::Backoff;
-use tokio::time::{self, Instant};
-
-use super::{
-    GroupConsumer,
-    commit::{CutShort, PositionToCommit, commit},
-};
+use super::{GroupConsumer, commit::PositionToCommit};
 use crate::ConsumeError;
 
 impl GroupConsumer {
@@ -29,39 +23,17 @@ impl GroupConsumer {
         &mut self,
         positions: impl IntoIterator<Item = PositionToCommit>,
     ) -> Result<(), ConsumeError> {
-        let mut positions: Vec<_> = positions.into_iter().collect();
-        let deadline = Instant::now() + self.options.timeout;
-        let mut backoff = Backoff::new();
-        // One after the other: a later position must not be overtaken by an earlier one.
-        if let Some(committing) = &mut self.committing {
-            let outcome = committing.await;
-            self.committing = None;
-            self.take(outcome)?;
-        }
-        while !positions.is_empty() {
-            let error = match self.committer() {
-                Some((client, who)) => {
-                    let outcome = commit(client, who, positions.clone()).await;
-                    positions.retain(|each| !outcome.stored.iter().any(|(of, _)| *of == each.of));
-                    let cut_short = outcome.cut_short.clone();
-                    self.take(outcome)?;
-                    match cut_short {
-                        None => return Ok(()),
-                        Some(CutShort::TryAgain(cause)) => self.unreachable(&cause),
-                        Some(CutShort::Failed(cause)) => self.not_committed(cause),
-                        Some(CutShort::Lost(cause)) => {
-                            let group = self.options.group.clone();
-                            return Err(ConsumeError::MembershipLost { group, cause });
-                        }
-                    }
-                }
-                None => self.unreachable("it is not a member just now"),
-            };
-            if Instant::now() >= deadline {
-                return Err(error);
-            }
-            time::sleep(backoff.next_wait()).await;
-        }
-        Ok(())
+        let positions: Vec<_> = positions.into_iter().collect();
+        self.finish_commit().await?;
+        let handle = self.commit_handle();
+        handle.commit(positions, |outcome| self.take(outcome)).await
+    }
+
+    /// Waits for the automatic commit that is under way: a later position must not be overtaken by an earlier one.
+    pub(super) async fn finish_commit(&mut self) -> Result<(), ConsumeError> {
+        let Some(committing) = &mut self.committing else { return Ok(()) };
+        let outcome = committing.await;
+        self.committing = None;
+        self.take(outcome)
     }
 }

@@ -1,11 +1,9 @@
-//! Positions on their way to the server, and back.
+//! Positions on their way to the server.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use minikafka_client_connection::{Backoff, GroupClient};
-use minikafka_proto::v1::{
-    self, CommitPositionsRequest, FetchPositionsRequest, FetchPositionsResponse, PartitionPosition,
-};
+use minikafka_client_connection::GroupClient;
+use minikafka_proto::v1::{CommitPositionsRequest, PartitionPosition};
 use tokio::time;
 
 use crate::{
@@ -18,11 +16,8 @@ use crate::{
 const REQUEST_BYTES_MAX: usize = 256 << 10;
 /// What a position takes up beside the name of its topic and its metadata, at most.
 const POSITION_BYTES: usize = 48;
-/// How many positions are asked for at once: with the most metadata that they can have, the reply is half of what a
-/// client takes that was told nothing else.
-const ASKED_MAX: usize = 500;
 /// How long the server has for an answer. It is asked again after that.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A position for [`GroupConsumer::commit_positions`](crate::GroupConsumer::commit_positions).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +46,13 @@ pub(crate) struct Outcome {
     pub(crate) refused: Vec<(TopicPartition, ConsumeError)>,
     /// Why the rest was not stored.
     pub(crate) cut_short: Option<CutShort>,
+}
+
+impl Outcome {
+    /// The first refusal for good, if there is one.
+    pub(super) fn into_refusal(self) -> Result<(), ConsumeError> {
+        self.refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -116,60 +118,6 @@ pub(crate) async fn commit(
         }
     }
     outcome
-}
-
-/// Positions that are stored.
-pub(crate) type Positions = HashMap<TopicPartition, u64>;
-
-/// The positions that a group has stored of these partitions. Asks until there is an answer. What the server refuses is
-/// halved, as in [`commit`]: a partition that is not there any more has no position.
-///
-/// # Errors
-/// What the server says, when asking again does not help.
-pub(crate) async fn positions(
-    mut client: GroupClient,
-    group: String,
-    of: Vec<TopicPartition>,
-) -> Result<Positions, ConsumeError> {
-    let (mut stored, mut backoff) = (Positions::new(), Backoff::new());
-    let mut requests: Vec<_> = of.chunks(ASKED_MAX).map(|of| (of.to_vec(), String::new())).collect();
-    while let Some((mut of, page_token)) = requests.pop() {
-        let partitions = of.iter().map(v1::TopicPartition::from).collect();
-        let request = FetchPositionsRequest {
-            group: group.clone(),
-            partitions,
-            page_token: page_token.clone(),
-            ..FetchPositionsRequest::default()
-        };
-        let verdict = match time::timeout(TIMEOUT, client.fetch_positions(request)).await {
-            Ok(Ok(reply)) => {
-                let FetchPositionsResponse { positions, next_page_token } = reply.into_inner();
-                let position =
-                    |at: PartitionPosition| (TopicPartition::new(at.topic, at.partition), at.number);
-                stored.extend(positions.into_iter().map(position));
-                if !next_page_token.is_empty() {
-                    requests.push((of, next_page_token));
-                }
-                continue;
-            }
-            Ok(Err(status)) => judge(&status),
-            Err(_elapsed) => Verdict::TryAgain("the server does not answer".into()),
-        };
-        match verdict {
-            Verdict::TryAgain(_) => {
-                time::sleep(backoff.next_wait()).await;
-                requests.push((of, page_token));
-            }
-            Verdict::Fail(error) if is_lost(&error) => return Err(error),
-            Verdict::Fail(_) if of.len() > 1 => {
-                let half = of.split_off(of.len() / 2);
-                requests.extend([half, of].map(|of| (of, String::new())));
-            }
-            Verdict::Fail(ConsumeError::NotFound { .. }) => {}
-            Verdict::Fail(error) => return Err(error),
-        }
-    }
-    Ok(stored)
 }
 
 /// By requests that the server takes, the last one first.

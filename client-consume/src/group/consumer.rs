@@ -17,10 +17,13 @@ use tokio::time::{self, Interval, MissedTickBehavior, Sleep};
 use super::{
     GroupConsumerBuilder,
     board::Standing,
-    commit::{Outcome, Positions},
+    commit::Outcome,
+    commit_handle::CommitHandle,
     commit_trouble::CommitTrouble,
+    committed::Positions,
     duties::to_commit,
     membership::{Member, Membership},
+    rebalance_listener::Listening,
 };
 use crate::{
     ConsumeError, Jump, Message, Messages, Position, TopicPartition, consumer::FOREVER, link::BoxFuture,
@@ -36,6 +39,9 @@ use crate::{
 /// done every 5 s, when a partition moves to another member, and when it leaves. A message that was returned and not
 /// committed comes again if its reader dies: at least once. None is skipped. A commit over which the server fails is tried
 /// again; after the fifth time in a row a poll says so, and what is read meanwhile is to come again, too.
+///
+/// Who commits by hand commits what is polled before a partition moves with a
+/// [`RebalanceListener`](crate::RebalanceListener); without one, it comes again to the member that gets the partition.
 ///
 /// # What it does by itself
 ///
@@ -65,6 +71,8 @@ pub struct GroupConsumer {
     pub(super) starting: BTreeSet<TopicPartition>,
     /// What was taken from it and is not committed yet.
     pub(super) revoked: BTreeMap<TopicPartition, Revoked>,
+    /// Who hears of what comes and goes.
+    pub(super) listening: Listening,
     /// What it has given up since it joined. When such a partition comes back, the assignment may have been made before
     /// the commit of its position, so the server is asked for that.
     pub(super) given_up: BTreeSet<TopicPartition>,
@@ -121,6 +129,7 @@ impl GroupConsumer {
         member: Member,
         topics: BTreeSet<Arc<str>>,
         reads: Reads,
+        listening: Listening,
         options: Options,
     ) -> Result<GroupConsumer, ConsumeError> {
         let membership = Membership::start(member, topics.iter().cloned().collect());
@@ -140,6 +149,7 @@ impl GroupConsumer {
             owned: BTreeMap::new(),
             starting: BTreeSet::new(),
             revoked: BTreeMap::new(),
+            listening,
             given_up: BTreeSet::new(),
             asking: None,
             asked: None,
@@ -225,7 +235,7 @@ impl GroupConsumer {
         self.say_topics();
     }
 
-    /// Reads this topic no more. What was polled of it is committed with the next poll.
+    /// Reads this topic no more. What was polled of it is committed with the next poll, in which the listener hears of it.
     pub fn unsubscribe(&mut self, topic: &str) {
         self.topics.remove(topic);
         let gone: Vec<_> = self.owned.keys().filter(|of| &*of.topic == topic).cloned().collect();
@@ -233,8 +243,8 @@ impl GroupConsumer {
         self.say_topics();
     }
 
-    /// Commits what polls have returned, unless that is done by hand, and leaves: the others get its partitions at
-    /// once.
+    /// Commits what polls have returned, unless that is done by hand, has the listener give up all partitions, and leaves:
+    /// the others get them at once.
     ///
     /// # Errors
     /// When the positions are not stored; it has left all the same.
@@ -248,21 +258,25 @@ impl GroupConsumer {
             }
             None => Ok(()),
         };
+        self.give_up_all().await;
         self.membership.leave().await;
         committed
     }
 
     /// The partitions that it has: those that it reads, and those that it is giving up, which it has until their
-    /// positions are committed.
+    /// positions are committed and the listener is done.
     pub fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
-        self.owned.keys().chain(self.revoked.keys())
+        let leaving = self.listening.leaving().map(|(of, _)| of);
+        let leaving = leaving.filter(|of| !self.revoked.contains_key(*of));
+        self.owned.keys().chain(self.revoked.keys()).chain(leaving)
     }
 
     /// The member's epoch when it got a partition that it has: rises when it has lost the partition and got it back.
     pub fn epoch(&self, topic: &str, partition: u32) -> Option<u64> {
         let of = TopicPartition::new(topic, partition);
         let revoked = || self.revoked.get(&of).map(|revoked| revoked.epoch);
-        self.owned.get(&of).map(|held| held.epoch).or_else(revoked)
+        let leaving = || self.listening.leaving().find(|(left, _)| **left == of).map(|(_, left)| left.epoch);
+        self.owned.get(&of).map(|held| held.epoch).or_else(revoked).or_else(leaving)
     }
 
     /// Number of the next message to read in a partition; `None` when it does not read it, or the server has not said
@@ -323,6 +337,8 @@ impl GroupConsumer {
         self.topics.iter().all(is_read)
             && self.starting.is_empty()
             && self.revoked.is_empty()
+            && !self.listening.is_telling()
+            && !self.listening.has_untold()
             // With messages at hand, no more replies are looked at.
             && (self.reads.has_messages() || self.owned.keys().all(|of| self.reads.position(of).is_some()))
     }
@@ -345,6 +361,17 @@ impl GroupConsumer {
     fn trouble(&self) -> Option<ConsumeError> {
         let of_group = self.standing.trouble.as_deref().map(|cause| self.unreachable(cause));
         of_group.or_else(|| self.reads.link.trouble())
+    }
+
+    pub(super) fn commit_handle(&self) -> CommitHandle {
+        CommitHandle {
+            board: self.membership.board.clone(),
+            wishes: self.membership.wishes.clone(),
+            incarnation: self.incarnation,
+            group: self.options.group.clone(),
+            address: self.reads.link.address().clone(),
+            timeout: self.options.timeout,
+        }
     }
 
     pub(super) fn unreachable(&self, cause: &str) -> ConsumeError {

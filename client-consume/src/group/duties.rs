@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeMap,
+    future::poll_fn,
     mem,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -17,9 +18,11 @@ use tokio::time::{self, Instant};
 
 use super::{
     board::Assignment,
-    commit::{Committer, CutShort, Outcome, PositionToCommit, commit, positions},
+    commit::{Committer, CutShort, Outcome, PositionToCommit, commit},
+    committed::positions,
     consumer::{GroupConsumer, Held, Revoked},
     membership::Owned,
+    rebalance_listener::Left,
 };
 use crate::{
     ConsumeError, Position, TopicPartition,
@@ -32,6 +35,10 @@ impl GroupConsumer {
         loop {
             self.poll_standing(context)?;
             self.poll_commits(context)?;
+            if ready!(self.poll_listener(context)) {
+                // What was taken away may be confirmed now.
+                continue;
+            }
             if let Some(of) = self.reads.current() {
                 let may_be_read = !self.starting.contains(of);
                 if may_be_read && Instant::now() < self.membership.board.lease() {
@@ -85,7 +92,7 @@ impl GroupConsumer {
             assignment.partitions.iter().filter(|(of, _)| self.topics.contains(&of.topic)).cloned().collect();
         let gone: Vec<_> = self.owned.keys().filter(|of| !wanted.contains_key(of)).cloned().collect();
         gone.iter().for_each(|of| self.give_up(of));
-        if !self.revoked.is_empty() {
+        if !self.revoked.is_empty() || self.listening.has_untold() || self.listening.is_telling() {
             return Ok(());
         }
         let new: Vec<_> = wanted.into_iter().filter(|(of, _)| !self.owned.contains_key(of)).collect();
@@ -94,9 +101,10 @@ impl GroupConsumer {
         if !in_doubt.is_empty() && self.poll_positions(assignment.serial, in_doubt, context)?.is_pending() {
             return Ok(());
         }
+        let mut assigned = Vec::new();
         for (of, position) in new {
             let position = match &self.asked {
-                Some((_, positions)) if self.given_up.remove(&of) => positions.get(&of).copied(),
+                Some((_, positions)) if self.given_up.remove(&of) => positions.get(&of).map(|at| at.number),
                 _ => position,
             };
             let start = position.map_or(self.options.start, Position::Number);
@@ -106,6 +114,7 @@ impl GroupConsumer {
                 self.starting.insert(of.clone());
             }
             self.reads.add(of.clone(), start, None);
+            assigned.push(of.clone());
             self.owned.insert(of, Held { stored: position, epoch: assignment.epoch });
         }
         self.serial = assignment.serial;
@@ -116,7 +125,44 @@ impl GroupConsumer {
             partitions: self.owned.keys().cloned().collect(),
         };
         self.membership.wish(|wish| wish.owned = owned);
+        // Others do not wait for that.
+        self.listening.tell_assigned(assigned);
         Ok(())
+    }
+
+    /// Has the listener hear what it is to hear, and waits until it is done. Says whether that was anything.
+    fn poll_listener(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        // What is committed automatically must not overtake what the listener commits.
+        let may_tell = self.revoked.is_empty() && self.committing.is_none();
+        if may_tell && self.listening.has_untold() && !self.listening.is_telling() {
+            let handle = self.commit_handle();
+            self.listening.tell_revoked(handle);
+        }
+        self.listening.poll_told(context)
+    }
+
+    /// The member leaves: the listener hears that everything is taken away. It has as much time as others would wait.
+    pub(super) async fn give_up_all(&mut self) {
+        if self.membership.board.standing().incarnation != self.incarnation {
+            return self.forget();
+        }
+        // What comes of it is no news: it commits starts, or failed before and was said.
+        let _ = self.finish_commit().await;
+        let owned: Vec<_> = self.owned.keys().cloned().collect();
+        owned.iter().for_each(|of| self.give_up(of));
+        // Committed, or not to be.
+        self.revoked.clear();
+        let patience = self.options.poll_interval_max;
+        let told = poll_fn(|context| {
+            while ready!(self.poll_listener(context)) {}
+            Poll::Ready(())
+        });
+        if time::timeout(patience, told).await.is_err() {
+            tracing::warn!(
+                group = self.options.group,
+                "the listener is not done, the member leaves without it"
+            );
+        }
     }
 
     /// Asks which positions of these partitions are stored now, for an assignment. What was asked for an earlier one may
@@ -164,21 +210,28 @@ impl GroupConsumer {
         self.given_up.insert(of.clone());
         // Of before its position is committed.
         self.forget_answers();
-        if let Some(Position::Number(number)) = self.reads.remove(of)
-            && self.options.commit_interval.is_some()
-            && held.stored != Some(number)
-        {
+        let number = match self.reads.remove(of) {
+            Some(Position::Number(number)) => Some(number),
+            _ => None,
+        };
+        let is_automatic = self.options.commit_interval.is_some();
+        let to_commit = number.filter(|_| is_automatic && held.stored != number);
+        if let Some(number) = to_commit {
             self.revoked.insert(of.clone(), Revoked { number, epoch: held.epoch });
         }
+        let stored = to_commit.or(held.stored);
+        self.listening.revoke(of, Left { number, stored, epoch: held.epoch });
     }
 
     /// The member is lost, and what it read is others'.
     fn forget(&mut self) {
-        for of in mem::take(&mut self.owned).keys() {
+        let owned = mem::take(&mut self.owned);
+        for of in owned.keys() {
             self.reads.remove(of);
         }
         self.starting.clear();
-        self.revoked.clear();
+        let revoked = mem::take(&mut self.revoked);
+        self.listening.lose(owned.into_keys().chain(revoked.into_keys()));
         self.given_up.clear();
         self.forget_answers();
         self.committing = None;
@@ -203,6 +256,9 @@ impl GroupConsumer {
                     return Ok(());
                 }
                 self.pause = None;
+            }
+            if self.listening.is_telling() {
+                return Ok(());
             }
             let positions = self.due_positions(context);
             if positions.is_empty() {
@@ -249,16 +305,8 @@ impl GroupConsumer {
             .collect()
     }
 
-    pub(super) fn committer(&self) -> Option<(GroupClient, Committer)> {
-        // As things stand now: who commits with an old epoch is refused.
-        let standing = self.membership.board.standing();
-        let client = standing.client?;
-        if standing.member_id.is_empty() || standing.incarnation != self.incarnation {
-            return None;
-        }
-        let (group, member_id) = (self.options.group.clone(), standing.member_id);
-        let epoch = standing.assignment.as_ref().map_or(0, |assignment| assignment.epoch);
-        Some((client, Committer { group, member_id, epoch }))
+    fn committer(&self) -> Option<(GroupClient, Committer)> {
+        self.commit_handle().committer()
     }
 
     pub(super) fn not_committed(&self, cause: Arc<str>) -> ConsumeError {

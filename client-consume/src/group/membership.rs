@@ -66,7 +66,7 @@ pub(crate) struct Owned {
 /// The consumer's end of the task. Dropping it ends the task as it is: the server hears no more of the member.
 pub(crate) struct Membership {
     pub(crate) board: Board,
-    wishes: watch::Sender<Wish>,
+    pub(crate) wishes: watch::Sender<Wish>,
     task: Option<JoinHandle<()>>,
 }
 

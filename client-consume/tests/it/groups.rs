@@ -375,6 +375,16 @@ async fn a_static_member_that_comes_back_gets_what_it_had() {
 }
 
 #[tokio::test]
+async fn timeouts_of_zero_are_the_servers_own() {
+    let rig = rig().await;
+    let builder = rig.member("g").subscribe("t").session_timeout(Duration::ZERO);
+    let mut member = builder.poll_interval_max(Duration::ZERO).join_consumer_group().await.unwrap();
+    // One that would be idle, or dead, at once, says so.
+    assert!(member.settle(LONG).await.unwrap());
+    assert_eq!(read(&mut member, 40).await.count(), 40);
+}
+
+#[tokio::test]
 async fn what_cannot_be_joined_says_so_at_once() {
     let rig = Rig::start().await;
     let error = rig.member("").subscribe("t").join_consumer_group().await.unwrap_err();

@@ -3,6 +3,7 @@
 // A test that cannot go on says so by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod committed;
 mod compression;
 mod connections;
 mod fake;
@@ -10,9 +11,11 @@ mod fake_group;
 mod faults;
 mod group_setup;
 mod groups;
+mod listeners;
 mod many;
 mod members;
 mod reading;
+mod rebalances;
 mod refused_members;
 mod setup;
 mod under_fire;

@@ -86,6 +86,13 @@ impl Seen {
         }
     }
 
+    /// What came after it.
+    pub(crate) fn extend(&mut self, more: Seen) {
+        for (of, numbers) in more.0 {
+            self.0.entry(of).or_default().extend(numbers);
+        }
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.0.values().map(Vec::len).sum()
     }

@@ -5,110 +5,19 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use minikafka_broker::BrokerConfig;
 use minikafka_proto::v1::{
     Anchor, Assignment, CommitPositionsRequest, CreateTopicRequest, DeleteGroupRequest, DescribeGroupRequest,
-    FetchPositionsRequest, GroupState, Heartbeat, JoinGroup, JoinRequest, JoinResponse, Joined, LeaveGroup,
-    ListGroupsRequest, OwnedPartitions, PartitionPosition, SeekGroupRequest, SubscribeTopics, TopicPartition,
-    group_service_client::GroupServiceClient, join_request::Message, join_response::Message as Reply,
+    FetchPositionsRequest, GroupState, Heartbeat, JoinGroup, LeaveGroup, ListGroupsRequest,
+    PartitionPosition, SeekGroupRequest, SubscribeTopics, join_request::Message,
+    join_response::Message as Reply,
 };
 use minikafka_server::Server;
 use prost::Message as _;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Code, Status, Streaming, transport::Channel};
+use tonic::Code;
 
-use crate::support::{Fixture, Hands, anchor, soon, why};
-
-/// A member that does nothing by itself.
-struct Member {
-    says: mpsc::UnboundedSender<JoinRequest>,
-    replies: Streaming<JoinResponse>,
-    joined: Joined,
-}
-
-fn client(fixture: &Fixture) -> GroupServiceClient<Channel> {
-    GroupServiceClient::new(fixture.channel.clone())
-}
-
-fn hello(topics: &[&str]) -> JoinGroup {
-    JoinGroup {
-        group: "g".into(),
-        client_id: "test".into(),
-        topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
-        ..JoinGroup::default()
-    }
-}
-
-async fn begin(
-    fixture: &Fixture,
-    first: Message,
-) -> (mpsc::UnboundedSender<JoinRequest>, Streaming<JoinResponse>) {
-    let (says, requests) = mpsc::unbounded_channel();
-    says.send(JoinRequest { message: Some(first) }).unwrap();
-    let replies = soon(client(fixture).join(UnboundedReceiverStream::new(requests))).await;
-    (says, replies.expect("a stream").into_inner())
-}
-
-async fn try_join(fixture: &Fixture, join: JoinGroup) -> Result<Member, Status> {
-    let (says, mut replies) = begin(fixture, Message::Join(join)).await;
-    match soon(replies.message()).await?.and_then(|reply| reply.message) {
-        Some(Reply::Joined(joined)) => Ok(Member { says, replies, joined }),
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn join(fixture: &Fixture, topics: &[&str]) -> Member {
-    try_join(fixture, hello(topics)).await.expect("it joins")
-}
-
-impl Member {
-    fn say(&self, message: Message) {
-        self.says.send(JoinRequest { message: Some(message) }).unwrap();
-    }
-
-    async fn next(&mut self) -> Result<Option<Reply>, Status> {
-        Ok(soon(self.replies.message()).await?.and_then(|reply| reply.message))
-    }
-
-    async fn assignment(&mut self) -> Assignment {
-        match self.next().await.expect("no error") {
-            Some(Reply::Assignment(assignment)) => assignment,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn obey(&self, assignment: &Assignment) {
-        self.say(Message::Owned(OwnedPartitions {
-            member_epoch: assignment.member_epoch,
-            partitions: owned(assignment),
-        }));
-    }
-
-    /// Does what it is told until it has so many partitions.
-    async fn settle(&mut self, count: usize) -> Assignment {
-        loop {
-            let assignment = self.assignment().await;
-            self.obey(&assignment);
-            if assignment.partitions.len() == count {
-                return assignment;
-            }
-        }
-    }
-
-    /// The status with which the stream ends.
-    async fn end(&mut self) -> Status {
-        loop {
-            match self.next().await {
-                Ok(Some(_)) => {}
-                Ok(None) => panic!("the stream ends without an error"),
-                Err(status) => return status,
-            }
-        }
-    }
-}
-
-fn owned(assignment: &Assignment) -> Vec<TopicPartition> {
-    let partitions = assignment.partitions.iter();
-    partitions.map(|of| TopicPartition { topic: of.topic.clone(), partition: of.partition }).collect()
-}
+use crate::{
+    group_member::{Member, begin, client, create, hello, join, owned, try_join},
+    support::{Fixture, Hands, anchor, soon, why},
+};
 
 fn position(topic: &str, partition: u32, number: u64) -> PartitionPosition {
     PartitionPosition { topic: topic.into(), partition, number, ..PartitionPosition::default() }
@@ -117,14 +26,6 @@ fn position(topic: &str, partition: u32, number: u64) -> PartitionPosition {
 fn commit(member: Option<(&str, u64)>, positions: Vec<PartitionPosition>) -> CommitPositionsRequest {
     let (member_id, member_epoch) = member.unwrap_or_default();
     CommitPositionsRequest { group: "g".into(), member_id: member_id.to_owned(), member_epoch, positions }
-}
-
-async fn create(fixture: &Fixture, topics: &[&str]) {
-    for topic in topics {
-        let request =
-            CreateTopicRequest { topic: (*topic).to_owned(), partitions: 1, ..CreateTopicRequest::default() };
-        fixture.v1.clone().create_topic(request).await.unwrap();
-    }
 }
 
 fn describe() -> DescribeGroupRequest {

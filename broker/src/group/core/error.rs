@@ -14,7 +14,7 @@ pub enum GroupError {
     NotFound(String),
     /// Join anew.
     #[error(
-        "group \"{group}\" has no member \"{member_id}\": it left, or was silent for too long; join anew"
+        "group \"{group}\" has no member \"{member_id}\": it left, was silent for too long, or did not give up a partition in time; join anew"
     )]
     UnknownMember {
         /// The group.
