@@ -33,7 +33,7 @@ impl Printed {
     pub(super) fn uncommitted(&self, consumer: &GroupConsumer) -> Repeated {
         let range = |of: &TopicPartition| {
             let first = *self.first.get(of)?;
-            let from = consumer.committed(&of.topic, of.partition).unwrap_or(first);
+            let from = consumer.last_committed(&of.topic, of.partition).unwrap_or(first);
             let to = consumer.position(&of.topic, of.partition);
             to.is_none_or(|to| from < to).then(|| (of.clone(), from, to))
         };

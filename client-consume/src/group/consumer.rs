@@ -287,7 +287,7 @@ impl GroupConsumer {
 
     /// The position that is stored for a partition that it reads: what is before it does not come again. `None` when
     /// nothing is stored for it yet, or this member does not read it.
-    pub fn committed(&self, topic: &str, partition: u32) -> Option<u64> {
+    pub fn last_committed(&self, topic: &str, partition: u32) -> Option<u64> {
         self.owned.get(&TopicPartition::new(topic, partition))?.stored
     }
 

@@ -37,12 +37,12 @@ async fn whoever_comes_next_goes_on_where_the_last_one_left() {
     seen.0.extend(read(&mut first, 1).await.0);
     let before = seen.count();
     let committed = |member: &GroupConsumer| -> Vec<Option<u64>> {
-        (0..4).map(|partition| member.committed("t", partition)).collect()
+        (0..4).map(|partition| member.last_committed("t", partition)).collect()
     };
     assert_eq!(committed(&first), [None; 4], "nothing is stored yet");
     first.commit().await.unwrap();
     let ahead: u64 = committed(&first).into_iter().flatten().map(|number| number - 1).sum();
-    assert_eq!((ahead, first.committed("other", 0)), (before as u64, None));
+    assert_eq!((ahead, first.last_committed("other", 0)), (before as u64, None));
     first.leave_consumer_group().await.unwrap();
     let stored: u64 = rig.positions("g", "t").await.values().map(|number| number - 1).sum();
     assert_eq!(stored, before as u64, "what was polled is committed, and nothing else");
