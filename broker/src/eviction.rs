@@ -67,16 +67,20 @@ pub(crate) fn by_size(core: &PartitionCore) -> Result<(), StorageError> {
     loop {
         let Some(bytes_max) = limit else { return Ok(()) };
         let step = bytes_max / SIZE_STEP_PART;
-        if core.log().bounds().size_bytes > bytes_max
+        let before = core.log().bounds();
+        if before.size_bytes > bytes_max
             && let Some(newest) = core.log().seek(Seek::Newest(bytes_max - step))?
         {
             trim(core, newest.offset.min(core.high_watermark()))?;
         }
-        let left = core.log().bounds().size_bytes.saturating_add(step);
+        let after = core.log().bounds();
+        let left = after.size_bytes.saturating_add(step);
         core.watch.look_above_bytes.store(left.max(bytes_max), Ordering::Release);
+        // What was appended meanwhile may be too much again, and perhaps nothing comes any more that would be reason to look.
+        let is_shrinking = after.start > before.start && after.size_bytes > bytes_max;
         // Somebody may have changed the limit meanwhile, and must not find the old one at work.
         let now = core.watch.limits.kept().bytes_max;
-        if now == limit {
+        if now == limit && !is_shrinking {
             return Ok(());
         }
         limit = now;

@@ -141,6 +141,24 @@ async fn nobody_looks_again_until_there_is_reason_to() {
 }
 
 #[tokio::test]
+async fn what_comes_while_the_oldest_go_goes_too_if_it_is_too_much() {
+    let (storage, rig) = Rig::new();
+    rig.hold("trim t");
+    let broker = Broker::open(storage, config()).await.unwrap();
+    let half = "x".repeat(LIMIT as usize / 2);
+    for _ in 0..3 {
+        produce(&broker, "t", &half).await.unwrap();
+    }
+    rig.seen("trim t", 1).await;
+    for _ in 0..4 {
+        produce(&broker, "t", &half).await.unwrap();
+    }
+    rig.release("trim t");
+    until_size(&broker, LIMIT).await;
+    assert_eq!(broker.partition("t", None).unwrap().bounds().end, Offset::new(7));
+}
+
+#[tokio::test]
 async fn a_failed_eviction_is_tried_again() {
     let (storage, rig) = Rig::new();
     rig.fail("trim t");
