@@ -75,6 +75,11 @@ impl Board {
         is_news.then(|| Standing { refused, ..noted.standing.clone() })
     }
 
+    /// The consumer lives, although it is not polled.
+    pub(crate) fn note_polled(&self) {
+        self.lock().polled = Instant::now();
+    }
+
     /// How things stand now.
     pub(crate) fn standing(&self) -> Standing {
         self.lock().standing.clone()

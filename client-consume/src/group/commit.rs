@@ -49,9 +49,10 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// The first refusal for good, if there is one.
+    /// The first refusal for good, if there is one. A partition that is not there any more has no position to store.
     pub(super) fn into_refusal(self) -> Result<(), ConsumeError> {
-        self.refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+        let mut refusals = self.refused.into_iter().map(|(_, error)| error);
+        refusals.find(|error| !matches!(error, ConsumeError::NotFound { .. })).map_or(Ok(()), Err)
     }
 }
 

@@ -72,10 +72,7 @@ impl CommitHandle {
                     }
                 }
                 None => {
-                    let standing = self.board.standing();
-                    if standing.incarnation != self.incarnation {
-                        return Err(self.lost(standing.loss.unwrap_or_default()));
-                    }
+                    self.check_member()?;
                     self.unreachable("it is not a member just now".into())
                 }
             };
@@ -85,6 +82,18 @@ impl CommitHandle {
             time::sleep(backoff.next_wait()).await;
         }
         Ok(())
+    }
+
+    /// Whether it is the member still that it speaks for.
+    ///
+    /// # Errors
+    /// [`ConsumeError::MembershipLost`].
+    pub(super) fn check_member(&self) -> Result<(), ConsumeError> {
+        let standing = self.board.standing();
+        if standing.incarnation == self.incarnation {
+            return Ok(());
+        }
+        Err(self.lost(standing.loss.unwrap_or_default()))
     }
 
     /// The server has said that the member is lost.

@@ -249,6 +249,8 @@ impl GroupConsumer {
     /// # Errors
     /// When the positions are not stored; it has left all the same.
     pub async fn leave_consumer_group(mut self) -> Result<(), ConsumeError> {
+        // However long ago the last poll was: there is time to commit.
+        self.membership.board.note_polled();
         let committed = match self.options.commit_interval {
             Some(_) => {
                 let revoked = mem::take(&mut self.revoked);
@@ -258,7 +260,10 @@ impl GroupConsumer {
             }
             None => Ok(()),
         };
-        self.give_up_all().await;
+        match &committed {
+            Err(ConsumeError::MembershipLost { .. }) => self.forget(),
+            _ => self.give_up_all().await,
+        }
         self.membership.leave().await;
         committed
     }

@@ -57,13 +57,7 @@ impl GroupConsumer {
 
     /// Sees how things stand, and does what follows from it.
     pub(super) fn poll_standing(&mut self, context: &mut Context<'_>) -> Result<(), ConsumeError> {
-        while self.awake.poll_tick(context).is_ready() {}
-        if let Some(standing) = self.membership.board.look(context, &mut self.seen) {
-            self.standing = standing;
-        }
-        if self.standing.incarnation > self.incarnation {
-            self.incarnation = self.standing.incarnation;
-            self.forget();
+        if self.look_is_lost(context) {
             // It may wait for somebody to poll.
             self.membership.wish(|_| {});
             let cause = self.standing.loss.clone().unwrap_or_default();
@@ -83,6 +77,20 @@ impl GroupConsumer {
             self.reassign(&assignment, context)?;
         }
         Ok(())
+    }
+
+    /// Sees how things stand, which counts as polling. Says whether the member is lost, which is said once.
+    fn look_is_lost(&mut self, context: &mut Context<'_>) -> bool {
+        while self.awake.poll_tick(context).is_ready() {}
+        if let Some(standing) = self.membership.board.look(context, &mut self.seen) {
+            self.standing = standing;
+        }
+        let is_lost = self.standing.incarnation > self.incarnation;
+        if is_lost {
+            self.incarnation = self.standing.incarnation;
+            self.forget();
+        }
+        is_lost
     }
 
     /// Reads what is assigned, and nothing else. What is taken away is committed first: until then nothing is answered,
@@ -143,9 +151,6 @@ impl GroupConsumer {
 
     /// The member leaves: the listener hears that everything is taken away. It has as much time as others would wait.
     pub(super) async fn give_up_all(&mut self) {
-        if self.membership.board.standing().incarnation != self.incarnation {
-            return self.forget();
-        }
         // What comes of it is no news: it commits starts, or failed before and was said.
         let _ = self.finish_commit().await;
         let owned: Vec<_> = self.owned.keys().cloned().collect();
@@ -154,7 +159,7 @@ impl GroupConsumer {
         self.revoked.clear();
         let patience = self.options.poll_interval_max;
         let told = poll_fn(|context| {
-            while ready!(self.poll_listener(context)) {}
+            while !self.look_is_lost(context) && ready!(self.poll_listener(context)) {}
             Poll::Ready(())
         });
         if time::timeout(patience, told).await.is_err() {
@@ -219,12 +224,11 @@ impl GroupConsumer {
         if let Some(number) = to_commit {
             self.revoked.insert(of.clone(), Revoked { number, epoch: held.epoch });
         }
-        let stored = to_commit.or(held.stored);
-        self.listening.revoke(of, Left { number, stored, epoch: held.epoch });
+        self.listening.revoke(of, Left { number, stored: held.stored, epoch: held.epoch });
     }
 
     /// The member is lost, and what it read is others'.
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         let owned = mem::take(&mut self.owned);
         for of in owned.keys() {
             self.reads.remove(of);
@@ -257,7 +261,9 @@ impl GroupConsumer {
                 }
                 self.pause = None;
             }
-            if self.listening.is_telling() {
+            // Others wait for the listener, who is told when nothing is on its way: an automatic commit would put that off.
+            let is_its_turn = self.revoked.is_empty() && self.listening.has_untold();
+            if self.listening.is_telling() || is_its_turn {
                 return Ok(());
             }
             let positions = self.due_positions(context);
@@ -319,6 +325,7 @@ impl GroupConsumer {
             if let Some(held) = self.owned.get_mut(&of) {
                 held.stored = Some(number);
             }
+            self.listening.stored(&of, number);
             self.starting.remove(&of);
             if self.revoked.get(&of).is_some_and(|revoked| revoked.number == number) {
                 self.revoked.remove(&of);

@@ -16,9 +16,11 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll, ready},
 };
+
+use tonic::Code;
 
 use super::{
     commit::{Outcome, PositionToCommit},
@@ -38,9 +40,12 @@ use crate::{ConsumeError, TopicPartition, link::BoxFuture};
 /// [`poll_interval_max`](crate::GroupConsumerBuilder::poll_interval_max), which is the rebalance timeout that the server
 /// was told; and heartbeats do not depend on it. After that the server takes the member for dead and gives its partitions
 /// away: the future is dropped where it stands, and [`on_lost`](RebalanceListener::on_lost) is called. A method that blocks
-/// its thread, or panics, blocks or ends the poll.
+/// its thread, or panics, blocks or ends the poll. Nobody but this member waits for [`on_assigned`], so nothing bounds that.
+///
+/// [`on_assigned`]: RebalanceListener::on_assigned
 pub trait RebalanceListener: Send + Sync + 'static {
-    /// It reads these partitions from now on. Their first messages come when this is done.
+    /// These partitions are the member's from now on. They are read when this is done, and what is to begin at their end, as
+    /// a group without positions does by default, begins at where that is then.
     fn on_assigned(&self, partitions: Vec<TopicPartition>) -> impl Future<Output = ()> + Send {
         drop(partitions);
         async {}
@@ -67,6 +72,8 @@ pub trait RebalanceListener: Send + Sync + 'static {
 pub struct Revocation {
     partitions: Leaving,
     handle: CommitHandle,
+    /// There for as long as the listener is told.
+    told: Weak<()>,
 }
 
 impl Revocation {
@@ -91,18 +98,33 @@ impl Revocation {
         self.commit_positions(positions.collect::<Vec<_>>()).await
     }
 
-    /// Commits these positions, of which some may be of partitions that the member keeps.
+    /// Commits these positions. Those of partitions that the member keeps are for the consumer to commit, which could be
+    /// overtaken by this.
     ///
     /// # Errors
-    /// As [`GroupConsumer::commit_positions`](crate::GroupConsumer::commit_positions);
-    /// [`ConsumeError::MembershipLost`] when this comes too late.
+    /// As [`GroupConsumer::commit_positions`](crate::GroupConsumer::commit_positions); `NOT_OWNER` for a partition that is
+    /// not one of these, and when this comes too late, after `on_revoked` is done;
+    /// [`ConsumeError::MembershipLost`] when that is why.
     pub async fn commit_positions(
         &self,
         positions: impl IntoIterator<Item = PositionToCommit>,
     ) -> Result<(), ConsumeError> {
         let positions: Vec<_> = positions.into_iter().collect();
+        self.handle.check_member()?;
+        for PositionToCommit { of, .. } in &positions {
+            if !self.partitions.contains_key(of) {
+                return Err(not_owner(format!("{of} is not one of the partitions that are to be given up")));
+            }
+            if self.told.strong_count() == 0 {
+                return Err(not_owner(format!("{of} is given up, its position is for whoever reads it now")));
+            }
+        }
         self.handle.commit(positions, Outcome::into_refusal).await
     }
+}
+
+fn not_owner(message: String) -> ConsumeError {
+    ConsumeError::Refused { code: Code::FailedPrecondition, reason: "NOT_OWNER".to_owned(), message }
 }
 
 impl fmt::Debug for Revocation {
@@ -174,6 +196,7 @@ struct Telling {
     /// What is taken away with it.
     leaving: Leaving,
     done: BoxFuture<()>,
+    _told: Arc<()>,
 }
 
 impl Listening {
@@ -203,19 +226,28 @@ impl Listening {
         }
     }
 
+    /// This position of a partition is stored now.
+    pub(super) fn stored(&mut self, of: &TopicPartition, number: u64) {
+        if let Some(left) = self.untold.get_mut(of) {
+            left.stored = Some(number);
+        }
+    }
+
     /// Begins to tell what is taken away. Nothing may be under way.
     pub(super) fn tell_revoked(&mut self, handle: CommitHandle) {
         let leaving = std::mem::take(&mut self.untold);
         if let Some(Listener(listener)) = self.listener.clone().filter(|_| !leaving.is_empty()) {
-            let done = listener.revoked(Revocation { partitions: leaving.clone(), handle });
-            self.telling = Some(Telling { leaving, done });
+            let told = Arc::new(());
+            let revocation = Revocation { partitions: leaving.clone(), handle, told: Arc::downgrade(&told) };
+            self.telling = Some(Telling { leaving, done: listener.revoked(revocation), _told: told });
         }
     }
 
     /// Begins to tell what has come. Nothing may be under way.
     pub(super) fn tell_assigned(&mut self, partitions: Vec<TopicPartition>) {
         if let Some(Listener(listener)) = self.listener.clone().filter(|_| !partitions.is_empty()) {
-            self.telling = Some(Telling { leaving: Leaving::new(), done: listener.assigned(partitions) });
+            let done = listener.assigned(partitions);
+            self.telling = Some(Telling { leaving: Leaving::new(), done, _told: Arc::default() });
         }
     }
 

@@ -51,6 +51,75 @@ async fn what_is_revoked_is_committed_before_that_is_confirmed() {
     assert_eq!(diary.told(), [Told::Assigned(vec![0, 1]), Told::Revoked(vec![0])]);
 }
 
+#[tokio::test]
+async fn what_could_not_be_committed_automatically_the_listener_can_commit() {
+    let fake = FakeGroup::start().await;
+    let diary = Diary::default();
+    let builder = fake.member().commit_interval(NEVER).rebalance_listener(diary.clone());
+    let mut member = builder.join_consumer_group().await.unwrap();
+    fake.assign(1, &[(0, None)]);
+    read(&mut member, 10).await;
+    fake.refuse_next_commit(refusal(Code::InvalidArgument, "GROUP_FULL", &[]));
+    let error = member.leave_consumer_group().await.unwrap_err();
+    assert!(matches!(&error, ConsumeError::Refused { reason, .. } if reason == "GROUP_FULL"), "{error}");
+    assert_eq!(diary.told().last(), Some(&Told::Revoked(vec![0])));
+    assert_eq!(commits(&fake.events()), [[(0, 11)]]);
+}
+
+/// Takes its time over leaving, and says what came of its commit.
+struct Unhurried(Arc<std::sync::Mutex<Option<Result<(), ConsumeError>>>>);
+
+impl RebalanceListener for Unhurried {
+    async fn on_revoked(&self, revocation: Revocation) {
+        tokio::time::sleep(Duration::from_millis(1400)).await;
+        *self.0.lock().unwrap() = Some(revocation.commit().await);
+    }
+}
+
+#[tokio::test]
+async fn who_leaves_has_time_however_long_ago_the_last_poll_was() {
+    let fake = FakeGroup::start().await;
+    let outcome = Arc::default();
+    let builder = fake.member().commit_by_hand().rebalance_listener(Unhurried(Arc::clone(&outcome)));
+    let builder = builder.poll_interval_max(Duration::from_secs(2));
+    let mut member = builder.join_consumer_group().await.unwrap();
+    fake.assign(1, &[(0, None)]);
+    read(&mut member, 10).await;
+    // Both together are more than it may be without a poll.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    member.leave_consumer_group().await.unwrap();
+    outcome.lock().unwrap().take().expect("it was told").unwrap();
+    assert_eq!(commits(&fake.events()), [[(0, 11)]]);
+}
+
+/// Commits what it keeps, and what it gives up.
+struct Greedy(Arc<std::sync::Mutex<Option<Result<(), ConsumeError>>>>);
+
+impl RebalanceListener for Greedy {
+    async fn on_revoked(&self, revocation: Revocation) {
+        let of = TopicPartition::new("t", 0);
+        let position = PositionToCommit { of, number: 5, metadata: String::new() };
+        *self.0.lock().unwrap() = Some(revocation.commit_positions([position]).await);
+        revocation.commit().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_is_for_the_consumer_to_commit() {
+    let fake = FakeGroup::start().await;
+    let outcome = Arc::default();
+    let builder = fake.member().commit_by_hand().rebalance_listener(Greedy(Arc::clone(&outcome)));
+    let mut member = builder.join_consumer_group().await.unwrap();
+    fake.assign(1, &[(0, None), (1, None)]);
+    read(&mut member, 20).await;
+    fake.assign(2, &[(0, None)]);
+    fake.until(&mut member, owns(2, &[0])).await;
+    let error = outcome.lock().unwrap().take().expect("it was told").unwrap_err();
+    assert!(matches!(&error, ConsumeError::Refused { reason, .. } if reason == "NOT_OWNER"), "{error}");
+    assert!(error.to_string().contains("partition 0 of topic \"t\""), "{error}");
+    assert_eq!(commits(&fake.events()), [[(1, 11)]]);
+}
+
 /// Takes its time over each thing that it hears.
 #[derive(Clone, Debug, Default)]
 struct Slow(Diary, Arc<Notify>);
