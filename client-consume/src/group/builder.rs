@@ -73,8 +73,10 @@ impl GroupConsumerBuilder {
     /// Where to start in a partition for which the group has stored no position. Default: [`Position::Latest`]. What that
     /// or a time comes to is stored before the first message is read, so that whoever reads the partition next goes on
     /// from there.
-    /// Partitions that come after the group has subscribed, with their topic or by its growing, are read from their first
-    /// message in any case, also when they come while no member is there.
+    /// Partitions that come after a member has subscribed, with their topic or by its growing, are read from their first
+    /// message in any case; those by which a topic grows that the group has read, also when they come while no member is
+    /// there. What a group without members has subscribed to is not remembered beyond that: a topic that is created
+    /// meanwhile begins here.
     pub fn start(mut self, position: Position) -> GroupConsumerBuilder {
         self.start = position;
         self

@@ -34,6 +34,6 @@ impl GroupConsumer {
         let Some(committing) = &mut self.committing else { return Ok(()) };
         let outcome = committing.await;
         self.committing = None;
-        self.take(outcome)
+        self.take_automatic(outcome)
     }
 }

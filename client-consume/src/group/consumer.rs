@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     future::poll_fn,
-    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -21,7 +20,6 @@ use super::{
     commit_handle::CommitHandle,
     commit_trouble::CommitTrouble,
     committed::Positions,
-    duties::to_commit,
     membership::{Member, Membership},
     rebalance_listener::Listening,
 };
@@ -248,18 +246,25 @@ impl GroupConsumer {
     ///
     /// # Errors
     /// When the positions are not stored; it has left all the same.
-    pub async fn leave_consumer_group(mut self) -> Result<(), ConsumeError> {
+    pub async fn leave_consumer_group(self) -> Result<(), ConsumeError> {
+        let is_automatic = self.options.commit_interval.is_some();
+        self.leave(is_automatic).await
+    }
+
+    /// As [`leave_consumer_group`](GroupConsumer::leave_consumer_group), and commits nothing that polls have returned, for
+    /// those that could not do what they wanted with it: it comes again, to the others.
+    ///
+    /// # Errors
+    /// When the server does not hear of where partitions were to start; it has left all the same.
+    pub async fn leave_without_commit(self) -> Result<(), ConsumeError> {
+        self.leave(false).await
+    }
+
+    async fn leave(mut self, with_read: bool) -> Result<(), ConsumeError> {
         // However long ago the last poll was: there is time to commit.
         self.membership.board.note_polled();
-        let committed = match self.options.commit_interval {
-            Some(_) => {
-                let revoked = mem::take(&mut self.revoked);
-                let revoked = revoked.into_iter().map(|(of, revoked)| to_commit(of, revoked.number));
-                let positions: Vec<_> = revoked.chain(self.uncommitted()).collect();
-                self.commit_positions(positions).await
-            }
-            None => Ok(()),
-        };
+        let positions = self.last_positions(with_read);
+        let committed = self.commit_positions(positions).await;
         match &committed {
             Err(ConsumeError::MembershipLost { .. }) => self.forget(),
             _ => self.give_up_all().await,

@@ -211,7 +211,7 @@ impl GroupConsumer {
 
     pub(super) fn give_up(&mut self, of: &TopicPartition) {
         let Some(held) = self.owned.remove(of) else { return };
-        self.starting.remove(of);
+        let was_starting = self.starting.remove(of);
         self.given_up.insert(of.clone());
         // Of before its position is committed.
         self.forget_answers();
@@ -220,7 +220,8 @@ impl GroupConsumer {
             _ => None,
         };
         let is_automatic = self.options.commit_interval.is_some();
-        let to_commit = number.filter(|_| is_automatic && held.stored != number);
+        // Where it was to start, too, whoever commits: the next one would start further on.
+        let to_commit = number.filter(|_| was_starting || is_automatic && held.stored != number);
         if let Some(number) = to_commit {
             self.revoked.insert(of.clone(), Revoked { number, epoch: held.epoch });
         }
@@ -248,7 +249,7 @@ impl GroupConsumer {
             if let Some(committing) = &mut self.committing {
                 let Poll::Ready(outcome) = committing.as_mut().poll(context) else { return Ok(()) };
                 self.committing = None;
-                self.take(outcome)?;
+                self.take_automatic(outcome)?;
                 if let Some(cause) = self.commit_trouble.take_unsaid() {
                     return Err(self.not_committed(cause));
                 }
@@ -297,8 +298,27 @@ impl GroupConsumer {
             let revoked = self.revoked.iter();
             return revoked.map(|(of, revoked)| to_commit(of.clone(), revoked.number)).collect();
         }
-        let starts = self.starting.iter().filter_map(|of| Some((of, self.reads.position(of)?)));
-        starts.map(|(of, number)| to_commit(of.clone(), number)).collect()
+        self.starts().collect()
+    }
+
+    /// Where what may not be read yet is to start, as far as that is known.
+    fn starts(&self) -> impl Iterator<Item = PositionToCommit> {
+        let known = self.starting.iter().filter_map(|of| Some((of, self.reads.position(of)?)));
+        known.map(|(of, number)| to_commit(of.clone(), number))
+    }
+
+    /// What is to be committed before the member leaves; what polls have returned of what it reads only if `with_read`.
+    pub(super) fn last_positions(&mut self, with_read: bool) -> Vec<PositionToCommit> {
+        let revoked = mem::take(&mut self.revoked);
+        let mut positions: Vec<_> = self.starts().collect();
+        // Who commits by hand has given up nothing but starts that way.
+        if with_read || self.options.commit_interval.is_none() {
+            positions.extend(revoked.into_iter().map(|(of, revoked)| to_commit(of, revoked.number)));
+        }
+        if with_read {
+            positions.extend(self.uncommitted());
+        }
+        positions
     }
 
     /// What polls have returned, as far as it is not committed.
@@ -317,6 +337,16 @@ impl GroupConsumer {
 
     pub(super) fn not_committed(&self, cause: Arc<str>) -> ConsumeError {
         ConsumeError::NotCommitted { group: self.options.group.clone(), cause }
+    }
+
+    /// As [`take`](GroupConsumer::take), of a commit that nobody has asked for. That a partition is somebody else's, or is
+    /// of another topic of that name, is no news: the next assignment is on its way.
+    pub(super) fn take_automatic(&mut self, mut outcome: Outcome) -> Result<(), ConsumeError> {
+        for (of, _) in outcome.refused.extract_if(.., |(_, error)| has_reason(error, &["NOT_OWNER"])) {
+            self.starting.remove(&of);
+            self.revoked.remove(&of);
+        }
+        self.take(outcome)
     }
 
     /// Notes what came of a commit.
@@ -353,9 +383,10 @@ impl GroupConsumer {
         for (of, error) in outcome.refused {
             self.starting.remove(&of);
             let was_revoked = self.revoked.remove(&of).is_some();
-            // Others have it already, or nobody will: there is nothing left to commit.
+            // Others have it already, or nobody will, or it is of another topic of that name, which does not reach as far:
+            // there is nothing left to commit.
             let is_gone = matches!(error, ConsumeError::NotFound { .. })
-                || was_revoked && has_reason(&error, &["NOT_OWNER"]);
+                || was_revoked && has_reason(&error, &["NOT_OWNER", "POSITION_OUT_OF_RANGE"]);
             if !is_gone {
                 worst = Some(error);
             }

@@ -185,6 +185,19 @@ async fn what_comes_after_the_subscription_is_read_whole_even_from_the_end_on() 
 }
 
 #[tokio::test]
+async fn a_topic_that_is_made_anew_behind_the_back_of_a_reader_is_read_anew() {
+    let rig = rig().await;
+    let builder = rig.member("g").subscribe("t").commit_interval(Duration::from_secs(3600));
+    let mut member = builder.join_consumer_group().await.unwrap();
+    read(&mut member, 40).await;
+    // It has not committed what it has read, which is more than there is now.
+    rig.delete("t").await;
+    rig.create("t", 1).await;
+    rig.produce("t", 0, 1..=3).await;
+    assert_eq!(read(&mut member, 3).await.numbers("t", 0), [1, 2, 3]);
+}
+
+#[tokio::test]
 async fn a_start_at_the_end_is_remembered_although_nothing_was_read() {
     // Nothing is as late as that: it comes to the end, too.
     for start in [Position::Latest, Position::Timestamp(i64::MAX)] {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use minikafka_client_consume::{ConsumeError, GroupConsumer, Position};
+use minikafka_client_consume::{ConsumeError, GroupConsumer, GroupConsumerBuilder, Position};
 use minikafka_proto::v1::join_request::Message as Said;
 use tonic::{Code, Status};
 
@@ -168,6 +168,78 @@ async fn one_position_that_is_refused_does_not_hold_up_the_others() {
     );
     let stored: Vec<_> = (0..7).map(|partition| fake.stored(partition)).collect();
     assert_eq!(stored, [Some(11), Some(11), Some(11), Some(11), None, Some(11), Some(11)]);
+}
+
+#[tokio::test]
+async fn what_is_given_up_of_a_topic_that_was_made_anew_is_no_news() {
+    let fake = FakeGroup::start().await;
+    let mut member = fake.member().commit_interval(NEVER).join_consumer_group().await.unwrap();
+    fake.assign(1, &[(0, None), (1, None)]);
+    read(&mut member, 20).await;
+    // Of the new topic, which does not reach as far.
+    fake.refuse_commits_of(0, refusal(Code::InvalidArgument, "POSITION_OUT_OF_RANGE", &[]));
+    fake.assign(2, &[]);
+    fake.until(&mut member, owns(2, &[])).await;
+    assert_eq!((fake.stored(0), fake.stored(1)), (None, Some(11)));
+}
+
+#[tokio::test]
+async fn that_an_automatic_commit_comes_too_late_is_no_news() {
+    let fake = FakeGroup::start().await;
+    let mut member = fake.member().commit_interval(Duration::ZERO).join_consumer_group().await.unwrap();
+    fake.refuse_next_commit(refusal(Code::FailedPrecondition, "NOT_OWNER", &[]));
+    fake.assign(1, &[(0, None)]);
+    read(&mut member, 10).await;
+    // The assignment that says so is on its way, or it was an earlier one.
+    fake.until(&mut member, |events| commits(events) == [[(0, 11)]]).await;
+}
+
+/// A member that knows where to start, at the end, and cannot store that.
+async fn about_to_start(fake: &FakeGroup, builder: GroupConsumerBuilder) -> GroupConsumer {
+    let mut member = builder.start(Position::Latest).join_consumer_group().await.unwrap();
+    fake.refuse_commits_of(0, Status::unavailable("broken on command"));
+    fake.assign(1, &[(0, None)]);
+    while member.position("t", 0) != Some(11) {
+        assert!(member.poll(SHORT).await.unwrap().is_empty());
+    }
+    member
+}
+
+#[tokio::test]
+async fn a_start_at_the_end_is_stored_although_the_partition_is_given_up_before() {
+    let fake = FakeGroup::start().await;
+    let mut member = about_to_start(&fake, fake.member().commit_by_hand()).await;
+    fake.assign(2, &[]);
+    // It has heard of it, and cannot confirm it.
+    assert!(member.poll(SHORT).await.unwrap().is_empty());
+    assert!(!owns(2, &[])(&fake.events()));
+    fake.want_commits_of(0);
+    fake.until(&mut member, owns(2, &[])).await;
+    assert_eq!(commits(&fake.events()), [[(0, 11)]]);
+}
+
+#[tokio::test]
+async fn a_start_at_the_end_is_stored_by_who_leaves() {
+    for is_by_hand in [true, false] {
+        let fake = FakeGroup::start().await;
+        let builder = fake.member();
+        let builder = if is_by_hand { builder.commit_by_hand() } else { builder.commit_interval(NEVER) };
+        let member = about_to_start(&fake, builder).await;
+        fake.want_commits_of(0);
+        member.leave_consumer_group().await.unwrap();
+        assert_eq!(commits(&fake.events()), [[(0, 11)]]);
+    }
+}
+
+#[tokio::test]
+async fn who_leaves_without_a_commit_commits_nothing_that_was_read() {
+    let fake = FakeGroup::start().await;
+    let mut member = fake.member().commit_interval(NEVER).join_consumer_group().await.unwrap();
+    fake.assign(1, &[(0, None)]);
+    read(&mut member, 10).await;
+    member.leave_without_commit().await.unwrap();
+    let left = |event: &Event| matches!(event, Event::Said(_, Said::Leave(_)));
+    assert!(fake.events().iter().any(left) && commits(&fake.events()).is_empty(), "{:?}", fake.events());
 }
 
 #[tokio::test]
