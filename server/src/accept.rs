@@ -40,7 +40,7 @@ pub(crate) async fn accept(listener: &TcpListener, connections: &impl Takes) -> 
                 crowd.report(|times| {
                     tracing::warn!(
                         times,
-                        "there are as many connections as there may be: others wait until one ends"
+                        "there are as many connections as there may be: who connects now waits until one ends"
                     );
                 });
                 room.for_the_next().await
