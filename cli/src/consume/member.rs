@@ -91,7 +91,7 @@ pub(super) async fn run(
             member.output.flush()?;
             // The failure is the news; what comes again is news, too.
             if let Err(error) = membership.leave(consumer, &member.printed, Ended::AsWanted).await {
-                eprintln!("consume: {error:#}");
+                say!("consume: {error:#}");
             }
             Err(error)
         }
@@ -123,7 +123,7 @@ impl Membership {
             match builder.join_consumer_group().await {
                 Err(error) if error.is_retryable() => {
                     if !has_said_so {
-                        eprintln!("consume: {error}; trying again");
+                        say!("consume: {error}; trying again");
                         has_said_so = true;
                     }
                     time::sleep(backoff.next_wait()).await;
@@ -176,7 +176,7 @@ async fn within_limits(
         Ok(left) => Ok(left),
         Err(_elapsed) => {
             let limit = format_duration(COMMITTING);
-            eprintln!("consume: no answer to the commit yet; trying for {limit} more, Ctrl-C ends that");
+            say!("consume: no answer to the commit yet; trying for {limit} more, Ctrl-C ends that");
             time::timeout(COMMITTING, leaving).await
         }
     };
@@ -209,7 +209,7 @@ impl Member {
                 if jump.from < jump.to {
                     say_skipped(jump.from, jump.to);
                 } else {
-                    eprintln!("consume: {} began anew: going on at {}", jump.of, jump.to);
+                    say!("consume: {} began anew: going on at {}", jump.of, jump.to);
                 }
             }
         }
@@ -235,11 +235,11 @@ impl Member {
             ConsumeError::Unreachable { .. } | ConsumeError::Corrupt { .. } => {
                 if !self.has_lost_contact {
                     self.has_lost_contact = true;
-                    eprintln!("consume: {error}; trying again");
+                    say!("consume: {error}; trying again");
                 }
             }
-            ConsumeError::MembershipLost { .. } => eprintln!("consume: {error}; joining again"),
-            ConsumeError::NotCommitted { .. } => eprintln!("consume: {error}; trying again"),
+            ConsumeError::MembershipLost { .. } => say!("consume: {error}; joining again"),
+            ConsumeError::NotCommitted { .. } => say!("consume: {error}; trying again"),
             ConsumeError::Damaged { of, from, next: Some(next), .. } => {
                 say_lost(from, next);
                 consumer.seek(&of.topic, of.partition, Position::Number(next))?;
@@ -252,7 +252,7 @@ impl Member {
     fn regain_contact(&mut self) {
         if self.has_lost_contact {
             self.has_lost_contact = false;
-            eprintln!("consume: connected again");
+            say!("consume: connected again");
         }
     }
 }
