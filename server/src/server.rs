@@ -134,10 +134,17 @@ async fn run(
     let shared = Arc::new(Semaphore::new(connections_max.saturating_sub(doors)));
     let kafka = kafka.map(|KafkaListener { listener, idle_timeout, .. }| {
         let counts = observed.kafka.clone();
-        (listener, KafkaDoor::new(broker.clone(), counts, idle_timeout, Room::beside(&shared), stopping.clone()))
+        (
+            listener,
+            KafkaDoor::new(broker.clone(), counts, idle_timeout, Room::beside(&shared), stopping.clone()),
+        )
     });
-    let connections =
-        Connections::new(move |peer| door.of(peer), Room::beside(&shared), stopping.clone(), observed.connections);
+    let connections = Connections::new(
+        move |peer| door.of(peer),
+        Room::beside(&shared),
+        stopping.clone(),
+        observed.connections,
+    );
     tokio::select! {
         () = stop.cancelled() => {}
         never = accept(&listener, &connections) => match never {},
