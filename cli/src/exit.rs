@@ -14,7 +14,7 @@ pub async fn run(program: &str, work: impl Future<Output = anyhow::Result<ExitCo
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{program}: {error:#}");
+            say!("{program}: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -1,8 +1,9 @@
 //! [`Interrupt`], the wish to end.
 
-use std::{future, process, sync::mpsc, thread, time::Duration};
+use std::{future, io::stderr, process, time::Duration};
 
 use anyhow::Context as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
@@ -42,8 +43,8 @@ pub(crate) struct AbruptEnd {
     pub(crate) exit_code: u8,
 }
 
-/// How long somebody has who reads stderr: a second signal ends the program also when nobody does.
-const READING: Duration = Duration::from_millis(200);
+/// How long somebody has who reads stderr and is behind: a second signal ends the program also when nobody does.
+const READING: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 impl Interrupt {
     /// Listens from now on. A second signal ends the program at once, and so does the end of `patience` after the
@@ -84,15 +85,20 @@ impl Interrupt {
 impl AbruptEnd {
     fn happen(self) -> ! {
         if let Some(says) = self.says {
-            let (said, is_said) = mpsc::channel::<()>();
-            // A pipe that nobody reads would hold up the end.
-            thread::spawn(move || {
-                eprintln!("{says}");
-                drop(said);
-            });
-            let _ = is_said.recv_timeout(READING);
+            say_to_who_reads(&format!("{says}\n"));
         }
         process::exit(i32::from(self.exit_code));
+    }
+}
+
+/// Writes to stderr unless nobody reads that: a full pipe would hold up the end. Not by way of the standard library,
+/// whose lock somebody may hold who is held up.
+fn say_to_who_reads(line: &str) {
+    let stderr = stderr();
+    // What can be written to takes a line at once.
+    if poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&READING)).is_ok_and(|ready| ready > 0) {
+        // Who reads it no more does not miss it.
+        let _ = rustix::io::write(&stderr, line.as_bytes());
     }
 }
 

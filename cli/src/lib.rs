@@ -15,6 +15,12 @@
 //! All of them: data on stdout, talk on stderr. They exit with 0 when they did what they were told, 1 when they
 //! could not, 2 when they were told nonsense, 130 when Ctrl-C cut them short. Flags take one dash or two.
 
+// `say!` says it, and cannot panic.
+#![deny(clippy::print_stderr)]
+
+#[macro_use]
+mod talk;
+
 pub mod bench;
 mod command_line;
 pub mod completion;

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
     io,
     net::SocketAddr,
     time::{Duration, Instant},
@@ -14,6 +13,8 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
+use crate::room::Room;
+
 /// How long to wait before the next try when the system has nothing to give: other connections end meanwhile.
 const PAUSE: Duration = Duration::from_millis(100);
 /// At most one line in so much time about the same trouble.
@@ -21,8 +22,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The connections of a door.
 pub(crate) trait Takes {
-    /// Waits until there is room for one more.
-    fn room(&self) -> impl Future<Output = OwnedSemaphorePermit> + Send;
+    /// How many there may be.
+    fn room(&self) -> &Room;
 
     /// Serves a connection in the background.
     fn serve(&self, stream: TcpStream, peer: SocketAddr, room: OwnedSemaphorePermit);
@@ -31,21 +32,22 @@ pub(crate) trait Takes {
 /// Takes connections, as many as there is room for; the others wait in the system's queue, as with Kafka.
 pub(crate) async fn accept(listener: &TcpListener, connections: &impl Takes) -> Infallible {
     let (mut trouble, mut crowd) = (Trouble::default(), Trouble::default());
+    let room = connections.room();
     loop {
-        let room = match connections.room().now_or_never() {
-            Some(room) => room,
+        let held = match room.for_the_next().now_or_never() {
+            Some(held) => held,
             None => {
                 crowd.report(|times| {
                     tracing::warn!(
                         times,
-                        "there are as many connections as there may be: others wait until one ends"
+                        "there are as many connections as there may be: who connects now waits until one ends"
                     );
                 });
-                connections.room().await
+                room.for_the_next().await
             }
         };
         match listener.accept().await {
-            Ok((stream, peer)) => connections.serve(stream, peer, room),
+            Ok((stream, peer)) => connections.serve(stream, peer, room.take(held)),
             // The peer was quicker to leave.
             Err(error) if is_about_the_peer(&error) => {
                 tracing::debug!(%error, "a connection ended before it began");

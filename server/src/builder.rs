@@ -91,8 +91,8 @@ impl Builder {
         Builder { kafka, ..self }
     }
 
-    /// Takes at most so many connections at the same time, over all doors, each of which keeps one of them for itself; those
-    /// beyond wait in the system's queue. At least 2. Without this it is what the limit of open files allows: see
+    /// Takes at most so many connections at the same time, over all doors, each of which keeps the last one for itself, however
+    /// many wait at the other; those beyond wait in the system's queue. At least 2. Without this it is what the limit of open files allows: see
     /// [`connections_max`].
     pub fn connections_max(self, connections: usize) -> Builder {
         Builder { connections_max: Some(connections.max(DOORS)), ..self }

@@ -11,12 +11,12 @@ use hyper_util::{
 };
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::OwnedSemaphorePermit,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{accept::Takes, linger::Linger, observe::ConnectionCount, opening};
+use crate::{accept::Takes, linger::Linger, observe::ConnectionCount, opening, room::Room};
 
 /// Large frames roughly double what big streams carry; the default of 16 KiB is for web pages.
 const FRAME_BYTES_MAX: u32 = 256 * 1024;
@@ -44,7 +44,7 @@ pub(crate) struct Connections<F> {
     http: Arc<auto::Builder<TokioExecutor>>,
     /// What answers the requests of a connection, by its peer.
     service: F,
-    room: Arc<Semaphore>,
+    room: Room,
     tasks: TaskTracker,
     count: Arc<ConnectionCount>,
     /// Tells connections to end once they have answered.
@@ -74,7 +74,7 @@ impl<S: Answers, F: Fn(SocketAddr) -> S> Connections<F> {
     /// None yet, and as many as there is `room`. When `stopping` is cancelled, they end once they have answered.
     pub(crate) fn new(
         service: F,
-        room: Arc<Semaphore>,
+        room: Room,
         stopping: CancellationToken,
         count: Arc<ConnectionCount>,
     ) -> Connections<F> {
@@ -109,8 +109,8 @@ impl<S: Answers, F: Fn(SocketAddr) -> S> Connections<F> {
 }
 
 impl<S: Answers, F: Fn(SocketAddr) -> S + Sync> Takes for Connections<F> {
-    async fn room(&self) -> OwnedSemaphorePermit {
-        self.room.clone().acquire_owned().await.expect("nobody closes this semaphore")
+    fn room(&self) -> &Room {
+        &self.room
     }
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, room: OwnedSemaphorePermit) {
@@ -176,11 +176,12 @@ async fn serve(
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
+    use futures_util::FutureExt as _;
     use hyper_util::service::TowerToHyperService;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
-        sync::mpsc,
+        sync::{Semaphore, mpsc},
         time::Instant,
     };
 
@@ -197,12 +198,13 @@ mod tests {
         let stopping = CancellationToken::new();
         let routes = axum::Router::new().route("/", never);
         let service = move |_| TowerToHyperService::new(routes.clone());
-        let connections =
-            Connections::new(service, Arc::new(Semaphore::new(1)), stopping.clone(), Arc::default());
+        let room = Room::beside(&Arc::new(Semaphore::new(0)));
+        let connections = Connections::new(service, room.clone(), stopping.clone(), Arc::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, address) = listener.accept().await.unwrap();
-        connections.serve(stream, address, connections.room().await);
+        connections.serve(stream, address, room.for_the_next().await);
+        assert!(room.for_the_next().now_or_never().is_none(), "the only place is taken");
         peer.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
         has_begun.recv().await.unwrap();
 
@@ -212,6 +214,6 @@ mod tests {
         connections.finish(deadline, std::future::pending()).await;
         assert!((deadline..2 * deadline).contains(&begin.elapsed()));
         assert_eq!(peer.read(&mut [0; 1]).await.unwrap(), 0, "it is cut");
-        assert_eq!(connections.room.available_permits(), 1, "there is room again");
+        assert!(room.for_the_next().now_or_never().is_some(), "there is room again");
     }
 }

@@ -36,6 +36,7 @@ mod linger;
 mod observe;
 mod open_files;
 mod opening;
+mod room;
 mod router;
 mod server;
 

@@ -12,6 +12,7 @@ use crate::{
     config::Advertised,
     connection::Connections,
     kafka::{KafkaDoor, endpoint},
+    room::Room,
     router::Router,
 };
 
@@ -128,14 +129,22 @@ async fn run(
 ) -> Result<(), ServerError> {
     let stopping = CancellationToken::new();
     let Router { door, observed, intake } = Router::new(&broker, &stopping, connections_max);
-    // Of all doors: each takes a file.
-    let room = Arc::new(Semaphore::new(connections_max));
+    // Of all doors: each connection takes a file.
+    let doors = 1 + usize::from(kafka.is_some());
+    let shared = Arc::new(Semaphore::new(connections_max.saturating_sub(doors)));
     let kafka = kafka.map(|KafkaListener { listener, idle_timeout, .. }| {
         let counts = observed.kafka.clone();
-        (listener, KafkaDoor::new(broker.clone(), counts, idle_timeout, room.clone(), stopping.clone()))
+        (
+            listener,
+            KafkaDoor::new(broker.clone(), counts, idle_timeout, Room::beside(&shared), stopping.clone()),
+        )
     });
-    let connections =
-        Connections::new(move |peer| door.of(peer), room, stopping.clone(), observed.connections);
+    let connections = Connections::new(
+        move |peer| door.of(peer),
+        Room::beside(&shared),
+        stopping.clone(),
+        observed.connections,
+    );
     tokio::select! {
         () = stop.cancelled() => {}
         never = accept(&listener, &connections) => match never {},

@@ -12,10 +12,13 @@
 //! All big-endian. The hash is XXH3 with 64 bits, which finds accidents, not forgeries.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use minikafka_client_connection::GRPC_MESSAGE_BYTES_MAX;
 use twox_hash::XxHash3_64;
 
 /// The smallest message.
 pub(super) const LEN_MIN: usize = 36;
+/// No request has room for a larger one.
+pub(super) const LEN_MAX: usize = GRPC_MESSAGE_BYTES_MAX;
 const CHAIN: usize = 28;
 /// Filler begins somewhere in so many bytes, and messages differ.
 const FILLER_SHIFTS: usize = 4096;

@@ -112,8 +112,8 @@ struct Common {
     /// Partitions of the new topic [default: 1; groups: 64]
     #[arg(long, conflicts_with = "topic", value_parser = clap::value_parser!(u32).range(1..))]
     partitions: Option<u32>,
-    /// Bytes of each message, at least 36
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(chain::LEN_MIN as i64..))]
+    /// Bytes of each message, at least 36; the topic has a limit, 3 MiB if nobody has set another
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(SIZES))]
     size: u32,
     /// Producers, each with a connection; each writes to all partitions in turn; groups: they share the partitions
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -135,6 +135,8 @@ struct Common {
     compression: Compression,
 }
 
+const SIZES: RangeInclusive<i64> = chain::LEN_MIN as i64..=chain::LEN_MAX as i64;
+
 /// One message in a quarter of an hour at least, and one in a nanosecond at most: from one to the next is a time.
 const RATES: RangeInclusive<f64> = 0.001..=1e9;
 
@@ -145,12 +147,16 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+const PARTITIONS: u32 = 1;
 const DURATION: Duration = Duration::from_secs(10);
 const LATENCY_RATE: f64 = 1000.0;
 const LATENCY_WARMUP: Duration = Duration::from_secs(1);
 
 /// How long a run has to clean up behind itself once it is interrupted.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// As for nonsense that the command line itself shows.
+const WRONG_USAGE: u8 = 2;
 
 /// Does what it is told.
 ///
@@ -168,8 +174,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let run = random();
     let load = common.load(run);
+    let partitions = common.partitions.unwrap_or(PARTITIONS);
+    if let Err(error) = common.check(&load, partitions) {
+        return Ok(wrong_usage(&error));
+    }
     let mut interrupt = listen()?;
-    let partitions = common.partitions.unwrap_or(1);
     let target = Target::open(&args.server, common.topic.as_deref(), partitions, run).await?;
     let measured = tokio::select! {
         measured = measure(name, &target, &common, &load) => measured,
@@ -192,6 +201,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     target.close().await?;
     reading::check(&report.verified)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what is wrong before anything was done.
+fn wrong_usage(error: &anyhow::Error) -> ExitCode {
+    say!("minikafka: {error:#}");
+    ExitCode::from(WRONG_USAGE)
 }
 
 /// Listens for signals: what a run has made is deleted first.
@@ -238,6 +253,14 @@ impl Common {
     fn pace(&mut self) {
         self.rate.get_or_insert(LATENCY_RATE);
         self.warmup.get_or_insert(LATENCY_WARMUP);
+    }
+
+    /// Whether the load can be had, as far as that is known before a new topic with so many partitions is created.
+    fn check(&self, load: &Load, partitions: u32) -> anyhow::Result<()> {
+        match self.topic {
+            Some(_) => Ok(()),
+            None => load.check(partitions),
+        }
     }
 
     fn load(&self, run: u64) -> Load {

@@ -59,43 +59,44 @@ fn partition_of(stream: u32, partitions: u32) -> u32 {
 const STREAMS_MAX: u64 = 200_000;
 
 impl Load {
-    fn senders(&self, target: &Target) -> u32 {
+    fn senders(&self, partitions: u32) -> u32 {
         match self.spread {
-            Spread::PartitionsShared => target.partitions,
+            Spread::PartitionsShared => partitions,
             Spread::AllToEach => self.producers,
         }
     }
 
     /// How many streams each sender has.
-    fn streams_each(&self, target: &Target) -> u32 {
+    fn streams_each(&self, partitions: u32) -> u32 {
         match self.spread {
             Spread::PartitionsShared => 1,
-            Spread::AllToEach => target.partitions,
+            Spread::AllToEach => partitions,
         }
     }
 
     fn streams_of(&self, target: &Target, sender: u32) -> Range<u32> {
-        let each = self.streams_each(target);
+        let each = self.streams_each(target.partitions);
         sender * each..(sender + 1) * each
     }
 
     /// The streams that go to a partition.
     pub(super) fn streams_to(&self, target: &Target, partition: u32) -> impl Iterator<Item = u32> {
-        let all = self.senders(target) * self.streams_each(target);
+        let all = self.senders(target.partitions) * self.streams_each(target.partitions);
         (partition..all).step_by(target.partitions as usize)
     }
 
     fn schedule(&self, target: &Target, sender: u32, start: Instant) -> Schedule {
-        Schedule::new(start, self.per_second, sender, self.senders(target), self.end)
+        Schedule::new(start, self.per_second, sender, self.senders(target.partitions), self.end)
     }
 
     /// # Errors
-    /// When there were too many streams.
-    fn check(&self, target: &Target) -> anyhow::Result<()> {
-        let (producers, partitions) = (self.producers, target.partitions);
+    /// When there would be too many streams to a topic with so many partitions.
+    pub(super) fn check(&self, partitions: u32) -> anyhow::Result<()> {
+        let streams = u64::from(self.senders(partitions)) * u64::from(self.streams_each(partitions));
         ensure!(
-            u64::from(self.senders(target)) * u64::from(self.streams_each(target)) <= STREAMS_MAX,
-            "{producers} producers to each of {partitions} partitions are more than {STREAMS_MAX} chains to check"
+            streams <= STREAMS_MAX,
+            "{} producers and {partitions} partitions make {streams} chains to check, and at most {STREAMS_MAX} are kept",
+            self.producers
         );
         Ok(())
     }
@@ -130,7 +131,8 @@ pub(super) struct Sending {
 
 /// The producers, connected.
 pub(super) async fn connect(target: &Target, load: &Load) -> anyhow::Result<Vec<Producer>> {
-    load.check(target)?;
+    // A topic that was there has as many partitions as it has.
+    load.check(target.partitions)?;
     let mut producers = Vec::new();
     for _ in 0..load.producers {
         let builder = Producer::builder(&target.host, &target.topic).compression(load.compression);
@@ -142,16 +144,18 @@ pub(super) async fn connect(target: &Target, load: &Load) -> anyhow::Result<Vec<
 impl Sending {
     /// Starts all senders at once.
     pub(super) fn start(producers: &[Producer], target: &Target, load: &Load, start: Instant) -> Sending {
-        let senders = (0..load.senders(target)).zip(producers.iter().cycle()).map(|(number, producer)| {
-            let sender = Sender {
-                producer: producer.clone(),
-                number,
-                load: load.clone(),
-                partitions: target.partitions,
-                start,
-            };
-            load.stop.spawn(sender.run(load.schedule(target, number, start), load.streams_of(target, number)))
-        });
+        let senders =
+            (0..load.senders(target.partitions)).zip(producers.iter().cycle()).map(|(number, producer)| {
+                let sender = Sender {
+                    producer: producer.clone(),
+                    number,
+                    load: load.clone(),
+                    partitions: target.partitions,
+                    start,
+                };
+                load.stop
+                    .spawn(sender.run(load.schedule(target, number, start), load.streams_of(target, number)))
+            });
         Sending { senders: senders.collect(), start }
     }
 

@@ -66,15 +66,15 @@ impl Target {
     /// Says that the run is over, before it is known whether the topic can be deleted.
     pub(super) fn announce_interrupted(&self) {
         match self.is_ours {
-            true => eprintln!("minikafka: interrupted; deleting topic \"{}\"", self.topic),
-            false => eprintln!("minikafka: interrupted"),
+            true => say!("minikafka: interrupted; deleting topic \"{}\"", self.topic),
+            false => say!("minikafka: interrupted"),
         }
     }
 
     /// After a failure, which is what counts: a topic that cannot be deleted is only said.
     pub(super) async fn give_up(self) {
         if let Err(error) = self.close().await {
-            eprintln!("minikafka: {error:#}");
+            say!("minikafka: {error:#}");
         }
     }
 

@@ -8,24 +8,19 @@ use std::{io, num::NonZeroU64, time::Duration};
 use anyhow::{anyhow, bail};
 use minikafka_client_connection::{Backoff, connect};
 use minikafka_client_consume::{ConsumeError, GroupConsumer, Message, Position};
-use minikafka_flags::format_duration;
 use minikafka_proto::v1::DescribeTopicRequest;
 use tokio::time;
 
 use super::{
+    ending::{self, AllCommitted, Ended},
     output::Output,
     repeated::Printed,
     subscription::{numbers_say_nothing, say_lost, say_skipped},
 };
-use crate::interrupt::{AbruptEnd, Cut, INTERRUPTED, Interrupt, Patience};
+use crate::interrupt::Interrupt;
 
 /// How long a wait for messages is: after so much time without a server, that is said.
 const WAIT: Duration = Duration::from_secs(1);
-
-/// How long an end by Ctrl-C may take to commit what was printed.
-const COMMITTING: Duration = Duration::from_secs(10);
-/// How long all of such an end may take: a reader of stdout that does not read holds it up without end.
-const ENDING: Duration = Duration::from_secs(15);
 
 /// Which group to be a member of, and how.
 #[derive(Clone, Debug)]
@@ -37,33 +32,13 @@ pub(super) struct Membership {
     pub(super) commit_interval: Duration,
 }
 
-/// Why it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    AsWanted,
-    Interrupted,
-}
-
-/// Listens for signals. An end that is cut short says that positions may not be committed.
-pub(super) fn listen() -> anyhow::Result<Interrupt> {
-    Interrupt::listen_with(Patience::For(ENDING), |cut| {
-        let (why, exit_code) = match cut {
-            Cut::SecondSignal => ("interrupted again", INTERRUPTED),
-            Cut::PatienceIsOver => ("it cannot end in good order", 1),
-        };
-        let says = format!(
-            "consume: {why}: the last positions are not committed; what was printed since the last commit may come again"
-        );
-        AbruptEnd { says: Some(says), exit_code }
-    })
-}
-
 /// Prints messages until there are `count`, or it is interrupted; then commits what was printed and leaves.
 pub(super) async fn run(
     membership: &Membership,
     count: Option<NonZeroU64>,
     output: Output,
     interrupt: &mut Interrupt,
+    committed: &AllCommitted,
 ) -> anyhow::Result<Ended> {
     let mut consumer = tokio::select! {
         joined = membership.join() => joined?,
@@ -82,7 +57,7 @@ pub(super) async fn run(
     match ended {
         Ok(ended) => {
             member.output.flush()?;
-            membership.leave(consumer, &member.printed, ended).await?;
+            membership.leave(consumer, &member.printed, ended, committed).await?;
             Ok(ended)
         }
         // What could not be printed must come again.
@@ -90,8 +65,9 @@ pub(super) async fn run(
         Err(error) => {
             member.output.flush()?;
             // The failure is the news; what comes again is news, too.
-            if let Err(error) = membership.leave(consumer, &member.printed, Ended::AsWanted).await {
-                eprintln!("consume: {error:#}");
+            let left = membership.leave(consumer, &member.printed, Ended::AsWanted, committed);
+            if let Err(error) = left.await {
+                say!("consume: {error:#}");
             }
             Err(error)
         }
@@ -123,7 +99,7 @@ impl Membership {
             match builder.join_consumer_group().await {
                 Err(error) if error.is_retryable() => {
                     if !has_said_so {
-                        eprintln!("consume: {error}; trying again");
+                        say!("consume: {error}; trying again");
                         has_said_so = true;
                     }
                     time::sleep(backoff.next_wait()).await;
@@ -133,22 +109,16 @@ impl Membership {
         }
     }
 
-    /// Commits what was printed, and leaves. Once somebody has asked it to end, there is a limit to that.
-    async fn leave(&self, consumer: GroupConsumer, printed: &Printed, ended: Ended) -> anyhow::Result<()> {
-        let repeated = printed.uncommitted(&consumer);
-        // It holds all of the consumer, and is kept in one place.
-        let leaving = Box::pin(consumer.leave_consumer_group());
-        let left = match ended {
-            Ended::AsWanted => leaving.await.map_err(|error| error.to_string()),
-            // Then it is a matter of politeness.
-            Ended::Interrupted if repeated.is_empty() => {
-                let _ = time::timeout(WAIT, leaving).await;
-                Ok(())
-            }
-            Ended::Interrupted => within_limits(leaving).await,
-        };
+    /// Commits what was printed, and leaves.
+    async fn leave(
+        &self,
+        consumer: GroupConsumer,
+        printed: &Printed,
+        ended: Ended,
+        committed: &AllCommitted,
+    ) -> anyhow::Result<()> {
         let group = &self.group;
-        left.map_err(|cause| {
+        ending::end((consumer, printed), ended, committed).await.map_err(|(cause, repeated)| {
             anyhow!("the last positions of group \"{group}\" are not committed: {cause}; {repeated}")
         })
     }
@@ -165,24 +135,6 @@ impl Membership {
             bail!("{}: start at earliest, latest or a time", numbers_say_nothing(&self.topic));
         }
         Ok(())
-    }
-}
-
-/// Waits for the end of a membership for as long as somebody who has pressed Ctrl-C does, and says so.
-async fn within_limits(
-    mut leaving: impl Future<Output = Result<(), ConsumeError>> + Unpin,
-) -> Result<(), String> {
-    let left = match time::timeout(WAIT, &mut leaving).await {
-        Ok(left) => Ok(left),
-        Err(_elapsed) => {
-            let limit = format_duration(COMMITTING);
-            eprintln!("consume: no answer to the commit yet; trying for {limit} more, Ctrl-C ends that");
-            time::timeout(COMMITTING, leaving).await
-        }
-    };
-    match left {
-        Ok(left) => left.map_err(|error| error.to_string()),
-        Err(_elapsed) => Err("no answer".to_owned()),
     }
 }
 
@@ -209,7 +161,7 @@ impl Member {
                 if jump.from < jump.to {
                     say_skipped(jump.from, jump.to);
                 } else {
-                    eprintln!("consume: {} began anew: going on at {}", jump.of, jump.to);
+                    say!("consume: {} began anew: going on at {}", jump.of, jump.to);
                 }
             }
         }
@@ -235,11 +187,11 @@ impl Member {
             ConsumeError::Unreachable { .. } | ConsumeError::Corrupt { .. } => {
                 if !self.has_lost_contact {
                     self.has_lost_contact = true;
-                    eprintln!("consume: {error}; trying again");
+                    say!("consume: {error}; trying again");
                 }
             }
-            ConsumeError::MembershipLost { .. } => eprintln!("consume: {error}; joining again"),
-            ConsumeError::NotCommitted { .. } => eprintln!("consume: {error}; trying again"),
+            ConsumeError::MembershipLost { .. } => say!("consume: {error}; joining again"),
+            ConsumeError::NotCommitted { .. } => say!("consume: {error}; trying again"),
             ConsumeError::Damaged { of, from, next: Some(next), .. } => {
                 say_lost(from, next);
                 consumer.seek(&of.topic, of.partition, Position::Number(next))?;
@@ -252,7 +204,7 @@ impl Member {
     fn regain_contact(&mut self) {
         if self.has_lost_contact {
             self.has_lost_contact = false;
-            eprintln!("consume: connected again");
+            say!("consume: connected again");
         }
     }
 }

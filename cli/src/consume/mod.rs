@@ -6,6 +6,7 @@
 //!                  +-> trouble (server away, topic not there, messages evicted): said on stderr, and overcome
 //! ```
 
+mod ending;
 mod format;
 mod goal;
 mod member;
@@ -23,9 +24,10 @@ use crate::{
     interrupt::{Interrupt, Patience},
     place::Place,
 };
+use ending::{AllCommitted, Ended};
 pub(crate) use format::Format;
 pub(crate) use goal::Goal;
-use member::{Ended, Membership};
+use member::Membership;
 pub(crate) use output::Output;
 pub(crate) use reading::Reading;
 pub(crate) use subscription::{Subscription, lost, skipped};
@@ -122,11 +124,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let exit_code = goal.exit_code_when_interrupted();
     let output = Output::stdout(args.format)?;
     if let Some(group) = &args.group {
-        let mut interrupt = member::listen()?;
+        let committed = AllCommitted::default();
+        let mut interrupt = ending::listen(&committed, exit_code)?;
         let mut membership = Membership::new(&args.host.host, group, &args.topic, args.from.position());
         membership.commit_interval = args.commit_interval;
         // Large, and only here for some.
-        let ended = Box::pin(member::run(&membership, goal.count, output, &mut interrupt));
+        let ended = Box::pin(member::run(&membership, goal.count, output, &mut interrupt, &committed));
         return Ok(match ended.await? {
             Ended::AsWanted => ExitCode::SUCCESS,
             Ended::Interrupted => ExitCode::from(exit_code),

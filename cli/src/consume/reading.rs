@@ -113,12 +113,12 @@ impl Reading {
             ConsumeError::Unreachable { .. } | ConsumeError::Corrupt { .. } if self.goal.end == End::None => {
                 if self.contact == Contact::Fine {
                     self.contact = Contact::Lost;
-                    eprintln!("consume: {error}; trying again");
+                    say!("consume: {error}; trying again");
                 }
             }
             ConsumeError::NotFound { .. } if self.goal.end == End::None => {
                 self.output.flush()?;
-                eprintln!(
+                say!(
                     "consume: topic \"{}\" is not there any more; waiting for it",
                     self.subscription.topic()
                 );
@@ -154,7 +154,7 @@ impl Reading {
         } else if is_asked_for || self.goal.end == End::AtStart {
             bail!("{message}");
         } else {
-            eprintln!(
+            say!(
                 "consume: topic \"{}\" began anew: it ends before message {}, and message {wanted} was next; going on at {}",
                 self.subscription.topic(),
                 readable.end,
@@ -168,7 +168,7 @@ impl Reading {
     fn regain_contact(&mut self) {
         if self.contact == Contact::Lost {
             self.contact = Contact::Fine;
-            eprintln!("consume: connected again");
+            say!("consume: connected again");
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Printed {
 #[derive(Debug)]
 pub(super) struct Repeated {
     /// First message, and the one behind the last, if that is known.
-    ranges: Vec<(TopicPartition, u64, Option<u64>)>,
+    pub(super) ranges: Vec<(TopicPartition, u64, Option<u64>)>,
 }
 
 impl Printed {

@@ -40,7 +40,7 @@ impl Subscription {
                     return Ok(consumer);
                 }
                 Err(ConsumeError::NotFound { .. }) if end == End::None => {
-                    eprintln!("consume: topic \"{}\" is not there yet; waiting for it", self.topic);
+                    say!("consume: topic \"{}\" is not there yet; waiting for it", self.topic);
                     return self.wait_for_topic(in_a_new_topic(self.from)).await;
                 }
                 Err(ConsumeError::OutOfRange { start, message, .. }) => match from {
@@ -80,7 +80,7 @@ impl Subscription {
             match builder.subscribe().await {
                 Err(error) if error.is_retryable() && end == End::None => {
                     if !has_said_so {
-                        eprintln!("consume: {error}; trying again");
+                        say!("consume: {error}; trying again");
                         has_said_so = true;
                     }
                     time::sleep(backoff.next_wait()).await;
@@ -106,12 +106,12 @@ pub(super) fn numbers_say_nothing(topic: &str) -> String {
 
 /// Says that the server's disk has lost messages.
 pub(super) fn say_lost(from: u64, to: u64) {
-    eprintln!("consume: {}", lost(from, to));
+    say!("consume: {}", lost(from, to));
 }
 
 /// Says that messages were evicted before they were read.
 pub(super) fn say_skipped(from: u64, to: u64) {
-    eprintln!("consume: {}", skipped(from, to));
+    say!("consume: {}", skipped(from, to));
 }
 
 /// What the server's disk has lost.

@@ -137,7 +137,7 @@ pub(crate) async fn act(action: Action, target: &Target) -> anyhow::Result<()> {
             let seeked = client.seek_group(request).await.map_err(refused)?.into_inner();
             print::seeked(&seeked.positions, output)?;
             if dry_run {
-                eprintln!("minikafka: nothing was moved: --dry-run");
+                say!("minikafka: nothing was moved: --dry-run");
             }
         }
         Action::Delete { group } => {

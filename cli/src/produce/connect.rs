@@ -21,7 +21,7 @@ pub(super) async fn connect(builder: ProducerBuilder, timeout: Duration) -> anyh
             Ok(producer) => return Ok(producer),
             Err(error) if error.is_retryable() && !left.is_zero() => {
                 if !has_said_so {
-                    eprintln!("produce: {error}; trying again for {}", format_duration(timeout));
+                    say!("produce: {error}; trying again for {}", format_duration(timeout));
                     has_said_so = true;
                 }
                 // The last attempt is at the deadline.

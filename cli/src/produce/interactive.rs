@@ -1,6 +1,9 @@
 //! Typing messages: each line is sent at once, and its number said.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use anyhow::bail;
 use minikafka_client_produce::{Message, Producer, SendError};
@@ -30,11 +33,11 @@ pub(super) async fn run(
     topic: &str,
     interrupt: &mut Interrupt,
 ) -> anyhow::Result<ExitCode> {
-    eprintln!("Each line is a message to topic \"{topic}\". Ctrl-D ends.");
+    say!("Each line is a message to topic \"{topic}\". Ctrl-D ends.");
     tokio::select! {
         code = send_all(&producer, input, &keys) => code,
         () = interrupt.received() => {
-            eprintln!();
+            say!();
             // A message whose number was not said yet.
             producer.flush().await?;
             Ok(ExitCode::from(INTERRUPTED))
@@ -56,7 +59,7 @@ async fn send_all(producer: &Producer, mut input: Input, keys: &Keys) -> anyhow:
             prompt();
         }
     }
-    eprintln!();
+    say!();
     if let Some(line) = lines.last() {
         code = send(producer, keys.message(line).0, code).await?;
     }
@@ -64,7 +67,7 @@ async fn send_all(producer: &Producer, mut input: Input, keys: &Keys) -> anyhow:
 }
 
 fn prompt() {
-    eprint!("> ");
+    let _ = write!(io::stderr(), "> ");
 }
 
 async fn send(producer: &Producer, message: Message<'_>, code: ExitCode) -> anyhow::Result<ExitCode> {
@@ -74,18 +77,18 @@ async fn send(producer: &Producer, message: Message<'_>, code: ExitCode) -> anyh
     };
     match sent.await {
         Ok((0, number)) => {
-            eprintln!("message {number}");
+            say!("message {number}");
             Ok(code)
         }
         Ok((partition, number)) => {
-            eprintln!("message {number} of partition {partition}");
+            say!("message {number} of partition {partition}");
             Ok(code)
         }
         Err(SendError::Refused(refusal)) if refusal.reason == INVALID_TOPIC_NAME => {
             Err(SendError::Refused(refusal).into())
         }
         Err(error) => {
-            eprintln!("produce: {error}");
+            say!("produce: {error}");
             // It is said: it is no news to a later flush.
             let _ = producer.flush().await;
             Ok(ExitCode::FAILURE)
@@ -95,8 +98,6 @@ async fn send(producer: &Producer, message: Message<'_>, code: ExitCode) -> anyh
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use minikafka_server::Server;
 
     use super::*;

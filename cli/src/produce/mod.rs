@@ -108,12 +108,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let producer = tokio::select! {
         producer = connect::connect(builder, args.timeout) => producer?,
         () = interrupt.received() => {
-            eprintln!("{}", Summary::of_nothing());
+            say!("{}", Summary::of_nothing());
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };
     if !producer.is_idempotent() {
-        eprintln!("produce: the server is old: a line whose reply is lost is not sent again");
+        say!("produce: the server is old: a line whose reply is lost is not sent again");
     }
     if args.file.is_none() && std::io::stdin().is_terminal() {
         return interactive::run(producer, input, keys, &args.topic, &mut interrupt).await;
@@ -122,7 +122,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let sent = pipeline::run(producer, input, keys, &bar, &mut interrupt).await;
     bar.finish_and_clear();
     let (summary, end) = sent?;
-    eprintln!("{summary}");
+    say!("{summary}");
     Ok(match end {
         End::OfInput => ExitCode::SUCCESS,
         End::Interrupted => ExitCode::from(INTERRUPTED),

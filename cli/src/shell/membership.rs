@@ -114,8 +114,8 @@ impl Membership {
         let count = Count(member.consumer.partitions().count() as u64, "partition");
         let group = &member.group;
         match is_settled {
-            true => eprintln!("member of group \"{group}\", reads {count}"),
-            false => eprintln!(
+            true => say!("member of group \"{group}\", reads {count}"),
+            false => say!(
                 "member of group \"{group}\", reads {count} so far: others read the rest, or a topic is not there yet"
             ),
         }

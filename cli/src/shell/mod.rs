@@ -105,10 +105,10 @@ async fn take_commands(args: Args) -> anyhow::Result<ExitCode> {
 async fn greet(target: &Target) {
     let version = env!("CARGO_PKG_VERSION");
     match target.connect().await {
-        Ok(_) => eprintln!("MiniKafka shell {version}, connected to {}", target.host()),
-        Err(error) => eprintln!("MiniKafka shell {version}: {error}; each command tries again"),
+        Ok(_) => say!("MiniKafka shell {version}, connected to {}", target.host()),
+        Err(error) => say!("MiniKafka shell {version}: {error}; each command tries again"),
     }
-    eprintln!("help lists the commands, Ctrl-D leaves");
+    say!("help lists the commands, Ctrl-D leaves");
 }
 
 /// A person at a terminal: what fails is said, and that is all.
@@ -125,7 +125,7 @@ async fn converse(session: &mut Session, mut source: Source, stop: &mut Stop) ->
         };
         let Some(line) = line else { return Ok(ExitCode::SUCCESS) };
         match session.run(&line, stop).await? {
-            Ended::Failed(why) => eprintln!("{why}"),
+            Ended::Failed(why) => say!("{why}"),
             Ended::Stopped(code) => return Ok(code),
             Ended::Quit => return Ok(ExitCode::SUCCESS),
             Ended::Interrupted => source.give_up_rest(),
@@ -155,7 +155,7 @@ async fn follow(
         number += 1;
         match session.run(&line, stop).await? {
             Ended::Failed(why) => {
-                eprintln!("minikafka: line {number}: {why}");
+                say!("minikafka: line {number}: {why}");
                 code = ExitCode::FAILURE;
                 if stops_on_error {
                     return Ok(code);

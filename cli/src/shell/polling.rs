@@ -39,8 +39,8 @@ pub(super) async fn poll(member: &mut Member, polling: &Polling, output: &mut Ou
     }
     output.flush()?;
     match printed {
-        0 => eprintln!("no messages"),
-        count => eprintln!("{}", Count(count, "message")),
+        0 => say!("no messages"),
+        count => say!("{}", Count(count, "message")),
     }
     Ok(())
 }
@@ -67,10 +67,10 @@ fn print(
 /// Makes the best of an error, or gives up with it.
 fn overcome(error: ConsumeError, consumer: &mut GroupConsumer) -> anyhow::Result<()> {
     match error {
-        ConsumeError::MembershipLost { .. } => eprintln!("{error}; joined again"),
-        ConsumeError::NotCommitted { .. } => eprintln!("{error}; trying again"),
+        ConsumeError::MembershipLost { .. } => say!("{error}; joined again"),
+        ConsumeError::NotCommitted { .. } => say!("{error}; trying again"),
         ConsumeError::Damaged { of, from, next: Some(next), .. } => {
-            eprintln!("{}", lost(from, next));
+            say!("{}", lost(from, next));
             consumer.seek(&of.topic, of.partition, Position::Number(next))?;
         }
         error => return Err(error.into()),
@@ -81,9 +81,9 @@ fn overcome(error: ConsumeError, consumer: &mut GroupConsumer) -> anyhow::Result
 fn say_jumps(consumer: &mut GroupConsumer) {
     while let Some(jump) = consumer.take_jump() {
         if jump.from < jump.to {
-            eprintln!("{}", skipped(jump.from, jump.to));
+            say!("{}", skipped(jump.from, jump.to));
         } else {
-            eprintln!("{} began anew: going on at {}", jump.of, jump.to);
+            say!("{} began anew: going on at {}", jump.of, jump.to);
         }
     }
 }

@@ -74,11 +74,9 @@ impl Session {
         }
         match time::timeout(LEAVING, self.membership.leave()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => eprintln!("minikafka: leave: {error:#}"),
+            Ok(Err(error)) => say!("minikafka: leave: {error:#}"),
             Err(_elapsed) => {
-                eprintln!(
-                    "minikafka: leave: the server does not answer: what was printed last may come again"
-                );
+                say!("minikafka: leave: the server does not answer: what was printed last may come again");
             }
         }
     }
@@ -100,9 +98,9 @@ impl Session {
                 tokio::select! {
                     done = self.execute(command) => (name, done),
                     _ = interrupt.recv() => {
-                        eprintln!();
+                        say!();
                         if name == "send" {
-                            eprintln!("send: the message may be stored or not");
+                            say!("send: the message may be stored or not");
                         }
                         return Ok(Ended::Interrupted);
                     }
@@ -139,7 +137,7 @@ impl Session {
             Command::Join { group, from } => self.membership.join(group, from).await,
             Command::Leave => {
                 let group = self.membership.leave().await?;
-                eprintln!("left group \"{group}\"");
+                say!("left group \"{group}\"");
                 Ok(())
             }
             Command::Poll(polling) => {
@@ -163,13 +161,13 @@ impl Session {
         let sent = tokio::select! {
             sent = &mut sent => sent,
             () = time::sleep(PATIENCE) => {
-                eprintln!("send: no answer yet; Ctrl-C ends the waiting");
+                say!("send: no answer yet; Ctrl-C ends the waiting");
                 sent.await
             }
         };
         match sent? {
-            (0, number) => eprintln!("message {number}"),
-            (partition, number) => eprintln!("message {number} of partition {partition}"),
+            (0, number) => say!("message {number}"),
+            (partition, number) => say!("message {number} of partition {partition}"),
         }
         Ok(())
     }

@@ -91,7 +91,7 @@ impl Terminal {
     pub(super) fn restore(&self) {
         if let Some(original) = &self.original {
             // The editor has had pasted text marked.
-            eprintln!("\x1b[?2004l");
+            say!("\x1b[?2004l");
             // The process ends: there is nothing left to do about a failure.
             let _ = tcsetattr(stdin(), OptionalActions::Now, original);
         }
@@ -108,7 +108,7 @@ fn recall(editor: &mut LineEditor, history: &History) -> Option<PathBuf> {
         }
     });
     recalled.unwrap_or_else(|error| {
-        eprintln!("minikafka: lines are not kept: {error}");
+        say!("minikafka: lines are not kept: {error}");
         None
     })
 }
@@ -142,7 +142,7 @@ fn keep(editor: &mut LineEditor, file: &mut Option<PathBuf>, line: &str) {
         _ => Ok(()),
     });
     if let Err(error) = kept {
-        eprintln!("minikafka: lines are not kept any more: {error}");
+        say!("minikafka: lines are not kept any more: {error}");
         *file = None;
     }
 }

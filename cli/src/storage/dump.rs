@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                     shown += 1;
                 }
                 Err(error) => {
-                    eprintln!("minikafka: {error}");
+                    say!("minikafka: {error}");
                     is_whole = false;
                 }
             }

@@ -133,6 +133,12 @@ fn nonsense_is_refused() {
     let server = TestServer::memory();
     for (args, rule) in [
         (&["produce", "-size", "35"][..], "36"),
+        (&["produce", "-size", "67108865"], "36..=67108864"),
+        (
+            &["produce", "-producers", "10000", "-partitions", "21"],
+            "210000 chains to check, and at most 200000",
+        ),
+        (&["groups", "-partitions", "200001"], "200001 chains to check"),
         (&["produce", "-rate", "0"], "from 0.001"),
         (&["latency", "-rate", "1e300"], "to 1000000000"),
         (&["groups", "-messages", "1", "-rate", "1e-300"], "from 0.001"),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    io::Read as _,
+    io::{BufRead as _, BufReader, Read as _},
     process::{Command, Stdio},
 };
 
@@ -165,4 +165,26 @@ fn ctrl_c_ends_a_member_as_well_when_nobody_reads_its_output() {
     let mut said = String::new();
     member.stderr.as_mut().unwrap().read_to_string(&mut said).unwrap();
     assert!(said.starts_with("consume: interrupted again: the last positions are not committed; "), "{said}");
+}
+
+#[test]
+fn ctrl_c_commits_what_was_printed_also_when_nobody_can_read_stderr() {
+    let mut server = TestServer::filesystem();
+    server.produce("t", "1\n2\n3\n");
+    let args = ["-host", server.host(), "-topic", "t", "-group", "g", "-commit-interval", "1h"];
+    let mut member =
+        Command::new(CONSUME).args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(member.stderr.take().unwrap()).lines();
+    let mut stdout = BufReader::new(member.stdout.take().unwrap()).lines();
+    (1..=3).for_each(|number| assert_eq!(stdout.next().unwrap().unwrap(), number.to_string()));
+    server.stop();
+    assert!(stderr.next().unwrap().unwrap().contains("trying again"));
+    // What it says when the server is there again goes nowhere.
+    drop(stderr);
+    server.start_again();
+    server.produce("t", "4\n");
+    assert_eq!(stdout.next().unwrap().unwrap(), "4");
+    assert!(Command::new("kill").args(["-s", "INT", &member.id().to_string()]).status().unwrap().success());
+    assert_eq!(member.wait().unwrap().code(), Some(0));
+    assert!(describes_position(&server, 5));
 }

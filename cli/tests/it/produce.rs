@@ -1,6 +1,9 @@
 //! `produce`, when all is well and when the input is not.
 
-use std::io::Write as _;
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
 
 use crate::{
     program::{CONSUME, MINIKAFKA, PRODUCE, Program, run},
@@ -268,4 +271,15 @@ fn a_server_that_starts_later_is_waited_for() {
     let _server = TestServer::memory_at(address);
     let ended = produce.end();
     assert_eq!(ended.code, 0, "{}", ended.stderr);
+}
+
+#[test]
+fn what_is_stored_is_a_success_also_when_nobody_can_read_stderr() {
+    let server = TestServer::memory();
+    let args = ["-host", server.host(), "-topic", "t"];
+    let mut produce =
+        Command::new(PRODUCE).args(args).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(produce.stderr.take());
+    produce.stdin.take().unwrap().write_all(b"a\n").unwrap();
+    assert_eq!(produce.wait().unwrap().code(), Some(0));
 }

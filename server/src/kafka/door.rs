@@ -15,14 +15,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use super::{Counts, connection, errors, fetch, frames::Incoming, refused::Refused, topic_name};
-use crate::accept::Takes;
+use crate::{accept::Takes, room::Room};
 
 /// The connections of Kafka clients. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct KafkaDoor {
     door: Arc<Door>,
-    /// Room for connections, shared with the other doors.
-    room: Arc<Semaphore>,
+    room: Room,
     tasks: TaskTracker,
     /// Tells connections to end once they have answered.
     stopping: CancellationToken,
@@ -48,7 +47,7 @@ impl KafkaDoor {
         broker: Broker,
         counts: Arc<Counts>,
         idle_timeout: Duration,
-        room: Arc<Semaphore>,
+        room: Room,
         stopping: CancellationToken,
     ) -> KafkaDoor {
         let door = Door {
@@ -80,8 +79,8 @@ impl KafkaDoor {
 }
 
 impl Takes for KafkaDoor {
-    async fn room(&self) -> OwnedSemaphorePermit {
-        self.room.clone().acquire_owned().await.expect("nobody closes this semaphore")
+    fn room(&self) -> &Room {
+        &self.room
     }
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, room: OwnedSemaphorePermit) {

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Asks as `curl` does. Returns the head and the body.
-async fn get(server: &Server, path: &str, headers: &str) -> (String, String) {
+pub(crate) async fn get(server: &Server, path: &str, headers: &str) -> (String, String) {
     let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
     let head = format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();

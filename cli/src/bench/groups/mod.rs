@@ -69,8 +69,11 @@ pub(super) async fn run(mut args: Args, server: &Server) -> anyhow::Result<ExitC
     args.common.pace();
     let run = super::random();
     let load = Load { spread: Spread::PartitionsShared, ..args.common.load(run) };
-    let mut interrupt = super::listen()?;
     let partitions = args.common.partitions.unwrap_or(PARTITIONS);
+    if let Err(error) = args.common.check(&load, partitions) {
+        return Ok(super::wrong_usage(&error));
+    }
+    let mut interrupt = super::listen()?;
     // Before the topic: what is made is to be deleted whatever fails.
     let groups = server.connect_to_groups().await?;
     let target = Target::open(server, args.common.topic.as_deref(), partitions, run).await?;

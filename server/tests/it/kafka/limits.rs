@@ -7,7 +7,10 @@ use minikafka_server::{Server, config::KafkaConfig};
 use tokio::time::{Instant, timeout};
 
 use super::client::{Client, door, fetch_from, start_with};
-use crate::{observe::scrape, support::Fixture};
+use crate::{
+    observe::{get, scrape},
+    support::{Fixture, soon},
+};
 
 /// Long enough for a client to say something on a busy machine.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -43,7 +46,7 @@ async fn ask(client: &mut Client) -> ApiVersionsResponse {
 
 #[tokio::test]
 async fn over_the_limit_a_connection_waits_until_another_ends() {
-    // One is that of the fixture, and one is kept for the next at the gRPC door.
+    // One is that of the fixture, one is the gRPC door's own.
     let fixture = start_with(Server::builder().memory().connections_max(4)).await;
     assert_eq!(scrape(&fixture.server).await["minikafka_connections_max"], 4.0);
     let (mut first, mut second) = (Client::connect(&fixture).await, Client::connect(&fixture).await);
@@ -56,4 +59,19 @@ async fn over_the_limit_a_connection_waits_until_another_ends() {
     assert_eq!(ask(&mut second).await.error_code, 0, "the others do not suffer");
     drop(first);
     assert_eq!(third.reply::<ApiVersionsRequest>(0, id).await.error_code, 0);
+}
+
+#[tokio::test]
+async fn a_full_house_of_kafka_clients_shuts_out_nobody_who_asks_how_the_server_is() {
+    let fixture = start_with(Server::builder().memory().connections_max(4)).await;
+    let (mut first, mut second) = (Client::connect(&fixture).await, Client::connect(&fixture).await);
+    assert_eq!((ask(&mut first).await.error_code, ask(&mut second).await.error_code), (0, 0));
+    let mut waiting = Client::connect(&fixture).await;
+    let id = waiting.send(0, &ApiVersionsRequest::default()).await;
+    for path in ["/healthz", "/readyz", "/metrics"].repeat(3) {
+        let (head, _) = soon(get(&fixture.server, path, "")).await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+    }
+    drop(second);
+    assert_eq!(soon(waiting.reply::<ApiVersionsRequest>(0, id)).await.error_code, 0);
 }
