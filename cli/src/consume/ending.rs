@@ -130,6 +130,11 @@ pub(super) async fn end(
     left.map_err(|cause| (cause, repeated))
 }
 
+/// Leaves, and commits nothing: what could not be printed must come again, to the others at once.
+pub(super) async fn leave_unprinted(consumer: GroupConsumer) {
+    let _ = time::timeout(SHORT, consumer.leave_without_commit()).await;
+}
+
 /// Waits for a commit for as long as somebody who has pressed Ctrl-C does, and says so.
 async fn within_limits(
     mut committing: impl Future<Output = Result<(), ConsumeError>> + Unpin,

@@ -1,7 +1,7 @@
 //! A member of a group that prints its share of the messages.
 //!
 //! **Invariant:** nothing is committed before it is printed and flushed: the output is flushed before each poll, and a
-//! member that cannot print goes without a word.
+//! member that cannot print leaves without a commit.
 
 use std::{io, num::NonZeroU64, time::Duration};
 
@@ -54,14 +54,15 @@ pub(super) async fn run(
         printed = member.print_all(&mut consumer) => printed.map(|()| Ended::AsWanted),
         () = interrupt.received() => Ok(Ended::Interrupted),
     };
-    match ended {
+    match ended.and_then(|ended| Ok(member.output.flush().map(|()| ended)?)) {
         Ok(ended) => {
-            member.output.flush()?;
             membership.leave(consumer, &member.printed, ended, committed).await?;
             Ok(ended)
         }
-        // What could not be printed must come again.
-        Err(error) if error.is::<io::Error>() => Err(error),
+        Err(error) if error.is::<io::Error>() => {
+            ending::leave_unprinted(consumer).await;
+            Err(error)
+        }
         Err(error) => {
             member.output.flush()?;
             // The failure is the news; what comes again is news, too.

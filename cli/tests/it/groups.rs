@@ -168,6 +168,28 @@ fn ctrl_c_ends_a_member_as_well_when_nobody_reads_its_output() {
 }
 
 #[test]
+fn a_member_whose_reader_has_enough_leaves_and_the_rest_is_for_others() {
+    let server = TestServer::memory();
+    server.produce("t", &"a line\n".repeat(200_000));
+    let args = ["-host", server.host(), "-topic", "t", "-group", "g"];
+    let mut member = Command::new(CONSUME).args(args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = member.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 7]).unwrap();
+    drop(stdout);
+    assert_eq!(member.wait().unwrap().code(), Some(0));
+    let args = ["group", "describe", "g", "-output", "json", "-host", server.host()];
+    let described = run(MINIKAFKA, &args, b"");
+    // Without members and positions it is no group.
+    let is_gone = described.stderr.contains("not found");
+    assert!(
+        is_gone || described.text().contains("\"members\": []"),
+        "{}{}",
+        described.text(),
+        described.stderr
+    );
+}
+
+#[test]
 fn ctrl_c_commits_what_was_printed_also_when_nobody_can_read_stderr() {
     let mut server = TestServer::filesystem();
     server.produce("t", "1\n2\n3\n");
