@@ -65,6 +65,7 @@ mod heartbeat;
 mod lag;
 mod membership;
 mod pattern;
+mod pauses;
 mod positions;
 mod sessions;
 pub(crate) mod tasks;
