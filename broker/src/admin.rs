@@ -22,6 +22,8 @@ use crate::{
 
 /// Logs that are created at the same time: their syncs overlap, and so many are not more than a disk can do.
 const CREATIONS_MAX: usize = 8;
+/// What a topic without partitions breaks.
+const AT_LEAST_ONE: &str = "has at least one partition, not 0";
 
 /// What those who create, alter, delete and stop hold, one at a time.
 #[derive(Debug, Default)]
@@ -210,7 +212,7 @@ impl Broker {
         validate_topic_name(topic)?;
         settings.check(&self.0.config)?;
         if partitions == 0 {
-            let rule = "has at least one partition, not 0".to_owned();
+            let rule = AT_LEAST_ONE.to_owned();
             return Err(Error::InvalidPartitions { topic: topic.to_owned(), rule });
         }
         Ok(())
@@ -222,9 +224,13 @@ impl Broker {
         let topic = self.0.topics.require(name)?;
         let (before, partitions) = (topic.count(), change.partitions.unwrap_or(topic.count()));
         if partitions < before {
-            let rule = format!(
-                "has {before} partitions and cannot have {partitions}: they are added, never taken away, because messages are in them"
-            );
+            // Who has fewer has at least two, unless none are asked for.
+            let rule = match partitions {
+                0 => AT_LEAST_ONE.to_owned(),
+                _ => format!(
+                    "has {before} partitions and cannot have {partitions}: they are added, never taken away, because messages are in them"
+                ),
+            };
             return Err(Error::InvalidPartitions { topic: name.to_owned(), rule });
         }
         let settings = topic.settings.changed(change)?;

@@ -21,6 +21,10 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn wall(&self) -> Duration;
     /// Time since some moment; only ever goes forward, at its own pace.
     fn elapsed(&self) -> Duration;
+    /// How much of `elapsed` the machine was asleep. Zero for a clock that cannot tell.
+    fn asleep(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// The clocks of the operating system.
@@ -34,9 +38,19 @@ impl Clock for SystemClock {
     }
 
     fn elapsed(&self) -> Duration {
-        let time = clock_gettime(ClockId::Boottime);
-        Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.max(0) as u32)
+        time_of(ClockId::Boottime)
     }
+
+    fn asleep(&self) -> Duration {
+        // Both go at one pace, and this one stands still while the machine sleeps.
+        let awake = time_of(ClockId::Monotonic);
+        self.elapsed().saturating_sub(awake)
+    }
+}
+
+fn time_of(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
+    Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.max(0) as u32)
 }
 
 /// What decides the age of messages: the wall time at start, plus what has passed since. No step of the wall clock
@@ -72,6 +86,11 @@ impl AppendClock {
     /// Milliseconds since the Unix epoch.
     pub fn now(&self) -> Millis {
         self.origin + millis(self.clock.elapsed())
+    }
+
+    /// Milliseconds that the machine was asleep, since some moment.
+    pub(crate) fn asleep(&self) -> Millis {
+        millis(self.clock.asleep())
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     classic::{Ended, Registry},
     core::{Applied, Because, Command, Groups, MemberKey},
     pattern::MATCHERS,
+    pauses::Pauses,
     sessions::{Session, Sessions},
 };
 use crate::{AppendClock, Error, append_clock::millis, machine::Machine};
@@ -25,11 +26,10 @@ const RETRY_MS: Millis = 2_000;
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     pub(super) machine: Machine<Groups>,
-    clock: Arc<AppendClock>,
+    pub(super) clock: Arc<AppendClock>,
     /// How long positions of an empty group are kept.
     retention_ms: Millis,
-    /// When this coordinator began. Nobody could answer before.
-    opened_at: Millis,
+    pub(super) pauses: Pauses,
     /// A std lock: held for a look-up or a change, never across an await, nor while the state is read.
     sessions: Arc<Mutex<Sessions>>,
     /// As that one, and never held together with it.
@@ -55,12 +55,12 @@ impl Coordinator {
         retention: Duration,
     ) -> Result<Coordinator, Error> {
         let machine = Machine::open(storage, log_id(), Groups::default(), clock.clone()).await?;
-        let opened_at = clock.now();
+        let pauses = Pauses::new(&clock);
         let coordinator = Coordinator {
             machine,
             clock,
             retention_ms: millis(retention),
-            opened_at,
+            pauses,
             sessions: Arc::default(),
             classic: Mutex::default(),
             matchers: Arc::new(Semaphore::new(MATCHERS)),
@@ -222,6 +222,7 @@ impl Coordinator {
     /// Does of what is due by now what waits for no disk. The rest is returned.
     pub(super) fn take_what_is_due(&self) -> Vec<(Due, Command)> {
         let now = self.now();
+        self.forgive_sleep();
         let mut commands = Vec::new();
         loop {
             let due = self.sessions().alarms.take(now);
@@ -308,8 +309,7 @@ impl Coordinator {
                     let member = groups.get(&key.group)?.members.get(&key.member_id)?;
                     Some((member.revoking_since?, member.rebalance_timeout_ms))
                 })?;
-                // While the server was away, nobody could answer.
-                let at = since.max(self.opened_at).saturating_add(timeout_ms.into());
+                let at = since.max(self.pauses.over_at()).saturating_add(timeout_ms.into());
                 (at, remove(key, Because::HeldOn { revoking_since: since }))
             }
             Due::Group(name) => {
@@ -331,6 +331,7 @@ impl Coordinator {
 
     /// Does what is due among the classic members of a group. When they are gone: what ends the occupation.
     pub(super) fn look_at_classic(&self, name: &str, now: Millis) -> Option<Command> {
+        self.forgive_sleep();
         // Before it is known that nobody is there: whoever comes after that begins another one.
         let occupation = self.machine.read(|groups| groups.get(name)?.occupied);
         let next = self.classic().pass(name, now);

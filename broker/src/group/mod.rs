@@ -40,7 +40,9 @@
 //! where its members say.
 //!
 //! A process that joins under the instance_id of a member whose stream is broken takes its place: the caller says with
-//! the name that the old process has ended. Should it live, its commits are refused.
+//! the name that the old process has ended. Should it live, its commits are refused. While a stream is open, nobody can
+//! know that, and the instance is in use; a machine that loses its power closes nothing, so its successor waits for the
+//! end of the session, or of the connection if the server finds out earlier that nobody is there.
 //!
 //! All of this is about the server's own protocol. What classic members read is what their leader says, and any of them
 //! commits any position, as in Kafka: see `classic`.
@@ -63,6 +65,7 @@ mod heartbeat;
 mod lag;
 mod membership;
 mod pattern;
+mod pauses;
 mod positions;
 mod sessions;
 pub(crate) mod tasks;

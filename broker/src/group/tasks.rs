@@ -22,8 +22,9 @@ use crate::{Broker, Error, broker::Inner};
 
 /// Longest sleep. The timer stands still while the machine sleeps and the append clock does not.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
-/// A timer that is so late was kept from running, and so were those who hear members: they get their time anew.
-const PAUSE: Duration = Duration::from_secs(2);
+/// A timer that is so late was kept from running, and so were those who hear members: they get their time anew. That
+/// the machine has slept, the timer cannot see: the coordinator does.
+pub(super) const PAUSE: Duration = Duration::from_secs(2);
 /// With the longest names, so many are a part of what a command may have. More go in pieces.
 const TOPICS_PER_COMMAND: usize = 1_000;
 /// After a failure to store what groups are to know of topics.
@@ -63,15 +64,16 @@ async fn keep_time(coordinator: Weak<Coordinator>, mut alarms: watch::Receiver<(
         let wake_at = Instant::now() + sleep.map_or(SLEEP_MAX, |sleep| sleep.min(SLEEP_MAX));
         tokio::select! {
             changed = alarms.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep_until(wake_at), if sleep.is_some() => {
-                let late = wake_at.elapsed();
-                if late > PAUSE && let Some(coordinator) = coordinator.upgrade() {
-                    tracing::warn!(?late, "the server was kept from running, members get their time anew");
-                    let now = coordinator.now();
-                    coordinator.sessions().forgive(now);
-                    coordinator.classic().forgive(now);
-                }
-            }
+            () = tokio::time::sleep_until(wake_at), if sleep.is_some() => {}
+        }
+        // Whatever has woken it: after a pause, both may be so.
+        let late = wake_at.elapsed();
+        if sleep.is_some()
+            && late > PAUSE
+            && let Some(coordinator) = coordinator.upgrade()
+        {
+            tracing::warn!(?late, "the server was kept from running, members get their time anew");
+            coordinator.forgive();
         }
     }
 }
@@ -159,12 +161,53 @@ impl Broker {
 
 #[cfg(test)]
 mod tests {
+    use minikafka_storage::memory::MemoryStorage;
+
     use super::*;
     use crate::{
+        BrokerConfig, Clock, GroupJoin, MEMBER_SESSION_TIMEOUT,
         group::core::Groups,
         machine::{COMMAND_BYTES_MAX, StateMachine},
         topic_name::TOPIC_NAME_LEN_MAX,
     };
+
+    /// The runtime's time.
+    #[derive(Debug)]
+    struct Hands(Instant);
+
+    impl Clock for Hands {
+        fn wall(&self) -> Duration {
+            self.elapsed()
+        }
+        fn elapsed(&self) -> Duration {
+            self.0.elapsed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn members_get_their_time_anew_after_a_pause_whatever_has_woken_the_timer() {
+        // Which of two events wakes it is left to chance.
+        for round in 0..16 {
+            let clock = Arc::new(Hands(Instant::now()));
+            let config = BrokerConfig { clock, retention: None, ..BrokerConfig::default() };
+            let broker = Broker::open(Arc::new(MemoryStorage::new(u64::MAX)), config).await.unwrap();
+            let join = GroupJoin { group: "g".into(), client_address: "here".into(), ..GroupJoin::default() };
+            let _member = broker.join_group(join).await.unwrap();
+            breathe().await;
+            broker.0.groups.wake_timer();
+            tokio::time::advance(2 * MEMBER_SESSION_TIMEOUT).await;
+            breathe().await;
+            let members = broker.0.groups.machine.read(|groups| groups.get("g").unwrap().members.len());
+            assert_eq!(members, 1, "round {round}");
+        }
+    }
+
+    /// Lets all do what they can, while the time stands still.
+    async fn breathe() {
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+    }
 
     #[test]
     fn the_longest_names_of_topics_fit_into_a_command() {

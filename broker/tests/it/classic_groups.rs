@@ -13,7 +13,7 @@ use crate::{
     setup::{ManualClock, produce},
 };
 
-fn classic() -> ClassicJoin {
+pub(crate) fn classic() -> ClassicJoin {
     ClassicJoin {
         group: "g".into(),
         client_id: "test".into(),
@@ -26,7 +26,7 @@ fn classic() -> ClassicJoin {
 }
 
 /// Joins, while the clock is moved.
-async fn join(broker: &Broker, clock: &ManualClock) -> ClassicMember {
+pub(crate) async fn join(broker: &Broker, clock: &ManualClock) -> ClassicMember {
     let joining = broker.join_classic(classic());
     tokio::pin!(joining);
     let joined = loop {

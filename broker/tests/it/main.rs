@@ -8,6 +8,7 @@ mod doubt;
 mod evict_before;
 mod faults;
 mod fetch;
+mod group_pauses;
 mod group_trouble;
 mod groups;
 mod lag;

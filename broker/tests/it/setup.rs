@@ -12,33 +12,51 @@ use minikafka_storage::{LogId, Storage, memory::MemoryStorage};
 
 /// A clock that stands still until it is told otherwise.
 #[derive(Debug)]
-pub(crate) struct ManualClock(Mutex<(Duration, Duration)>);
+pub(crate) struct ManualClock(Mutex<Hands>);
+
+#[derive(Debug)]
+struct Hands {
+    wall: Duration,
+    elapsed: Duration,
+    asleep: Duration,
+}
 
 impl ManualClock {
     pub(crate) fn at(wall_secs: u64) -> Arc<ManualClock> {
-        Arc::new(ManualClock(Mutex::new((Duration::from_secs(wall_secs), Duration::from_secs(1)))))
+        let (wall, elapsed) = (Duration::from_secs(wall_secs), Duration::from_secs(1));
+        Arc::new(ManualClock(Mutex::new(Hands { wall, elapsed, asleep: Duration::ZERO })))
     }
 
     /// Time passes.
     pub(crate) fn pass(&self, time: Duration) {
         let mut hands = self.0.lock().unwrap();
-        hands.0 += time;
-        hands.1 += time;
+        hands.wall += time;
+        hands.elapsed += time;
+    }
+
+    /// The machine sleeps.
+    pub(crate) fn sleep(&self, time: Duration) {
+        self.pass(time);
+        self.0.lock().unwrap().asleep += time;
     }
 
     /// Somebody sets the wall clock.
     pub(crate) fn set_wall(&self, secs: u64) {
-        self.0.lock().unwrap().0 = Duration::from_secs(secs);
+        self.0.lock().unwrap().wall = Duration::from_secs(secs);
     }
 }
 
 impl Clock for ManualClock {
     fn wall(&self) -> Duration {
-        self.0.lock().unwrap().0
+        self.0.lock().unwrap().wall
     }
 
     fn elapsed(&self) -> Duration {
-        self.0.lock().unwrap().1
+        self.0.lock().unwrap().elapsed
+    }
+
+    fn asleep(&self) -> Duration {
+        self.0.lock().unwrap().asleep
     }
 }
 

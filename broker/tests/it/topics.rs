@@ -142,6 +142,9 @@ async fn what_is_only_checked_changes_nothing() {
     assert!(matches!(broker.check_creation("t", 1, &settings), Err(Error::TopicExists(_))));
     let to = |partitions| TopicChange { partitions: Some(partitions), ..TopicChange::default() };
     broker.check_alteration("t", &to(3)).unwrap();
+    let why = |partitions| broker.check_alteration("t", &to(partitions)).unwrap_err().to_string();
+    assert_eq!(why(0), "topic \"t\" has at least one partition, not 0");
+    assert!(why(1).contains("has 2 partitions and cannot have 1: they are added"), "{}", why(1));
     assert!(matches!(broker.check_alteration("u", &to(3)), Err(Error::TopicNotFound(_))));
     assert!(matches!(broker.check_alteration("t", &to(1)), Err(Error::InvalidPartitions { .. })));
     assert!(matches!(broker.check_alteration("t", &to(4)), Err(Error::TooManyPartitions { .. })));

@@ -133,6 +133,11 @@ impl Group {
     /// Everybody has time until its timeout from now on: nobody could be heard.
     pub(super) fn forgive(&mut self, now: Millis) {
         self.members.values_mut().for_each(|member| member.heard_at = member.heard_at.max(now));
+        if let Phase::Joining { since, .. } = &mut self.phase {
+            *since = now.max(*since);
+        }
+        let anew = now.saturating_add(self.rebalance_timeout_ms());
+        self.sync_until = self.sync_until.map(|until| until.max(anew));
     }
 
     pub(super) fn unknown(&self, member_id: &str) -> GroupError {

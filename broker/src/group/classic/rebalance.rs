@@ -116,7 +116,7 @@ impl Group {
         self.protocol.clear();
     }
 
-    fn rebalance_timeout_ms(&self) -> Millis {
+    pub(super) fn rebalance_timeout_ms(&self) -> Millis {
         self.members.values().map(|member| member.rebalance_timeout_ms).max().unwrap_or_default()
     }
 

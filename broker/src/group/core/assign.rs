@@ -14,10 +14,19 @@
 //! way left from any member to one with two partitions less, which is the criterion of Harvey, Ladner, Lovász and
 //! Tamir, "Semi-matchings for bipartite graphs and load balancing" (2003).
 //!
+//! All other groups wait meanwhile, so each search stops when it knows that it will find nobody with fewer: see
+//! [`Regions`]. A thousand members with subscriptions that differ much are still a matter of seconds at worst; figures
+//! are in bench/README.md.
+//!
 //! The same input gives the same target, whatever the order of the calls that led there: ties are broken by the order
 //! of members and topics.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
+};
+
+use fixedbitset::FixedBitSet;
 
 use super::{PartitionSet, TopicView};
 
@@ -49,18 +58,28 @@ type MemberIndex = usize;
 type TopicIndex = usize;
 
 struct Deal<'a> {
-    members: Vec<&'a str>,
+    members: Vec<Reader<'a>>,
     topics: Vec<Topic<'a>>,
     /// Number of partitions of each member.
     load: Vec<usize>,
 }
 
+/// A member. Questions about all topics of one are asked for each partition that moves: sets of bits answer them soon.
+struct Reader<'a> {
+    name: &'a str,
+    /// Topics that it reads.
+    topics: FixedBitSet,
+    /// Topics of which it has a partition.
+    has: FixedBitSet,
+    /// Number of its partitions, by topic.
+    count: Vec<u32>,
+}
+
 struct Topic<'a> {
     name: &'a str,
-    readers: Vec<MemberIndex>,
+    /// Members that read it.
+    readers: FixedBitSet,
     seats: Vec<Seat>,
-    /// Number of its partitions, by member.
-    count: Vec<usize>,
 }
 
 /// One partition.
@@ -77,26 +96,31 @@ impl<'a> Deal<'a> {
         subscriptions: &BTreeMap<&'a str, &'a BTreeSet<String>>,
         topics: &'a BTreeMap<String, TopicView>,
     ) -> Deal<'a> {
-        let members: Vec<&str> = subscriptions.keys().copied().collect();
         let names: Vec<&'a str> = topics.keys().map(String::as_str).collect();
-        let mut readers: Vec<Vec<MemberIndex>> = vec![Vec::new(); names.len()];
+        let mut readers: Vec<FixedBitSet> = vec![FixedBitSet::new(); names.len()];
         for (member, wanted) in subscriptions.values().enumerate() {
             let mut at = 0;
             for topic in wanted.iter() {
                 at = seek(&names, at, topic);
                 if names.get(at).is_some_and(|name| name == topic) {
-                    readers[at].push(member);
+                    readers[at].grow_and_insert(member);
                 }
             }
         }
-        let topic = |((name, view), readers): ((&'a String, &TopicView), Vec<MemberIndex>)| {
+        let topic = |((name, view), mut readers): ((&'a String, &TopicView), FixedBitSet)| {
+            readers.grow(subscriptions.len());
             let seats = vec![Seat::default(); view.partitions as usize];
-            let is_read = !readers.is_empty();
-            is_read.then(|| Topic { name, readers, seats, count: vec![0; members.len()] })
+            (!readers.is_clear()).then(|| Topic { name, readers, seats })
         };
-        let topics = topics.iter().zip(readers).filter_map(topic).collect();
-        let load = vec![0; members.len()];
-        Deal { members, topics, load }
+        let topics: Vec<Topic<'_>> = topics.iter().zip(readers).filter_map(topic).collect();
+        let member = |(index, name): (MemberIndex, &&'a str)| {
+            let mut reads = FixedBitSet::with_capacity(topics.len());
+            reads.extend((0..topics.len()).filter(|topic| topics[*topic].readers.contains(index)));
+            let has = FixedBitSet::with_capacity(topics.len());
+            Reader { name, topics: reads, has, count: vec![0; topics.len()] }
+        };
+        let members = subscriptions.keys().enumerate().map(member).collect();
+        Deal { members, topics, load: vec![0; subscriptions.len()] }
     }
 
     fn keep(&mut self, before: impl Fn(&str, u32) -> Before<'a>) {
@@ -104,8 +128,8 @@ impl<'a> Deal<'a> {
             for partition in 0..self.topics[topic].seats.len() {
                 let before = before(self.topics[topic].name, partition as u32);
                 let [target, holder] = [before.target, before.holder]
-                    .map(|name| name.and_then(|name| self.members.binary_search(&name).ok()))
-                    .map(|member| member.filter(|member| self.topics[topic].is_read_by(*member)));
+                    .map(|name| name.and_then(|name| self.index_of(name)))
+                    .map(|member| member.filter(|member| self.topics[topic].readers.contains(*member)));
                 let seat = &mut self.topics[topic].seats[partition];
                 *seat = Seat { reader: None, target: target.or(holder), holder };
                 if let Some(reader) = target.or(holder) {
@@ -115,50 +139,58 @@ impl<'a> Deal<'a> {
         }
     }
 
+    fn index_of(&self, name: &str) -> Option<MemberIndex> {
+        self.members.binary_search_by_key(&name, |member| member.name).ok()
+    }
+
     fn give_what_nobody_has(&mut self) {
         for topic in 0..self.topics.len() {
-            for partition in 0..self.topics[topic].seats.len() {
-                if self.topics[topic].seats[partition].reader.is_some() {
-                    continue;
-                }
-                let of = &self.topics[topic];
-                let least = |member: &&MemberIndex| (self.load[**member], of.count[**member]);
-                let taker = of.readers.iter().min_by_key(least).copied();
-                self.seat(topic, partition, taker.expect("a topic in here has readers"));
+            let free = |partition: &usize| self.topics[topic].seats[*partition].reader.is_none();
+            let free: Vec<usize> = (0..self.topics[topic].seats.len()).filter(free).collect();
+            if free.is_empty() {
+                continue;
+            }
+            let takers = self.topics[topic].readers.ones();
+            let least =
+                |member: MemberIndex| Reverse((self.load[member], self.members[member].count[topic], member));
+            let mut takers: BinaryHeap<_> = takers.map(least).collect();
+            for partition in free {
+                let mut taker = takers.peek_mut().expect("a topic in here has readers");
+                let Reverse((load, count, member)) = &mut *taker;
+                (*load, *count) = (*load + 1, *count + 1);
+                self.seat(topic, partition, *member);
             }
         }
     }
 
     /// Hands partitions on until nobody can give to anybody who has two less.
     fn level(&mut self) {
-        // Those from whom no way leads anywhere.
+        // Those from whom no way leads to anybody who has two less. None begins later: a way into where they can reach
+        // would begin at somebody who has more than they, and those come first.
         let mut settled = vec![false; self.members.len()];
+        let mut regions = Regions::default();
         while let Some(from) = self.fullest(&settled) {
             // Mostly somebody who has least reads something of it. Who does not has to be looked for.
             if let Some(taker) = self.neediest_reader(from) {
                 let (topic, partition) = self.choose(from, taker);
                 self.seat(topic, partition, taker);
-                settled.fill(false);
+                regions.passed(from, &[taker]);
                 continue;
             }
-            let ways = self.ways_from(from);
-            let taker = ways
-                .reached
-                .iter()
-                .copied()
-                .filter(|member| self.load[*member] + 2 <= self.load[from])
-                .min_by_key(|member| self.load[*member]);
-            match taker {
-                Some(taker) => {
-                    self.hand_on(from, taker, &ways);
-                    settled.fill(false);
-                }
-                // What can be reached from those whom it reaches is no more, and they have no more than it has.
-                None => ways
-                    .reached
-                    .into_iter()
-                    .filter(|member| self.load[*member] <= self.load[from])
-                    .for_each(|member| settled[member] = true),
+            let least = regions.least(from);
+            if least + 2 > self.load[from] {
+                settled[from] = true;
+                continue;
+            }
+            let ways = self.ways_from(from, least);
+            let taker = ways.reached.iter().copied().min_by_key(|member| self.load[*member]);
+            let taker = taker.expect("it reaches itself");
+            if self.load[taker] > least {
+                regions.add(&ways, self.load[taker]);
+            }
+            match self.load[taker] + 2 <= self.load[from] {
+                true => regions.passed(from, &self.hand_on(from, taker, &ways)),
+                false => settled[from] = true,
             }
         }
     }
@@ -176,54 +208,60 @@ impl<'a> Deal<'a> {
     /// A member with least partitions that the giver can give one to.
     fn neediest_reader(&self, giver: MemberIndex) -> Option<MemberIndex> {
         let least = *self.load.iter().min()?;
-        let given: Vec<_> = self.topics.iter().filter(|topic| topic.count[giver] > 0).collect();
         let mut needy = (0..self.members.len()).filter(|member| self.load[*member] == least);
-        needy.find(|member| given.iter().any(|topic| topic.is_read_by(*member)))
+        needy.find(|member| !self.members[giver].has.is_disjoint(&self.members[*member].topics))
     }
 
-    /// Who can be given something, over however many others.
-    fn ways_from(&self, from: MemberIndex) -> Ways {
+    /// Who can be given something, over however many others; up to the first that has `least` partitions.
+    fn ways_from(&self, from: MemberIndex, least: usize) -> Ways {
         let mut ways = Ways { reached: vec![from], giver: vec![None; self.members.len()] };
-        let mut topic_seen = vec![false; self.topics.len()];
-        let mut next = VecDeque::from([from]);
-        while let Some(giver) = next.pop_front() {
-            for (topic, seen) in self.topics.iter().zip(&mut topic_seen) {
-                if *seen || topic.count[giver] == 0 {
-                    continue;
-                }
-                *seen = true;
-                for taker in &topic.readers {
-                    if *taker != from && ways.giver[*taker].is_none() {
-                        ways.giver[*taker] = Some(giver);
-                        ways.reached.push(*taker);
-                        next.push_back(*taker);
+        let mut seen = FixedBitSet::with_capacity(self.topics.len());
+        let mut far = FixedBitSet::with_capacity(self.members.len());
+        far.insert_range(..);
+        far.remove(from);
+        let mut next = 0;
+        while let Some(giver) = ways.reached.get(next).copied() {
+            next += 1;
+            let has = &self.members[giver].has;
+            for topic in has.difference(&seen) {
+                let readers = &self.topics[topic].readers;
+                for taker in readers.intersection(&far) {
+                    ways.giver[taker] = Some(giver);
+                    ways.reached.push(taker);
+                    if self.load[taker] <= least {
+                        return ways;
                     }
                 }
+                far.difference_with(readers);
             }
+            seen.union_with(has);
         }
         ways
     }
 
-    /// One partition along each step of the way.
-    fn hand_on(&mut self, from: MemberIndex, to: MemberIndex, ways: &Ways) {
+    /// One partition along each step of the way. Returns who has taken one.
+    fn hand_on(&mut self, from: MemberIndex, to: MemberIndex, ways: &Ways) -> Vec<MemberIndex> {
+        let mut takers = vec![];
         let mut taker = to;
         while taker != from {
             let giver = ways.giver[taker].expect("who was reached was reached from somebody");
             let (topic, partition) = self.choose(giver, taker);
             self.seat(topic, partition, taker);
+            takers.push(taker);
             taker = giver;
         }
+        takers
     }
 
     /// What a giver gives to a taker.
     fn choose(&self, giver: MemberIndex, taker: MemberIndex) -> (TopicIndex, usize) {
-        let could_go =
-            |(_, topic): &(TopicIndex, &Topic<'_>)| topic.count[giver] > 0 && topic.is_read_by(taker);
-        let topics = self.topics.iter().enumerate().filter(could_go);
-        let surplus =
-            |(_, topic): &(TopicIndex, &Topic<'_>)| topic.count[giver] as i64 - topic.count[taker] as i64;
-        let (index, topic) =
-            topics.rev().max_by_key(surplus).expect("the way leads over a topic that both read");
+        let (gives, takes) = (&self.members[giver], &self.members[taker]);
+        let surplus = |topic: &TopicIndex| i64::from(gives.count[*topic]) - i64::from(takes.count[*topic]);
+        let topics = gives.has.intersection(&takes.topics);
+        let index = topics
+            .min_by_key(|topic| Reverse(surplus(topic)))
+            .expect("the way leads over a topic that both read");
+        let topic = &self.topics[index];
         let seats = topic.seats.iter().enumerate().filter(|(_, seat)| seat.reader == Some(giver));
         let cheap = |(_, seat): &(usize, &Seat)| {
             (seat.target != Some(giver), seat.holder == Some(taker), seat.holder != Some(giver))
@@ -233,13 +271,16 @@ impl<'a> Deal<'a> {
     }
 
     fn seat(&mut self, topic: TopicIndex, partition: usize, reader: MemberIndex) {
-        let topic = &mut self.topics[topic];
-        if let Some(before) = topic.seats[partition].reader.replace(reader) {
-            topic.count[before] -= 1;
+        if let Some(before) = self.topics[topic].seats[partition].reader.replace(reader) {
             self.load[before] -= 1;
+            let before = &mut self.members[before];
+            before.count[topic] -= 1;
+            before.has.set(topic, before.count[topic] > 0);
         }
-        topic.count[reader] += 1;
         self.load[reader] += 1;
+        let reader = &mut self.members[reader];
+        reader.count[topic] += 1;
+        reader.has.insert(topic);
     }
 
     fn finish(self) -> BTreeMap<&'a str, PartitionSet> {
@@ -250,7 +291,7 @@ impl<'a> Deal<'a> {
                 targets[reader].insert(topic.name, partition as u32, ());
             }
         }
-        self.members.into_iter().zip(targets).collect()
+        self.members.into_iter().map(|member| member.name).zip(targets).collect()
     }
 }
 
@@ -265,16 +306,51 @@ fn seek(names: &[&str], from: usize, name: &str) -> usize {
     from + names[from..end].partition_point(|before| *before < name)
 }
 
-impl Topic<'_> {
-    fn is_read_by(&self, member: MemberIndex) -> bool {
-        self.readers.binary_search(&member).is_ok()
-    }
-}
-
 /// Ways on which partitions can be handed on.
 struct Ways {
     /// In the order of the steps that it takes.
     reached: Vec<MemberIndex>,
     /// From whom one was reached.
     giver: Vec<Option<MemberIndex>>,
+}
+
+/// What searches for ways have found out: they need not go on when they have found somebody with as few partitions as
+/// there can be.
+#[derive(Default)]
+struct Regions(VecDeque<Region>);
+
+/// Members from whom no way leads to others, each with `least` partitions or more.
+///
+/// What one of them gives to another one changes nothing of that: who reads its topic is among them already, and only
+/// who has two more gives. It is over when somebody else gives them something.
+struct Region {
+    members: FixedBitSet,
+    least: usize,
+}
+
+/// How many are remembered. Mostly there is one with nearly everybody, and a few smaller ones in it.
+const REGIONS_MAX: usize = 16;
+
+impl Regions {
+    /// The fewest partitions that somebody may have to whom a way leads from this member.
+    fn least(&self, from: MemberIndex) -> usize {
+        let around = self.0.iter().filter(|region| region.members.contains(from));
+        around.map(|region| region.least).max().unwrap_or(0)
+    }
+
+    /// All who can be reached from somebody.
+    fn add(&mut self, ways: &Ways, least: usize) {
+        let mut members = FixedBitSet::with_capacity(ways.giver.len());
+        members.extend(ways.reached.iter().copied());
+        self.0.retain(|region| region.members != members);
+        self.0.truncate(REGIONS_MAX - 1);
+        self.0.push_front(Region { members, least });
+    }
+
+    /// A partition went from one member to, or over, others.
+    fn passed(&mut self, from: MemberIndex, takers: &[MemberIndex]) {
+        let is_within = |region: &Region| region.members.contains(from);
+        let is_elsewhere = |region: &Region| takers.iter().all(|taker| !region.members.contains(*taker));
+        self.0.retain(|region| is_within(region) || is_elsewhere(region));
+    }
 }
