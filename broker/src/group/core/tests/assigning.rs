@@ -167,7 +167,48 @@ fn subscriptions_of(reads: &[Vec<bool>]) -> Subscriptions {
     reads.iter().enumerate().map(|(member, reads)| (format!("m{member}"), topics(reads))).collect()
 }
 
+/// Whether a way leads from a member to one with two partitions less: tries all of them.
+fn has_way(subscriptions: &Subscriptions, targets: &Targets, from: &str) -> bool {
+    let (mut reached, mut next) = (BTreeSet::from([from]), vec![from]);
+    while let Some(giver) = next.pop() {
+        for (taker, wanted) in subscriptions {
+            if targets[giver].topics().any(|topic| wanted.contains(topic)) && reached.insert(taker) {
+                next.push(taker);
+            }
+        }
+    }
+    reached.into_iter().any(|member| targets[member].len() + 2 <= targets[from].len())
+}
+
 proptest! {
+    #[test]
+    fn no_way_is_left_in_larger_groups(
+        rounds in prop::collection::vec(
+            prop::collection::vec(prop::collection::vec(any::<bool>(), 10), 1..16),
+            1..4,
+        ),
+        partitions in prop::collection::vec(0u32..12, 10),
+    ) {
+        let topics: Vec<String> = (0..10).map(|topic| format!("t{topic}")).collect();
+        let views: TopicViews =
+            topics.iter().zip(&partitions).map(|(topic, count)| view(topic, 0, *count)).collect();
+        let mut targets = Targets::new();
+        for reads in rounds {
+            // One in two topics would be too easy.
+            let wants = |member: usize, topic: usize| reads[member][topic] && reads[member][(topic * 3 + 1) % 10];
+            let subscriptions: Subscriptions = (0..reads.len())
+                .map(|member| {
+                    let wanted = (0..10).filter(|topic| wants(member, *topic));
+                    (format!("m{member:02}"), wanted.map(|topic| topics[topic].clone()).collect())
+                })
+                .collect();
+            targets = deal(&subscriptions, &views, &targets);
+            for member in subscriptions.keys() {
+                prop_assert!(!has_way(&subscriptions, &targets, member), "{member}: {targets:?}");
+            }
+        }
+    }
+
     #[test]
     fn it_is_as_even_as_can_be_with_any_subscriptions(
         first in prop::collection::vec(prop::collection::vec(any::<bool>(), 3), 1..4),
