@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    program::{CONSUME, MINIKAFKA, Program, run},
+    program::{CONSUME, MINIKAFKA, PRODUCE, Program, run},
     server::TestServer,
 };
 
@@ -105,6 +105,57 @@ fn nothing_but_lost_partitions_is_not_waited_for() {
         assert_eq!((ended.code, ended.text().as_str()), (1, ""));
         assert!(ended.stderr.contains("is missing or damaged"), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn messages_without_keys_go_to_the_others() {
+    let server = with_lost(&[0, 1]);
+    (0..8).for_each(|_| server.produce("q", "x\n"));
+    let produce = |args: &[&str], line: &[u8]| {
+        run(PRODUCE, &[&["-host", server.host(), "-topic", "q"], args].concat(), line)
+    };
+    let ended = produce(&["-partition", "1"], b"x\n");
+    assert!(ended.code == 1 && ended.stderr.contains(LOST), "{}", ended.stderr);
+    // murmur2 sends one of these keys at least to each of three partitions.
+    let keyed: String = (0..20).map(|key| format!("{key}:x\n")).collect();
+    let ended = produce(&["-key-separator", ":"], keyed.as_bytes());
+    assert!(ended.code == 1 && ended.stderr.contains("is missing or damaged"), "{}", ended.stderr);
+    let server = with_lost(&[0, 1, 2]);
+    let ended = run(PRODUCE, &["-host", server.host(), "-topic", "q"], b"x\n");
+    assert!(ended.code == 1 && ended.stderr.contains("is missing or damaged"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_lag_of_a_group_says_what_is_lost() {
+    let mut server = with_lost(&[]);
+    let read = |server: &TestServer| {
+        run(CONSUME, &["-host", server.host(), "-topic", "q", "-group", "g", "-count", "15"], b"")
+    };
+    assert_eq!(read(&server).code, 0);
+    server.stop();
+    server.lose("q", 1);
+    server.start_again();
+    let describe = |server: &TestServer, args: &[&str]| {
+        run(MINIKAFKA, &[&["group", "describe", "g", "-host", server.host()], args].concat(), b"").text()
+    };
+    let text = describe(&server, &[]);
+    assert!(text.contains("lag        unknown in 1 lost partition\n"), "{text}");
+    let row: Vec<_> =
+        text.lines().find(|line| line.starts_with("q              1")).unwrap().split_whitespace().collect();
+    assert_eq!(row, ["q", "1", "6", "lost", "lost", "lost", "-"]);
+    assert!(
+        text.ends_with("lost: the log of the partition is missing or damaged, see the server's log\n"),
+        "{text}"
+    );
+    let described: serde_json::Value =
+        serde_json::from_str(&describe(&server, &["-output", "json"])).unwrap();
+    let positions = &described["positions"];
+    assert_eq!((&positions[1]["is_lost"], &positions[1]["number"]), (&true.into(), &6.into()));
+    assert!(positions[1]["lag_messages"].is_null() && positions[1]["end_number"].is_null());
+    assert_eq!((&positions[2]["is_lost"], &positions[2]["lag_messages"]), (&false.into(), &0.into()));
+    server.produce_to("q", 2, &["more".to_owned()]);
+    let text = describe(&server, &[]);
+    assert!(text.contains("1 message behind") && text.contains(", unknown in 1 lost partition"), "{text}");
 }
 
 #[test]
