@@ -48,9 +48,9 @@ use crate::{
 /// It shows that it lives however long the caller takes between two polls, up to
 /// [`poll_interval_max`](GroupConsumerBuilder::poll_interval_max). It comes back when connections break or the server is
 /// restarted. A partition that the server's disk has lost does not stop it: a poll says so once, and the member keeps the
-/// partition, asks for it now and then, and reads the others. When the server has taken it for dead meanwhile, it joins anew, and the poll says so once with
-/// [`ConsumeError::MembershipLost`]. What the server refuses for good, as a topic with a bad name, each poll says, and joins
-/// again: it is over once what was refused is mended.
+/// partition, asks for it now and then, and reads the others. When the server has taken it for dead meanwhile, it joins
+/// anew, and the poll says so once with [`ConsumeError::MembershipLost`]. What the server refuses for good, as a topic with
+/// a bad name, each poll says, and joins again: it is over once what was refused is mended.
 ///
 /// Dropped, it says nothing: the group waits for its session timeout. [`leave_consumer_group`] is better.
 ///
@@ -201,8 +201,8 @@ impl GroupConsumer {
     }
 
     /// [`attend`](GroupConsumer::attend)s until the member reads partitions of every topic that it has subscribed to, and
-    /// knows where in each that is not lost: nothing that is written from then on is missed, even from [`Position::Latest`] on. Returns
-    /// `false` when it has not come to that within `wait`, which may be because others read all partitions.
+    /// knows where in each that is not lost: nothing that is written from then on is missed, even from
+    /// [`Position::Latest`] on. Returns `false` when it has not come to that within `wait`, which may be because others read all partitions.
     ///
     /// # Errors
     /// As [`poll`](GroupConsumer::poll).
