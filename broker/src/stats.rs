@@ -11,8 +11,10 @@ use crate::{Broker, Error, TopicTraffic};
 pub struct BrokerStats {
     /// Topics there are.
     pub topics: u64,
-    /// Their partitions.
+    /// Their partitions, also those that are lost.
     pub partitions: u64,
+    /// Those whose log is missing or damaged: out of service until somebody restores it.
+    pub lost_partitions: u64,
     /// What went in and out, by topic.
     pub traffic: Vec<TopicTraffic>,
     /// From the call of produce, the wait for room counted in, until the messages are committed: in microseconds.
@@ -51,12 +53,14 @@ pub enum Unready {
 impl Broker {
     /// How it is and what it has done. Asks every partition and the system: for a thread that may block.
     pub fn stats(&self) -> BrokerStats {
-        let (mut topics, mut partitions, mut damaged_messages, mut stored_bytes) = (0, 0, 0, 0);
+        let (mut topics, mut partitions, mut served) = (0, 0, 0);
+        let (mut damaged_messages, mut stored_bytes) = (0, 0);
         for topic in self.0.topics.all() {
             topics += 1;
+            partitions += u64::from(topic.count());
             for partition in topic.served() {
                 let bounds = partition.core.log().bounds();
-                partitions += 1;
+                served += 1;
                 damaged_messages += bounds.damaged;
                 stored_bytes += bounds.size_bytes;
             }
@@ -65,6 +69,7 @@ impl Broker {
         BrokerStats {
             topics,
             partitions,
+            lost_partitions: partitions - served,
             traffic: traffic.by_topic(),
             produce_durations: traffic.produce_durations.snapshot(),
             produced_batch_bytes: traffic.produced_batch_bytes.snapshot(),

@@ -109,6 +109,7 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// What [`Consumer::poll`] would say; and when the address cannot be read, or nobody answers there.
+    /// [`ConsumeError::PartitionLost`] only when all partitions are lost: else the first poll says it.
     pub async fn subscribe(self) -> Result<Consumer, ConsumeError> {
         let address: Address = self.host.parse()?;
         let mut link = Link::new(SharedConnection::new(address));
@@ -120,9 +121,17 @@ impl ConsumerBuilder {
             Consumer { from: self.from, wanted, reads, discovery: Discovery::new(self.refresh_interval) };
         let subscribed = time::timeout(timeout, async {
             self.find(&mut consumer).await?;
+            let mut lost = Vec::new();
             while !consumer.reads.is_confirmed() && !consumer.reads.has_messages() {
-                consumer.fill().await?;
+                match consumer.fill().await {
+                    Err(ConsumeError::PartitionLost { of, message }) if !consumer.reads.are_all_lost() => {
+                        lost.push((of, message));
+                    }
+                    filled => filled?,
+                }
             }
+            // The first polls say it.
+            lost.into_iter().for_each(|(of, message)| consumer.reads.say_lost_later(of, message));
             Ok(())
         });
         match subscribed.await {
@@ -158,7 +167,7 @@ impl ConsumerBuilder {
             let numbers =
                 if partitions.is_empty() { ranges.keys().copied().collect() } else { partitions.clone() };
             for number in numbers {
-                let range = ranges.remove(&number);
+                let range = ranges.remove(&number).flatten();
                 let position = match (self.from, &range) {
                     // As of now, whenever the server begins to read.
                     (Position::Latest, Some(range)) => Position::Number(range.end),

@@ -28,7 +28,8 @@ pub(crate) const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 ///
 /// The server sends ahead while the caller works, as far as the flow control of HTTP/2 lets it. When the
 /// connection breaks, the consumer comes back by itself and goes on at its positions. Partitions that a topic gets
-/// later are found within seconds, while the consumer is polled.
+/// later are found within seconds, while the consumer is polled. One that the server's disk has lost does not stop the
+/// others: see the [crate](crate#lost-partitions).
 pub struct Consumer {
     pub(crate) from: Position,
     /// The topics, each with the partitions that are wanted; with none, all.
@@ -60,7 +61,8 @@ impl Consumer {
     /// # Errors
     /// [`ConsumeError::Unreachable`] when there is no connection at the end of `wait`; the consumer goes on
     /// trying with the next call. All others at once. The positions are unchanged. What fails for one partition
-    /// does not stop the others: the next calls return their messages, and the error again.
+    /// does not stop the others: the next calls return their messages, and the error again, unless it is
+    /// [`ConsumeError::PartitionLost`], which is said once.
     pub async fn poll(&mut self, wait: Duration) -> Result<Vec<Message>, ConsumeError> {
         let deadline = Instant::now() + wait.min(FOREVER);
         loop {
@@ -90,6 +92,11 @@ impl Consumer {
     /// What is read, in order.
     pub fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
         self.reads.partitions()
+    }
+
+    /// Those of them that the server's disk has lost, as of its last word, in order. They are asked for now and then.
+    pub fn lost_partitions(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.reads.lost_partitions()
     }
 
     /// Number of the next message to read in a partition. `None` while it is not known: after starting at
@@ -160,7 +167,7 @@ impl Consumer {
         let wanted = self.wanted.get(&found.topic).cloned().unwrap_or_default();
         if wanted.is_empty() {
             for (number, range) in found.partitions {
-                self.reads.add(TopicPartition::new(found.topic.clone(), number), position, Some(range));
+                self.reads.add(TopicPartition::new(found.topic.clone(), number), position, range);
             }
         } else if found.age == Age::NewTopic {
             for number in wanted {

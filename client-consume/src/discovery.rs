@@ -14,8 +14,8 @@ use std::{
 
 use minikafka_client_connection::Client;
 use minikafka_proto::v1::{
-    Anchor, DescribeTopicRequest, DescribeTopicResponse, MissingTopic, Position, SubscribeRequest,
-    position::At,
+    Anchor, DescribeTopicRequest, DescribeTopicResponse, MissingTopic, PartitionDescription, Position,
+    SubscribeRequest, position::At,
 };
 use tokio::time::{self, Sleep};
 use tonic::Status;
@@ -33,8 +33,8 @@ const INTERVAL_AFTER_ERROR: Duration = Duration::from_secs(1);
 pub(crate) struct Found {
     pub(crate) topic: Arc<str>,
     pub(crate) age: Age,
-    /// Their numbers, and what is readable in each.
-    pub(crate) partitions: Vec<(u32, Range<u64>)>,
+    /// Their numbers, and what is readable in each that is not lost.
+    pub(crate) partitions: Vec<(u32, Option<Range<u64>>)>,
 }
 
 /// What is new.
@@ -153,9 +153,12 @@ impl Look {
     }
 }
 
-/// The partitions of a topic, and what is readable in each.
-pub(crate) fn ranges(described: &DescribeTopicResponse) -> impl Iterator<Item = (u32, Range<u64>)> + '_ {
-    described.partitions.iter().map(|each| (each.partition, each.start_number..each.end_number))
+/// The partitions of a topic, and what is readable in each that is not lost.
+pub(crate) fn ranges(
+    described: &DescribeTopicResponse,
+) -> impl Iterator<Item = (u32, Option<Range<u64>>)> + '_ {
+    let range = |each: &PartitionDescription| (!each.is_lost).then_some(each.start_number..each.end_number);
+    described.partitions.iter().map(move |each| (each.partition, range(each)))
 }
 
 /// What there is of a topic.

@@ -46,16 +46,26 @@ pub enum ConsumeError {
         /// A sentence that names both.
         message: String,
     },
-    /// The server's disk has lost messages: seek to `next`, when it is known, to go on behind them.
+    /// The server's disk has lost messages: seek to `next` to go on behind them.
     #[error("{message}")]
     Damaged {
         /// The partition.
         of: TopicPartition,
         /// Number of the first message that is lost.
         from: u64,
-        /// Number of the next readable message, if the server knows it.
-        next: Option<u64>,
+        /// Number of the next readable message.
+        next: u64,
         /// A sentence that names them.
+        message: String,
+    },
+    /// The server's disk has lost the log of the partition, or so much of it that nobody knows where to go on. Poll again
+    /// for the messages of the others. It is said once: the consumer leaves the partition alone, and tries now and then
+    /// whether it is back.
+    #[error("{message}")]
+    PartitionLost {
+        /// The partition.
+        of: TopicPartition,
+        /// A sentence that names it.
         message: String,
     },
     /// What came is not a valid record batch: poll again, it may have been changed on the way.
@@ -101,8 +111,15 @@ pub enum ConsumeError {
 impl ConsumeError {
     /// Whether polling again may help, without doing anything else.
     pub fn is_retryable(&self) -> bool {
-        use ConsumeError::{Corrupt, MembershipLost, NotCommitted, Unreachable};
-        matches!(self, Unreachable { .. } | Corrupt { .. } | MembershipLost { .. } | NotCommitted { .. })
+        use ConsumeError::{Corrupt, MembershipLost, NotCommitted, PartitionLost, Unreachable};
+        matches!(
+            self,
+            Unreachable { .. }
+                | Corrupt { .. }
+                | PartitionLost { .. }
+                | MembershipLost { .. }
+                | NotCommitted { .. }
+        )
     }
 }
 
@@ -142,9 +159,10 @@ pub(crate) fn judge_partition(error: RequestError, of: &TopicPartition) -> Verdi
             let (start, end) = (number("start").unwrap_or(0), number("end").unwrap_or(0));
             ConsumeError::OutOfRange { of, start, end, message }
         }
-        "DAMAGED" => {
-            ConsumeError::Damaged { of, from: number("from").unwrap_or(0), next: number("next"), message }
-        }
+        "DAMAGED" => match number("next") {
+            Some(next) => ConsumeError::Damaged { of, from: number("from").unwrap_or(0), next, message },
+            None => ConsumeError::PartitionLost { of, message },
+        },
         _ if retry_after_ms.is_some() => return Verdict::TryAgain(message.into()),
         _ => ConsumeError::Refused { code: Code::from_i32(code), reason, message },
     })

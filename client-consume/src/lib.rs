@@ -63,6 +63,14 @@
 //! nothing else; on every error it is unchanged. When eviction overtakes it, or it lies beyond the end, the
 //! [`ResetPolicy`] decides, and [`Consumer::take_jump`] tells.
 //!
+//! # Lost partitions
+//!
+//! A partition whose log the server's disk has lost is out of service until an operator restores it. That stops nobody:
+//! [`Consumer::poll`] and the streams say it once for each such partition, with [`ConsumeError::PartitionLost`], and go
+//! on with the others. The partition is asked for again whenever a stream is opened, and else after pauses that grow from
+//! 1 s to 32 s; once it is there it is read from the position on. [`Consumer::lost_partitions`] tells which are lost now.
+//! Only when all partitions are, there is nothing to [`subscribe`](ConsumerBuilder::subscribe) to, and that fails.
+//!
 //! # Groups
 //!
 //! Members of a group share the partitions, and the server keeps the positions:
@@ -184,6 +192,7 @@ mod discovery;
 mod error;
 mod group;
 mod link;
+mod lost;
 mod message;
 mod messages;
 mod position;

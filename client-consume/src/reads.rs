@@ -23,6 +23,7 @@ use crate::{
     ConsumeError, Jump, Message, Position, ResetPolicy, TopicPartition,
     error::{Verdict, judge_partition},
     link::Link,
+    lost::LostPartitions,
     reader::Reader,
 };
 
@@ -52,6 +53,8 @@ pub(crate) struct Reads {
     /// Those with which something was wrong: asked for again after a pause.
     failed: Vec<TopicPartition>,
     pause: Option<Pin<Box<Sleep>>>,
+    /// Those that are asked for now and then only.
+    lost: LostPartitions,
     /// At most one for each partition.
     jumps: VecDeque<Jump>,
 }
@@ -77,6 +80,7 @@ impl Reads {
             to_remove: Vec::new(),
             failed: Vec::new(),
             pause: None,
+            lost: LostPartitions::new(),
             jumps: VecDeque::new(),
         }
     }
@@ -115,6 +119,25 @@ impl Reads {
         self.partitions.keys()
     }
 
+    /// Those of which the server can read nothing.
+    pub(crate) fn lost_partitions(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.lost.iter()
+    }
+
+    pub(crate) fn is_lost(&self, of: &TopicPartition) -> bool {
+        self.lost.contains(of)
+    }
+
+    /// Whether there is nothing that could be read.
+    pub(crate) fn are_all_lost(&self) -> bool {
+        self.partitions.keys().all(|of| self.lost.contains(of))
+    }
+
+    /// Who was told that a partition is lost leaves it to the next to say so.
+    pub(crate) fn say_lost_later(&mut self, of: TopicPartition, message: String) {
+        self.lost.say_later(of, message);
+    }
+
     /// Where each partition is read next, as far as that is known.
     pub(crate) fn positions(&self) -> impl Iterator<Item = (&TopicPartition, u64)> {
         self.partitions.iter().filter_map(|(of, part)| Some((of, number(part.reader.position())?)))
@@ -136,9 +159,9 @@ impl Reads {
         self.link.client()
     }
 
-    /// Whether the server has said about each partition where it reads.
+    /// Whether the server has said about each partition where it reads, or that it cannot.
     pub(crate) fn is_confirmed(&self) -> bool {
-        self.partitions.values().all(|part| part.is_confirmed)
+        self.partitions.iter().all(|(of, part)| part.is_confirmed || self.lost.contains(of))
     }
 
     /// Whether there are messages to hand out.
@@ -184,20 +207,36 @@ impl Reads {
     ///
     /// # Errors
     /// What the server says about a partition or about all of them, unless asking again helps. A partition is asked
-    /// for again all the same.
+    /// for again all the same. That it is lost is said once.
     pub(crate) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ConsumeError>> {
         loop {
+            if let Some(error) = self.lost.take_unsaid() {
+                return Poll::Ready(Err(error));
+            }
             self.tell();
             let (partitions, max_bytes, policy) = (&self.partitions, self.max_bytes, self.reset_policy);
             let everything = || requests(partitions, max_bytes, policy, partitions.keys(), [].iter());
             if let Poll::Ready(reply) = self.link.poll_reply(context, everything) {
-                return Poll::Ready(reply.and_then(|reply| self.accept(reply)));
+                let accepted = reply.and_then(|reply| self.accept(reply));
+                if accepted.is_ok() && self.lost.has_unsaid() {
+                    continue;
+                }
+                return Poll::Ready(accepted);
             }
-            let Some(pause) = &mut self.pause else { return Poll::Pending };
-            std::task::ready!(pause.as_mut().poll(context));
-            self.pause = None;
-            std::mem::take(&mut self.failed).into_iter().for_each(|of| self.ask(of));
+            let due = std::task::ready!(self.poll_due(context));
+            due.into_iter().for_each(|of| self.ask(of));
         }
+    }
+
+    /// The partitions that are to be asked for again, when it is time for some.
+    fn poll_due(&mut self, context: &mut Context<'_>) -> Poll<Vec<TopicPartition>> {
+        if let Some(pause) = &mut self.pause
+            && pause.as_mut().poll(context).is_ready()
+        {
+            self.pause = None;
+            return Poll::Ready(std::mem::take(&mut self.failed));
+        }
+        self.lost.poll_due(context)
     }
 
     /// Tells the server what is to change.
@@ -219,6 +258,10 @@ impl Reads {
                     self.link.distrust_stream_because(cause);
                     Ok(())
                 }
+                Verdict::Fail(ConsumeError::PartitionLost { of, message }) => {
+                    self.lost.note(of, message);
+                    Ok(())
+                }
                 Verdict::Fail(error) => {
                     self.failed.push(of);
                     self.pause.get_or_insert_with(|| Box::pin(time::sleep(PAUSE)));
@@ -231,6 +274,7 @@ impl Reads {
             return Err(error);
         }
         part.is_confirmed = true;
+        self.lost.forget(&of);
         let jump = part.reader.take_jump();
         self.current = Some(of).filter(|_| !part.reader.is_done());
         if let Some(jump) = jump {
@@ -259,6 +303,7 @@ impl Reads {
         }
         self.to_add.retain(|other| other != of);
         self.failed.retain(|other| other != of);
+        self.lost.forget(of);
     }
 }
 

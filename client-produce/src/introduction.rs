@@ -1,6 +1,6 @@
 //! What a producer asks the server beside the stream of its messages: who it is, and how many partitions there are.
 
-use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use minikafka_client_connection::{Backoff, Client, causes};
 use minikafka_proto::v1::{DescribeTopicRequest, InitProducerRequest};
@@ -11,6 +11,7 @@ use crate::{
     Refusal,
     errand::{Errand, Missing},
     lane::Identity,
+    partitioner::Partitions,
     queue::Queue,
     settings::Delivery,
 };
@@ -102,13 +103,15 @@ async fn ask_partitions(queue: &Queue, client: &mut Client, missing: Missing) ->
     let request = DescribeTopicRequest { topic: queue.topic().to_owned(), create_missing };
     match client.describe_topic(request).await {
         Ok(reply) => {
-            let count = u32::try_from(reply.into_inner().partitions.len()).unwrap_or(u32::MAX);
-            queue.set_partitions(Some(count));
+            let partitions = reply.into_inner().partitions;
+            let lost = partitions.iter().filter(|each| each.is_lost).map(|each| each.partition).collect();
+            let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
+            queue.set_partitions(Some(Partitions { count, lost }));
             Ok(())
         }
         // A server from before there were several.
         Err(status) if status.code() == Code::Unimplemented => {
-            queue.set_partitions(Some(1));
+            queue.set_partitions(Some(Partitions { count: 1, lost: BTreeSet::new() }));
             Ok(())
         }
         // There is none yet, or there cannot be one: the first message will tell; unless that needs to know.

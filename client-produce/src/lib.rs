@@ -25,7 +25,8 @@
 //! # Where a message goes
 //!
 //! A topic has one or more partitions, each with an order and numbers of its own. A message with a key goes where the
-//! hash of the key says, as with Kafka's clients; one without goes to the partition whose turn it is, batch by batch;
+//! hash of the key says, as with Kafka's clients; one without goes to the partition whose turn it is, batch by batch, among
+//! those that are in service as far as the producer knows: it asks now and then, and learns it from a refusal;
 //! [`Message::partition`] and [`ProducerBuilder::partition`] say otherwise. [`Receipt::partition`] tells.
 //!
 //! # What a send promises

@@ -1,35 +1,70 @@
 //! [`Partitioner`], which partition a message goes to: as Kafka's Java client chooses, so that producers of both
 //! worlds agree.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::{
+    collections::BTreeSet,
+    hash::{BuildHasher as _, RandomState},
+};
 
 use crate::Message;
+
+/// The partitions of a topic.
+#[derive(Debug)]
+pub(crate) struct Partitions {
+    pub(crate) count: u32,
+    /// Those that are out of service.
+    pub(crate) lost: BTreeSet<u32>,
+}
 
 /// Chooses partitions of a topic.
 ///
 /// A message with a key goes where the hash of the key says. One without goes to the partition whose turn it is;
-/// the turn ends with its batch, so that batches are large and spread evenly.
+/// the turn ends with its batch, so that batches are large and spread evenly. Partitions that are out of service have no
+/// turn, unless all are: then the server says so.
 #[derive(Debug)]
 pub(crate) struct Partitioner {
     /// All messages go here, unless they say otherwise.
     fixed: Option<u32>,
     /// How many partitions there are; one while nobody knows.
     count: u32,
+    /// Those that are out of service, as far as that is known.
+    lost: BTreeSet<u32>,
     sticky: u32,
 }
 
 impl Partitioner {
     pub(crate) fn new(fixed: Option<u32>) -> Partitioner {
-        Partitioner { fixed, count: 1, sticky: 0 }
+        Partitioner { fixed, count: 1, lost: BTreeSet::new(), sticky: 0 }
     }
 
-    /// The topic has so many partitions.
-    pub(crate) fn set_count(&mut self, count: u32) {
-        let count = count.max(1);
+    /// The topic has these partitions.
+    pub(crate) fn set_partitions(&mut self, partitions: Partitions) {
+        let count = partitions.count.max(1);
+        self.lost = partitions.lost;
         if count != self.count {
             self.count = count;
             // Many producers do not begin at the same one.
             self.sticky = (RandomState::new().hash_one(()) % u64::from(count)) as u32;
+        }
+        self.skip_lost();
+    }
+
+    /// The server has refused a batch, because the partition is out of service. Says whether that was not known.
+    pub(crate) fn note_lost(&mut self, partition: u32) -> bool {
+        let is_news = self.lost.insert(partition);
+        self.skip_lost();
+        is_news
+    }
+
+    /// Whether some are out of service.
+    pub(crate) fn knows_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    fn skip_lost(&mut self) {
+        let turns = (0..self.count).map(|more| (self.sticky + more) % self.count);
+        if let Some(served) = turns.into_iter().find(|partition| !self.lost.contains(partition)) {
+            self.sticky = served;
         }
     }
 
@@ -50,6 +85,7 @@ impl Partitioner {
     pub(crate) fn note_sealed(&mut self, partition: u32) {
         if partition == self.sticky {
             self.sticky = (self.sticky + 1) % self.count;
+            self.skip_lost();
         }
     }
 }
@@ -57,6 +93,12 @@ impl Partitioner {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Partitioner {
+        fn set_count(&mut self, count: u32) {
+            self.set_partitions(Partitions { count, lost: BTreeSet::new() });
+        }
+    }
 
     #[test]
     fn who_says_where_is_believed() {

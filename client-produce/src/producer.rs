@@ -155,8 +155,8 @@ impl ProducerBuilder {
     }
 
     /// Sends to this partition, counted from 0. Default: messages with a key go where its hash says, murmur2, as
-    /// with Kafka's clients; those without go to all partitions in turn, batch by batch. A message may
-    /// [say otherwise](Message::partition).
+    /// with Kafka's clients; those without go to all partitions in turn, batch by batch, but not to those that the
+    /// server's disk has lost. A message may [say otherwise](Message::partition).
     pub fn partition(mut self, partition: u32) -> ProducerBuilder {
         self.settings.partition = Some(partition);
         self

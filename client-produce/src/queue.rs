@@ -34,6 +34,7 @@ use crate::{
     FlushError, Message, Receipt, Refusal, SendError,
     errand::Errand,
     lane::Identity,
+    partitioner::Partitions,
     settings::{Delivery, Settings},
     state::{Ending, SessionId, Settled, State},
 };
@@ -289,9 +290,10 @@ impl Queue {
     }
 
     /// See [`State::set_partitions`].
-    pub(crate) fn set_partitions(&self, count: Option<u32>) {
-        self.with(|state| state.set_partitions(count));
-        self.topic.send_replace(if count.is_some() { Topic::Known } else { Topic::Unknown });
+    pub(crate) fn set_partitions(&self, partitions: Option<Partitions>) {
+        let topic = if partitions.is_some() { Topic::Known } else { Topic::Unknown };
+        self.with(|state| state.set_partitions(partitions));
+        self.topic.send_replace(topic);
     }
 
     /// The topic is not there, and the server does not create it.

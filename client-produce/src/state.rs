@@ -21,7 +21,7 @@ use crate::{
     batch::{Batch, Draft},
     errand::{Errand, Errands},
     lane::{Identity, Lane},
-    partitioner::Partitioner,
+    partitioner::{Partitioner, Partitions},
     settings::{Delivery, Settings},
 };
 
@@ -29,6 +29,8 @@ use crate::{
 pub(crate) const TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
 /// The reason of a refusal that says that there are fewer partitions than we thought.
 const NO_PARTITION: &str = "PARTITION_NOT_FOUND";
+/// The reason of a refusal that says that a partition is out of service.
+const LOST: &str = "DAMAGED";
 /// How long a partition waits after the server failed inside: it may be restarted any moment, and knows then what it
 /// has.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
@@ -321,6 +323,10 @@ impl State {
         self.next_session += 1;
         self.session = Some(session);
         self.unreachable = None;
+        if self.partitioner.knows_lost() {
+            // They may have been restored while the server was away.
+            self.errands.want_partitions();
+        }
         session
     }
 
@@ -410,11 +416,11 @@ impl State {
         self.delivery
     }
 
-    /// The topic has so many partitions; `None` when it is not there yet.
-    pub(crate) fn set_partitions(&mut self, count: Option<u32>) {
-        self.errands.set_topic(count.is_some());
-        if let Some(count) = count {
-            self.partitioner.set_count(count);
+    /// The topic has these partitions; `None` when it is not there yet.
+    pub(crate) fn set_partitions(&mut self, partitions: Option<Partitions>) {
+        self.errands.set_topic(partitions.is_some());
+        if let Some(partitions) = partitions {
+            self.partitioner.set_partitions(partitions);
         }
     }
 

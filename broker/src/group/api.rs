@@ -208,6 +208,8 @@ pub struct MemberDescription {
 pub struct PartitionLag {
     /// Which one.
     pub of: TopicPartition,
+    /// Its log is missing or damaged: nobody knows its end and the lag, which are zero here.
+    pub is_lost: bool,
     /// First offset that cannot be read yet.
     pub end: Offset,
     /// What is stored, if anything is.

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, ops::Bound, time::Duration};
 
+use minikafka_record::Offset;
+
 use super::{
     api::{
         GroupDescription, GroupPlace, GroupSummary, Lag, MemberDescription, PartitionLag, StoredPosition,
@@ -83,7 +85,9 @@ impl Broker {
         let (lags, nexts): (Vec<_>, Vec<_>) =
             behind.filter_map(|(of, known)| self.lag(of, known)).take(room).unzip();
         description.positions = lags;
-        for (position, age) in description.positions.iter_mut().zip(self.ages(nexts).await?) {
+        let ages = self.ages(nexts.into_iter().flatten().collect()).await?;
+        let known = description.positions.iter_mut().filter(|position| !position.is_lost);
+        for (position, age) in known.zip(ages) {
             position.lag.age = age;
         }
         Ok(description)
@@ -109,18 +113,24 @@ impl Broker {
         }
     }
 
-    /// How far a group has come in a partition, but for the age, and from where on that counts. `None`: of a topic that
-    /// is gone there is nothing to say.
-    fn lag(&self, of: TopicPartition, (position, member_id): Known) -> Option<(PartitionLag, Next)> {
-        let partition = self.partition(&of.topic, Some(of.partition)).ok()?;
+    /// How far a group has come in a partition, but for the age, and from where on that counts: in one that is lost, that
+    /// is not known. `None`: of a topic that is gone there is nothing to say.
+    fn lag(&self, of: TopicPartition, (position, member_id): Known) -> Option<(PartitionLag, Option<Next>)> {
+        let partition = match self.partition(&of.topic, Some(of.partition)) {
+            Ok(partition) => Some(partition),
+            Err(Error::PartitionLost { .. }) => None,
+            Err(_) => return None,
+        };
         let stored = position.filter(|position| self.is_of(&of, position)).map(StoredPosition::from);
         if stored.is_none() && member_id.is_none() {
             return None;
         }
-        let end = partition.bounds().high_watermark;
-        let next = Next::new(partition, stored.as_ref().map(|stored| stored.offset));
-        let lag = Lag { messages: next.messages, age: Duration::ZERO };
-        Some((PartitionLag { of, end, stored, lag, member_id }, next))
+        let is_lost = partition.is_none();
+        let end = partition.as_ref().map_or(Offset::ZERO, |partition| partition.bounds().high_watermark);
+        let next =
+            partition.map(|partition| Next::new(partition, stored.as_ref().map(|stored| stored.offset)));
+        let lag = Lag { messages: next.as_ref().map_or(0, |next| next.messages), age: Duration::ZERO };
+        Some((PartitionLag { of, is_lost, end, stored, lag, member_id }, next))
     }
 
     /// Of the oldest message from each place on. One thread looks them all up.

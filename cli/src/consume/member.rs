@@ -13,6 +13,7 @@ use tokio::time;
 
 use super::{
     ending::{self, AllCommitted, Ended},
+    lost,
     output::Output,
     repeated::Printed,
     subscription::{numbers_say_nothing, say_lost, say_skipped},
@@ -51,7 +52,7 @@ pub(super) async fn run(
         printed: Printed::default(),
     };
     let ended = tokio::select! {
-        printed = member.print_all(&mut consumer) => printed.map(|()| Ended::AsWanted),
+        printed = member.print_all(&mut consumer, membership) => printed.map(|()| Ended::AsWanted),
         () = interrupt.received() => Ok(Ended::Interrupted),
     };
     match ended.and_then(|ended| Ok(member.output.flush().map(|()| ended)?)) {
@@ -148,13 +149,20 @@ struct Member {
 }
 
 impl Member {
-    async fn print_all(&mut self, consumer: &mut GroupConsumer) -> anyhow::Result<()> {
+    async fn print_all(
+        &mut self,
+        consumer: &mut GroupConsumer,
+        membership: &Membership,
+    ) -> anyhow::Result<()> {
         while self.left != Some(0) {
             self.output.flush()?;
             match consumer.poll(WAIT).await {
                 Ok(messages) => {
                     self.regain_contact();
                     self.print(&messages, consumer)?;
+                }
+                Err(error @ ConsumeError::PartitionLost { .. }) => {
+                    lost::overcome(error, consumer, &membership.host, &membership.topic).await?;
                 }
                 Err(error) => self.overcome(error, consumer)?,
             }
@@ -193,7 +201,7 @@ impl Member {
             }
             ConsumeError::MembershipLost { .. } => say!("consume: {error}; joining again"),
             ConsumeError::NotCommitted { .. } => say!("consume: {error}; trying again"),
-            ConsumeError::Damaged { of, from, next: Some(next), .. } => {
+            ConsumeError::Damaged { of, from, next, .. } => {
                 say_lost(from, next);
                 consumer.seek(&of.topic, of.partition, Position::Number(next))?;
             }

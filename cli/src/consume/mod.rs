@@ -9,6 +9,7 @@
 mod ending;
 mod format;
 mod goal;
+mod lost;
 mod member;
 mod output;
 mod reading;
@@ -69,10 +70,12 @@ again if that was in vain; a second one ends it at once.
 Without -until-end or -count it goes on until Ctrl-C: it waits for a topic that
 is not there yet, comes back when the server does, and goes on at the oldest
 message when others were evicted before they were read. Messages that the disk
-of the server has lost are skipped. It says so on stderr.
+of the server has lost are skipped, and so are partitions that it has lost
+whole, which are tried again now and then. It says so on stderr.
 
 Exit codes: 0 done, or ended by Ctrl-C with no end to reach; 1 failed, also when
-the positions of the group could not be committed at the end; 2 wrong usage; 130
+the positions of the group could not be committed at the end, when all
+partitions are lost, and when some are so that -until-end is not reached; 2 wrong usage; 130
 ended by Ctrl-C before -until-end or -count was reached, or by a second Ctrl-C
 before the positions of the group were committed.";
 

@@ -1,8 +1,13 @@
 //! [`Reading`], which prints messages until the goal is reached, and overcomes what can be overcome.
 
-use std::{collections::BTreeMap, io, num::NonZeroU64, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    num::NonZeroU64,
+    time::Duration,
+};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use minikafka_client_consume::{ConsumeError, Consumer, Message, Position, TopicPartition};
 
 use super::{
@@ -21,8 +26,9 @@ const WAIT_FOR_WHAT_IS_THERE: Duration = Duration::from_secs(30);
 pub(crate) struct Reading {
     subscription: Subscription,
     goal: Goal,
-    /// Numbers at which to end; of all partitions, or there is no end.
-    ends: Option<BTreeMap<TopicPartition, u64>>,
+    /// Numbers at which to end, as far as they are known: not of what was lost at the start. Of all partitions, or there is
+    /// no end.
+    ends: Option<BTreeMap<TopicPartition, Option<u64>>>,
     printed: u64,
     output: Output,
     contact: Contact,
@@ -44,8 +50,8 @@ impl Reading {
     pub(crate) async fn run(&mut self) -> anyhow::Result<()> {
         let mut consumer = self.subscription.begin(self.goal.end).await?;
         if self.goal.end == End::AtStart {
-            let end = |of: &TopicPartition| Some((of.clone(), consumer.range(&of.topic, of.partition)?.end));
-            self.ends = Some(consumer.partitions().filter_map(end).collect());
+            let end = |of: &TopicPartition| (of.clone(), end_of(&consumer, of));
+            self.ends = Some(consumer.partitions().map(end).collect());
         }
         while !self.is_done(&consumer) {
             let messages = match self.next(&mut consumer).await {
@@ -59,6 +65,21 @@ impl Reading {
             self.regain_contact();
             self.print(&messages)?;
         }
+        match self.goal.end {
+            End::AtStart if !self.has_enough() => self.check_nothing_is_lost(&consumer),
+            _ => Ok(()),
+        }
+    }
+
+    /// The end of a partition that is lost is not reached, and may be once it is mended.
+    fn check_nothing_is_lost(&self, consumer: &Consumer) -> anyhow::Result<()> {
+        let lost: Vec<_> = consumer.lost_partitions().map(|of| of.partition.to_string()).collect();
+        ensure!(
+            lost.is_empty(),
+            "topic \"{}\" is printed but for what damage of the server's disk has put out of service: partition {}",
+            self.subscription.topic(),
+            lost.join(", ")
+        );
         Ok(())
     }
 
@@ -68,11 +89,11 @@ impl Reading {
     }
 
     fn is_done(&self, consumer: &Consumer) -> bool {
-        let has_read =
-            |of: &TopicPartition, end| consumer.position(&of.topic, of.partition).is_some_and(|at| at >= end);
-        let is_at_end =
-            self.ends.as_ref().is_some_and(|ends| ends.iter().all(|(of, end)| has_read(of, *end)));
-        is_at_end || self.goal.count.is_some_and(|count| self.printed >= count.get())
+        self.has_enough() || self.ends.as_ref().is_some_and(|ends| is_at_end(consumer, ends))
+    }
+
+    fn has_enough(&self) -> bool {
+        self.goal.count.is_some_and(|count| self.printed >= count.get())
     }
 
     /// The next messages. Before it waits for any, what was printed is flushed.
@@ -96,7 +117,9 @@ impl Reading {
         // All messages are of one partition.
         let end = match (&self.ends, messages.first()) {
             (Some(ends), Some(first)) => {
-                ends.get(&TopicPartition::new(first.topic.clone(), first.partition)).copied().unwrap_or(0)
+                let of = TopicPartition::new(first.topic.clone(), first.partition);
+                // Of one that was lost at the start and is not any more, all is wanted.
+                ends.get(&of).copied().unwrap_or(Some(0)).unwrap_or(u64::MAX)
             }
             _ => u64::MAX,
         };
@@ -128,9 +151,12 @@ impl Reading {
             ConsumeError::OutOfRange { of, start, end, message } => {
                 self.go_on_in_range(consumer, &of, start..end, &message)?;
             }
-            ConsumeError::Damaged { of, from, next: Some(next), .. } => {
+            ConsumeError::Damaged { of, from, next, .. } => {
                 say_lost(from, next);
                 consumer.seek(&of.topic, of.partition, Position::Number(next))?;
+            }
+            ConsumeError::PartitionLost { .. } if has_others(consumer) => {
+                say!("consume: {error}; going on with the others");
             }
             error => return Err(error.into()),
         }
@@ -171,6 +197,26 @@ impl Reading {
             say!("consume: connected again");
         }
     }
+}
+
+/// Whether everything that can be read is read, up to these ends.
+fn is_at_end(consumer: &Consumer, ends: &BTreeMap<TopicPartition, Option<u64>>) -> bool {
+    let lost: BTreeSet<_> = consumer.lost_partitions().collect();
+    ends.iter().all(|(of, end)| {
+        let position = consumer.position(&of.topic, of.partition);
+        let end = end.or_else(|| end_of(consumer, of));
+        lost.contains(of) || position.zip(end).is_some_and(|(position, end)| position >= end)
+    })
+}
+
+/// Where a partition ends, as far as that is known.
+fn end_of(consumer: &Consumer, of: &TopicPartition) -> Option<u64> {
+    consumer.range(&of.topic, of.partition).map(|range| range.end)
+}
+
+/// Whether there are partitions that are not lost.
+fn has_others(consumer: &Consumer) -> bool {
+    consumer.lost_partitions().count() < consumer.partitions().count()
 }
 
 /// Why there are no next messages.

@@ -50,7 +50,7 @@ impl Subscription {
                     }
                     _ => bail!("{message}"),
                 },
-                Err(ConsumeError::Damaged { from, next: Some(next), .. }) => {
+                Err(ConsumeError::Damaged { from, next, .. }) => {
                     say_lost(from, next);
                     Position::Number(next)
                 }
@@ -78,6 +78,8 @@ impl Subscription {
                 builder = builder.partition(partition);
             }
             match builder.subscribe().await {
+                // All of it: what is to be mended first is not waited for.
+                Err(error @ ConsumeError::PartitionLost { .. }) => return Err(error),
                 Err(error) if error.is_retryable() && end == End::None => {
                     if !has_said_so {
                         say!("consume: {error}; trying again");

@@ -34,9 +34,9 @@ struct Description<'a> {
     epoch: u64,
     members: Vec<Member<'a>>,
     positions: Vec<Position<'a>>,
-    /// Of all positions together.
+    /// Of all positions together, but for lost partitions.
     lag_messages: u64,
-    /// The largest of all positions.
+    /// The largest of them.
     lag_ms: u64,
 }
 
@@ -66,9 +66,12 @@ struct Position<'a> {
     partition: u32,
     /// Null: none is stored, and the lag is counted from the first message on.
     number: Option<u64>,
-    end_number: u64,
-    lag_messages: u64,
-    lag_ms: u64,
+    /// Null, as the lag: nobody knows.
+    end_number: Option<u64>,
+    lag_messages: Option<u64>,
+    lag_ms: Option<u64>,
+    /// The log of the partition is missing or damaged.
+    is_lost: bool,
     metadata: &'a str,
     /// Null: nobody owns it.
     member_id: Option<&'a str>,
@@ -143,10 +146,16 @@ pub(super) fn seeked(positions: &[SeekedPosition], output: Output) -> io::Result
 
 fn described(group: &DescribeGroupResponse) -> String {
     let (messages, age) = lag(group);
-    let behind = match messages {
+    let lost = group.positions.iter().filter(|position| position.is_lost).count() as u64;
+    let mut behind = match messages {
+        0 if lost > 0 => String::new(),
         0 => "nothing to read".to_owned(),
         count => format!("{} behind, the oldest is {} old", Count(count, "message"), duration(age)),
     };
+    if lost > 0 {
+        let comma = if behind.is_empty() { "" } else { ", " };
+        behind += &format!("{comma}unknown in {}", Count(lost, "lost partition"));
+    }
     let members = Count(group.members.len() as u64, "member");
     let mut text = format!(
         "group      {}\nstate      {}, {members}, epoch {}\nlag        {behind}\n",
@@ -193,16 +202,24 @@ fn described(group: &DescribeGroupResponse) -> String {
                 position.topic.clone(),
                 position.partition.to_string(),
                 or_dash(position.number.map(|number| number.to_string())),
-                position.end_number.to_string(),
-                position.lag_messages.to_string(),
-                duration(position.lag_ms),
+                unless_lost(position, position.end_number.to_string()),
+                unless_lost(position, position.lag_messages.to_string()),
+                unless_lost(position, duration(position.lag_ms)),
                 or_dash(some(&position.member_id).map(ToOwned::to_owned)),
                 position.metadata.clone(),
             ]);
         }
         text += &format!("\n{table}");
     }
+    if lost > 0 {
+        text += "lost: the log of the partition is missing or damaged, see the server's log\n";
+    }
     text
+}
+
+/// What is known of a partition that is not lost.
+fn unless_lost(position: &GroupPosition, known: String) -> String {
+    if position.is_lost { "lost".to_owned() } else { known }
 }
 
 /// Messages of all positions together, and the age of the oldest.
@@ -274,9 +291,10 @@ impl<'a> From<&'a GroupPosition> for Position<'a> {
             topic: &position.topic,
             partition: position.partition,
             number: position.number,
-            end_number: position.end_number,
-            lag_messages: position.lag_messages,
-            lag_ms: position.lag_ms,
+            end_number: (!position.is_lost).then_some(position.end_number),
+            lag_messages: (!position.is_lost).then_some(position.lag_messages),
+            lag_ms: (!position.is_lost).then_some(position.lag_ms),
+            is_lost: position.is_lost,
             metadata: &position.metadata,
             member_id: some(&position.member_id),
             commit_time_ms: position.number.map(|_| position.commit_time_ms),

@@ -4,12 +4,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     future::pending,
+    mem,
     time::Duration,
 };
 
 use anyhow::{anyhow, bail, ensure};
 use minikafka_client_consume::{ConsumeError, GroupConsumer};
-use tokio::time;
+use tokio::time::{self, Instant};
 
 use crate::{
     count::Count,
@@ -40,6 +41,8 @@ pub(super) struct Member {
     pub(super) consumer: GroupConsumer,
     /// What went wrong while nobody polled: the next poll says it.
     trouble: Option<ConsumeError>,
+    /// And which partitions are lost.
+    lost: Vec<ConsumeError>,
 }
 
 impl Membership {
@@ -93,7 +96,7 @@ impl Membership {
             .client_id("minikafka shell");
         let builder = self.topics.iter().fold(builder, |builder, topic| builder.subscribe(topic));
         let consumer = builder.join_consumer_group().await?;
-        self.member = Some(Member { group, consumer, trouble: None });
+        self.member = Some(Member { group, consumer, trouble: None, lost: Vec::new() });
         self.settle().await
     }
 
@@ -110,7 +113,7 @@ impl Membership {
     /// is to read.
     async fn settle(&mut self) -> anyhow::Result<()> {
         let Some(member) = self.member.as_mut().filter(|_| !self.topics.is_empty()) else { return Ok(()) };
-        let is_settled = member.consumer.settle(SETTLING).await?;
+        let is_settled = member.settle().await?;
         let count = Count(member.consumer.partitions().count() as u64, "partition");
         let group = &member.group;
         match is_settled {
@@ -128,6 +131,7 @@ impl Membership {
             Some(member) if member.may_be_attended_to() => match member.consumer.attend().await {
                 // The next poll sees for itself.
                 ConsumeError::Unreachable { .. } | ConsumeError::Corrupt { .. } => time::sleep(PAUSE).await,
+                error @ ConsumeError::PartitionLost { .. } => member.lost.push(error),
                 error => member.trouble = Some(error),
             },
             _ => pending().await,
@@ -179,7 +183,20 @@ impl Member {
     }
 
     /// What went wrong since the last poll.
-    pub(super) fn take_trouble(&mut self) -> Option<ConsumeError> {
-        self.trouble.take()
+    pub(super) fn take_trouble(&mut self) -> Vec<ConsumeError> {
+        mem::take(&mut self.lost).into_iter().chain(self.trouble.take()).collect()
+    }
+
+    /// As [`GroupConsumer::settle`]; says at once which partitions are lost.
+    async fn settle(&mut self) -> Result<bool, ConsumeError> {
+        let until = Instant::now() + SETTLING;
+        loop {
+            match self.consumer.settle(until.saturating_duration_since(Instant::now())).await {
+                Err(error @ ConsumeError::PartitionLost { .. }) => {
+                    say!("{error}; going on with the others");
+                }
+                settled => return settled,
+            }
+        }
     }
 }

@@ -19,9 +19,9 @@ const SILENCE: Duration = Duration::from_millis(100);
 pub(super) async fn poll(member: &mut Member, polling: &Polling, output: &mut Output) -> anyhow::Result<()> {
     let (count, mut wait) = (polling.count.get(), polling.wait);
     let mut printed = 0;
-    let mut trouble = member.take_trouble();
+    let mut trouble = member.take_trouble().into_iter();
     while printed < count {
-        let polled = match trouble.take() {
+        let polled = match trouble.next() {
             Some(error) => Err(error),
             None => member.consumer.poll(wait).await,
         };
@@ -69,7 +69,8 @@ fn overcome(error: ConsumeError, consumer: &mut GroupConsumer) -> anyhow::Result
     match error {
         ConsumeError::MembershipLost { .. } => say!("{error}; joined again"),
         ConsumeError::NotCommitted { .. } => say!("{error}; trying again"),
-        ConsumeError::Damaged { of, from, next: Some(next), .. } => {
+        ConsumeError::PartitionLost { .. } => say!("{error}; going on with the others"),
+        ConsumeError::Damaged { of, from, next, .. } => {
             say!("{}", lost(from, next));
             consumer.seek(&of.topic, of.partition, Position::Number(next))?;
         }

@@ -72,6 +72,14 @@ impl TestServer {
         }
     }
 
+    /// Takes the log of a partition away from a storage on disk.
+    pub(crate) fn lose(&self, topic: &str, partition: u32) {
+        let prefix = format!("{topic}-{partition}.");
+        let mut logs = std::fs::read_dir(self.root().join("logs")).unwrap().map(|log| log.unwrap());
+        let log = logs.find(|log| log.file_name().to_string_lossy().starts_with(&prefix)).unwrap();
+        std::fs::remove_dir_all(log.path()).unwrap();
+    }
+
     /// Starts it where it was before, with other options.
     pub(crate) fn start_as(&mut self, builder: Builder) {
         let server = self.runtime.block_on(builder.start(self.host())).unwrap();

@@ -45,9 +45,10 @@ use crate::{
 ///
 /// It shows that it lives however long the caller takes between two polls, up to
 /// [`poll_interval_max`](GroupConsumerBuilder::poll_interval_max). It comes back when connections break or the server is
-/// restarted. When the server has taken it for dead meanwhile, it joins anew, and the poll says so once with
-/// [`ConsumeError::MembershipLost`]. What the server refuses for good, as a topic with a bad name, each poll says, and joins
-/// again: it is over once what was refused is mended.
+/// restarted. A partition that the server's disk has lost does not stop it: a poll says so once, and the member keeps the
+/// partition, asks for it now and then, and reads the others. When the server has taken it for dead meanwhile, it joins
+/// anew, and the poll says so once with [`ConsumeError::MembershipLost`]. What the server refuses for good, as a topic with
+/// a bad name, each poll says, and joins again: it is over once what was refused is mended.
 ///
 /// Dropped, it says nothing: the group waits for its session timeout. [`leave_consumer_group`] is better.
 ///
@@ -198,8 +199,8 @@ impl GroupConsumer {
     }
 
     /// [`attend`](GroupConsumer::attend)s until the member reads partitions of every topic that it has subscribed to, and
-    /// knows where in each: nothing that is written from then on is missed, even from [`Position::Latest`] on. Returns
-    /// `false` when it has not come to that within `wait`, which may be because others read all partitions.
+    /// knows where in each that is not lost: nothing that is written from then on is missed, even from
+    /// [`Position::Latest`] on. Returns `false` when it has not come to that within `wait`, which may be because others read all partitions.
     ///
     /// # Errors
     /// As [`poll`](GroupConsumer::poll).
@@ -281,6 +282,12 @@ impl GroupConsumer {
         self.owned.keys().chain(self.revoked.keys()).chain(leaving)
     }
 
+    /// Those that it reads and the server's disk has lost: see
+    /// [`Consumer::lost_partitions`](crate::Consumer::lost_partitions).
+    pub fn lost_partitions(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.reads.lost_partitions()
+    }
+
     /// The member's epoch when it got a partition that it has: rises when it has lost the partition and got it back.
     pub fn epoch(&self, topic: &str, partition: u32) -> Option<u64> {
         let of = TopicPartition::new(topic, partition);
@@ -345,12 +352,17 @@ impl GroupConsumer {
     fn is_settled(&self) -> bool {
         let is_read = |topic: &Arc<str>| self.owned.keys().any(|of| of.topic == *topic);
         self.topics.iter().all(is_read)
-            && self.starting.is_empty()
+            && self.starting.iter().all(|of| self.reads.is_lost(of))
             && self.revoked.is_empty()
             && !self.listening.is_telling()
             && !self.listening.has_untold()
             // With messages at hand, no more replies are looked at.
-            && (self.reads.has_messages() || self.owned.keys().all(|of| self.reads.position(of).is_some()))
+            && (self.reads.has_messages() || self.owned.keys().all(|of| self.has_start(of)))
+    }
+
+    /// Whether it knows where it reads a partition, or that it cannot.
+    fn has_start(&self, of: &TopicPartition) -> bool {
+        self.reads.position(of).is_some() || self.reads.is_lost(of)
     }
 
     /// The next message of a stream.

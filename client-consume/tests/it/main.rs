@@ -12,6 +12,7 @@ mod faults;
 mod group_setup;
 mod groups;
 mod listeners;
+mod lost;
 mod many;
 mod members;
 mod reading;

@@ -6,7 +6,7 @@ use minikafka_proto::v1::{ProduceStreamResponse, RequestError, produce_stream_re
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::{NO_PARTITION, PAUSE_AFTER_FAILURE, State, TOO_LARGE, outcome_unknown};
+use super::{LOST, NO_PARTITION, PAUSE_AFTER_FAILURE, State, TOO_LARGE, outcome_unknown};
 use crate::{
     Refusal, SendError,
     batch::Batch,
@@ -73,7 +73,8 @@ impl State {
             }
             _ if refusal.reason == TOO_LARGE => self.make_smaller(partition, batch, refusal),
             _ => {
-                if refusal.reason == NO_PARTITION {
+                let is_news = refusal.reason == LOST && self.partitioner.note_lost(partition);
+                if is_news || refusal.reason == NO_PARTITION {
                     self.errands.want_partitions();
                 }
                 self.refuse(partition, batch, refusal);

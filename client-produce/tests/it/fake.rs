@@ -58,6 +58,8 @@ struct FakeState {
     memory: Arc<Mutex<Memory>>,
     /// Of the topic; 0: it is not there.
     partitions: AtomicU32,
+    /// Those of them that are lost.
+    lost: Mutex<Vec<u32>>,
     /// That it gets when it is created; 0: only by hand.
     partitions_when_created: AtomicU32,
     /// After which producers are forgotten, as the server says.
@@ -220,6 +222,11 @@ impl Fake {
         self.state.partitions.store(partitions, Ordering::Relaxed);
     }
 
+    /// These partitions are lost from now on, as far as somebody asks.
+    pub(crate) fn lose(&self, partitions: &[u32]) {
+        *self.state.lost.lock().unwrap() = partitions.to_vec();
+    }
+
     /// The topic is not there, and gets so many partitions when somebody asks for it; 0: it is not created.
     pub(crate) fn set_partitions_when_created(&self, partitions: u32) {
         self.set_partitions(0);
@@ -379,7 +386,11 @@ impl MiniKafkaService for Service {
             return Err(Status::not_found("no topic"));
         }
         let count = self.state.partitions.load(Ordering::Relaxed) as usize;
-        let partitions = vec![PartitionDescription::default(); count];
+        let mut partitions = vec![PartitionDescription::default(); count];
+        for lost in self.state.lost.lock().unwrap().iter().map(|lost| *lost as usize) {
+            partitions[lost] =
+                PartitionDescription { partition: lost as u32, is_lost: true, ..Default::default() };
+        }
         Ok(Response::new(DescribeTopicResponse { partitions, ..Default::default() }))
     }
 

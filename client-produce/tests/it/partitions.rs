@@ -1,11 +1,14 @@
 //! Where messages go when a topic has several partitions.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use minikafka_client_produce::{Message, Producer, SendError};
 use minikafka_record::partition_of_key;
 
-use crate::fake::{Fake, Step};
+use crate::fake::{Fake, Step, error};
 
 #[tokio::test]
 async fn keys_go_where_their_hash_says_and_stay_in_order() {
@@ -35,6 +38,49 @@ async fn keys_go_where_their_hash_says_and_stay_in_order() {
         assert!(last.insert(key, message).is_none_or(|last| last < message));
     }
     assert_eq!(log.records.len(), 500);
+}
+
+/// Sends messages without keys until each served partition of four has had a turn. Returns where they went.
+async fn spread(producer: &Producer) -> BTreeSet<u32> {
+    let mut partitions = BTreeSet::new();
+    for _ in 0..400 {
+        let receipt = producer.enqueue("x".repeat(80)).await.unwrap();
+        partitions.insert(receipt.partition());
+    }
+    producer.flush().await.unwrap();
+    partitions
+}
+
+#[tokio::test]
+async fn without_keys_messages_avoid_lost_partitions() {
+    let fake = Fake::start([]);
+    fake.set_partitions(4);
+    fake.lose(&[0, 1, 3]);
+    let builder = || Producer::builder(&fake.host(), "t").batch_bytes_max(1000);
+    assert_eq!(spread(&builder().connect().await.unwrap()).await, [2].into());
+    // Who says where is believed, and hears from the server what comes of it.
+    let producer = builder().connect().await.unwrap();
+    assert_eq!(producer.enqueue(Message::new("a").partition(1)).await.unwrap().partition(), 1);
+    let keyed = producer.enqueue(Message::new("a").key("k")).await.unwrap();
+    assert_eq!(keyed.partition(), partition_of_key(b"k", 4));
+    // Without any other there is no choice.
+    fake.lose(&[0, 1, 2, 3]);
+    builder().connect().await.unwrap().send("a").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_tells_that_a_partition_is_lost() {
+    let fake = Fake::start([Step::Refuse(error(tonic::Code::DataLoss, "DAMAGED"))]);
+    fake.set_partitions(4);
+    let producer = Producer::builder(&fake.host(), "t").batch_bytes_max(1000).connect().await.unwrap();
+    let receipt = producer.enqueue("a").await.unwrap();
+    let lost = receipt.partition();
+    fake.lose(&[lost]);
+    let refused = receipt.await.unwrap_err();
+    assert!(matches!(&refused, SendError::Refused(refusal) if refusal.reason == "DAMAGED"), "{refused}");
+    producer.flush().await.unwrap_err();
+    let expected: BTreeSet<u32> = (0..4).filter(|partition| *partition != lost).collect();
+    assert_eq!(spread(&producer).await, expected);
 }
 
 #[tokio::test]

@@ -238,12 +238,13 @@ fn position(position: minikafka_broker::PartitionLag) -> GroupPosition {
         topic: position.of.topic,
         partition: position.of.partition,
         number: stored.as_ref().map(|stored| stored.offset.number()),
-        end_number: position.end.number(),
+        end_number: if position.is_lost { 0 } else { position.end.number() },
         lag_messages: position.lag.messages,
         lag_ms: u64::try_from(position.lag.age.as_millis()).unwrap_or(u64::MAX),
         commit_time_ms: stored.as_ref().map_or(0, |stored| stored.committed_at),
         metadata: stored.map(|stored| stored.metadata).unwrap_or_default(),
         member_id: position.member_id.unwrap_or_default(),
+        is_lost: position.is_lost,
     }
 }
 

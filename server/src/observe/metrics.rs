@@ -187,6 +187,11 @@ impl Scrape {
         let broker = &self.broker;
         page.gauge("minikafka_topics", "Topics there are", broker.topics)?;
         page.gauge("minikafka_partitions", "Partitions there are, over all topics", broker.partitions)?;
+        page.gauge(
+            "minikafka_lost_partitions",
+            "Partitions that are out of service, because their log is missing or damaged",
+            broker.lost_partitions,
+        )?;
         page.gauge("minikafka_stored_bytes", "Bytes that all partitions take up", broker.stored_bytes)?;
         page.gauge(
             "minikafka_waiting_bytes",

@@ -23,7 +23,7 @@ use tonic_health::pb::{
 
 use crate::{
     moody_disk::Mood,
-    support::{Fixture, Hands, batch, list, message, number, poll, soon},
+    support::{Fixture, Hands, batch, list, message, number, poll, soon, topic_dirs},
 };
 
 /// Asks as `curl` does. Returns the head and the body.
@@ -151,6 +151,21 @@ async fn every_metric_stands_in_the_docs_and_nothing_else_does() {
         })
         .collect();
     assert_eq!(exported, documented);
+}
+
+#[tokio::test]
+async fn lost_partitions_are_counted_and_the_server_is_ready() {
+    let root = tempfile::tempdir().unwrap();
+    let fixture = Fixture::start(Server::builder().filesystem(root.path())).await;
+    fixture.produce("t", &["x"]).await;
+    fixture.produce("u", &["x"]).await;
+    assert_eq!(scrape(&fixture.server).await["minikafka_lost_partitions"], 0.0);
+    fixture.stop().await;
+    std::fs::remove_dir_all(topic_dirs(root.path()).remove(0)).unwrap();
+    let fixture = Fixture::start(Server::builder().filesystem(root.path())).await;
+    let metrics = scrape(&fixture.server).await;
+    assert_eq!((metrics["minikafka_lost_partitions"], metrics["minikafka_partitions"]), (1.0, 2.0));
+    assert!(ready(&fixture.server).await.0, "the rest is served");
 }
 
 #[tokio::test]
