@@ -105,7 +105,8 @@ impl ConsumerBuilder {
 
     /// Connects, with one attempt, so that a wrong address shows at once, and subscribes. It waits until the server
     /// has confirmed the positions, or there are messages: a consumer that starts at [`Position::Latest`] misses
-    /// nothing that is written after `subscribe` has returned. Topics that are not there are waited for later.
+    /// nothing that is written after `subscribe` has returned, but of [lost partitions](crate#lost-partitions), which are
+    /// asked for later, as are topics that are not there.
     ///
     /// # Errors
     /// What [`Consumer::poll`] would say; and when the address cannot be read, or nobody answers there.

@@ -68,7 +68,8 @@
 //! A partition whose log the server's disk has lost is out of service until an operator restores it. That stops nobody:
 //! [`Consumer::poll`] and the streams say it once for each such partition, with [`ConsumeError::PartitionLost`], and go
 //! on with the others. The partition is asked for again whenever a stream is opened, and else after pauses that grow from
-//! 1 s to 32 s; once it is there it is read from the position on. [`Consumer::lost_partitions`] tells which are lost now.
+//! 1 s to 32 s; once it is there it is read from the position on, or from the end that it has then if that is where to
+//! start. [`Consumer::lost_partitions`] tells which are lost now.
 //! Only when all partitions are, there is nothing to [`subscribe`](ConsumerBuilder::subscribe) to, and that fails.
 //!
 //! # Groups

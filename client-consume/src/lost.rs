@@ -39,7 +39,7 @@ impl LostPartitions {
     /// The server has said that this one is lost, which is to be said once.
     pub(crate) fn note(&mut self, of: TopicPartition, message: String) {
         if self.lost.insert(of.clone()) {
-            self.next_pause = PAUSE;
+            (self.pause, self.next_pause) = (None, PAUSE);
             self.say_later(of, message);
         }
         if self.pause.is_none() {

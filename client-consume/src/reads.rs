@@ -269,12 +269,16 @@ impl Reads {
                 }
             };
         }
+        // It is confirmed before it is read, which may fail yet.
+        let is_served = !reply.record_batches.is_empty() || reply.next_number >= reply.end_number;
         if let Err(error) = part.reader.accept(reply) {
             self.link.distrust_stream();
             return Err(error);
         }
         part.is_confirmed = true;
-        self.lost.forget(&of);
+        if is_served {
+            self.lost.forget(&of);
+        }
         let jump = part.reader.take_jump();
         self.current = Some(of).filter(|_| !part.reader.is_done());
         if let Some(jump) = jump {

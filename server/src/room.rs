@@ -26,7 +26,7 @@ impl Room {
     }
 
     /// Waits until there is room for one more connection. Who holds that for a connection which is still to come keeps
-    /// no other door from a place, as long as the own one is free.
+    /// no other door from a place if the own one was free, and from one at most if not.
     pub(crate) async fn for_the_next(&self) -> OwnedSemaphorePermit {
         tokio::select! {
             biased;

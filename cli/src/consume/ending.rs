@@ -3,10 +3,7 @@
 
 use std::{
     fmt::Display,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -29,32 +26,37 @@ const ENDING: Duration = Duration::from_secs(15);
 pub(super) enum Ended {
     AsWanted,
     Interrupted,
+    /// By an error that is said once it has left.
+    Failed,
 }
 
-/// Whether everything that was printed is committed, for good: nothing more is printed.
+/// Whether everything that was printed is committed, for good because nothing more is printed, and why that is so.
 #[derive(Clone, Debug, Default)]
-pub(super) struct AllCommitted(Arc<AtomicBool>);
+pub(super) struct AllCommitted(Arc<OnceLock<Ended>>);
 
 impl AllCommitted {
-    fn note(&self) {
-        self.0.store(true, Ordering::Release);
+    fn note(&self, ended: Ended) {
+        let _ = self.0.set(ended);
     }
 
-    fn is_so(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    fn ended(&self) -> Option<Ended> {
+        self.0.get().copied()
     }
 }
 
 /// Listens for signals. An end that is cut short says that positions may not be committed, unless all are: then there is
-/// nothing to say, and it ends with `exit_code`, as if nothing had been cut short.
+/// nothing to say, and it ends as if nothing had been cut short, with `exit_code` if the first signal was what ended it.
 pub(super) fn listen(committed: &AllCommitted, exit_code: u8) -> anyhow::Result<Interrupt> {
     let committed = committed.clone();
-    Interrupt::listen_with(Patience::For(ENDING), move |cut| abrupt_end(cut, committed.is_so(), exit_code))
+    Interrupt::listen_with(Patience::For(ENDING), move |cut| abrupt_end(cut, committed.ended(), exit_code))
 }
 
-fn abrupt_end(cut: Cut, all_is_committed: bool, exit_code: u8) -> AbruptEnd {
-    if all_is_committed {
-        return AbruptEnd { says: None, exit_code };
+fn abrupt_end(cut: Cut, all_committed: Option<Ended>, exit_code: u8) -> AbruptEnd {
+    match all_committed {
+        Some(Ended::AsWanted) => return AbruptEnd { says: None, exit_code: 0 },
+        Some(Ended::Interrupted) => return AbruptEnd { says: None, exit_code },
+        Some(Ended::Failed) => return AbruptEnd { says: None, exit_code: 1 },
+        None => {}
     }
     let (why, exit_code) = match cut {
         Cut::SecondSignal => ("interrupted again", INTERRUPTED),
@@ -104,20 +106,21 @@ pub(super) async fn end(
 ) -> Result<(), (String, Repeated)> {
     let commit = match ended {
         _ if member.repeated().is_empty() => Ok(()),
-        Ended::AsWanted => member.commit().await.map_err(in_words),
+        Ended::AsWanted | Ended::Failed => member.commit().await.map_err(in_words),
         // It holds all of the consumer, and is kept in one place.
         Ended::Interrupted => within_limits(Box::pin(member.commit())).await,
     };
     let repeated = member.repeated();
     if repeated.is_empty() {
-        committed.note();
+        committed.note(ended);
     }
     let leaving = Box::pin(member.leave());
     let left = match (commit, ended) {
         (Ok(()), Ended::AsWanted) => leaving.await.map_err(in_words),
         // Of partitions that it was giving up there is something left to commit.
+        (Ok(()), Ended::Failed) if !repeated.is_empty() => leaving.await.map_err(in_words),
         (Ok(()), Ended::Interrupted) if !repeated.is_empty() => within_limits(leaving).await,
-        (Ok(()), Ended::Interrupted) => {
+        (Ok(()), Ended::Interrupted | Ended::Failed) => {
             let _ = time::timeout(SHORT, leaving).await;
             Ok(())
         }
@@ -196,7 +199,7 @@ mod tests {
         let ended = end(member, Ended::Interrupted, &committed).await;
         (
             ended.map_err(|(cause, repeated)| format!("{cause}; {repeated}")),
-            committed.is_so(),
+            committed.ended().is_some(),
             begin.elapsed(),
         )
     }
@@ -232,11 +235,13 @@ mod tests {
     #[test]
     fn an_end_that_is_cut_short_says_what_is_lost_only_if_something_may_be() {
         for (cut, code) in [(Cut::SecondSignal, INTERRUPTED), (Cut::PatienceIsOver, 1)] {
-            let lossy = abrupt_end(cut, false, 0);
+            let lossy = abrupt_end(cut, None, 0);
             assert!(lossy.says.unwrap().contains("not committed"));
             assert_eq!(lossy.exit_code, code);
-            let fine = abrupt_end(cut, true, 0);
-            assert_eq!((fine.says, fine.exit_code), (None, 0));
+            for (ended, code) in [(Ended::AsWanted, 0), (Ended::Interrupted, 130), (Ended::Failed, 1)] {
+                let fine = abrupt_end(cut, Some(ended), 130);
+                assert_eq!((fine.says, fine.exit_code), (None, code));
+            }
         }
     }
 }

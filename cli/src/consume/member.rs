@@ -65,9 +65,12 @@ pub(super) async fn run(
             Err(error)
         }
         Err(error) => {
-            member.output.flush()?;
+            if let Err(broken) = member.output.flush() {
+                ending::leave_unprinted(consumer).await;
+                return Err(broken.into());
+            }
             // The failure is the news; what comes again is news, too.
-            let left = membership.leave(consumer, &member.printed, Ended::AsWanted, committed);
+            let left = membership.leave(consumer, &member.printed, Ended::Failed, committed);
             if let Err(error) = left.await {
                 say!("consume: {error:#}");
             }

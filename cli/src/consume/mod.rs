@@ -136,6 +136,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(match ended.await? {
             Ended::AsWanted => ExitCode::SUCCESS,
             Ended::Interrupted => ExitCode::from(exit_code),
+            Ended::Failed => ExitCode::FAILURE,
         });
     }
     let mut interrupt = Interrupt::listen(Patience::For(PATIENCE), exit_code)?;

@@ -106,6 +106,8 @@ pub(super) struct Revoked {
     pub(super) number: u64,
     /// As in [`Held`].
     pub(super) epoch: u64,
+    /// Nothing of it was read: it is where to start.
+    pub(super) is_start: bool,
 }
 
 /// What stays the same.
@@ -247,29 +249,31 @@ impl GroupConsumer {
     ///
     /// # Errors
     /// When the positions are not stored; it has left all the same.
-    pub async fn leave_consumer_group(self) -> Result<(), ConsumeError> {
-        let is_automatic = self.options.commit_interval.is_some();
-        self.leave(is_automatic).await
-    }
-
-    /// As [`leave_consumer_group`](GroupConsumer::leave_consumer_group), and commits nothing that polls have returned, for
-    /// those that could not do what they wanted with it: it comes again, to the others.
-    ///
-    /// # Errors
-    /// When the server does not hear of where partitions were to start; it has left all the same.
-    pub async fn leave_without_commit(self) -> Result<(), ConsumeError> {
-        self.leave(false).await
-    }
-
-    async fn leave(mut self, with_read: bool) -> Result<(), ConsumeError> {
+    pub async fn leave_consumer_group(mut self) -> Result<(), ConsumeError> {
         // However long ago the last poll was: there is time to commit.
         self.membership.board.note_polled();
-        let positions = self.last_positions(with_read);
+        let is_automatic = self.options.commit_interval.is_some();
+        let positions = self.last_positions(is_automatic);
         let committed = self.commit_positions(positions).await;
         match &committed {
             Err(ConsumeError::MembershipLost { .. }) => self.forget(),
             _ => self.give_up_all().await,
         }
+        self.membership.leave().await;
+        committed
+    }
+
+    /// As [`leave_consumer_group`](GroupConsumer::leave_consumer_group), and commits nothing that polls have returned, for
+    /// those that could not do what they wanted with it: it comes again, to the others. To the listener all partitions are
+    /// lost, so that it does not commit either.
+    ///
+    /// # Errors
+    /// When the server does not hear of where partitions were to start; it has left all the same.
+    pub async fn leave_without_commit(mut self) -> Result<(), ConsumeError> {
+        self.membership.board.note_polled();
+        let positions = self.last_positions(false);
+        let committed = self.commit_positions(positions).await;
+        self.forget();
         self.membership.leave().await;
         committed
     }

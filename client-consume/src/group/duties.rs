@@ -223,7 +223,7 @@ impl GroupConsumer {
         // Where it was to start, too, whoever commits: the next one would start further on.
         let to_commit = number.filter(|_| was_starting || is_automatic && held.stored != number);
         if let Some(number) = to_commit {
-            self.revoked.insert(of.clone(), Revoked { number, epoch: held.epoch });
+            self.revoked.insert(of.clone(), Revoked { number, epoch: held.epoch, is_start: was_starting });
         }
         self.listening.revoke(of, Left { number, stored: held.stored, epoch: held.epoch });
     }
@@ -309,12 +309,10 @@ impl GroupConsumer {
 
     /// What is to be committed before the member leaves; what polls have returned of what it reads only if `with_read`.
     pub(super) fn last_positions(&mut self, with_read: bool) -> Vec<PositionToCommit> {
-        let revoked = mem::take(&mut self.revoked);
-        let mut positions: Vec<_> = self.starts().collect();
-        // Who commits by hand has given up nothing but starts that way.
-        if with_read || self.options.commit_interval.is_none() {
-            positions.extend(revoked.into_iter().map(|(of, revoked)| to_commit(of, revoked.number)));
-        }
+        let revoked = mem::take(&mut self.revoked).into_iter();
+        let revoked = revoked.filter(|(_, revoked)| with_read || revoked.is_start);
+        let mut positions: Vec<_> = revoked.map(|(of, revoked)| to_commit(of, revoked.number)).collect();
+        positions.extend(self.starts());
         if with_read {
             positions.extend(self.uncommitted());
         }
@@ -342,11 +340,15 @@ impl GroupConsumer {
     /// As [`take`](GroupConsumer::take), of a commit that nobody has asked for. That a partition is somebody else's, or is
     /// of another topic of that name, is no news: the next assignment is on its way.
     pub(super) fn take_automatic(&mut self, mut outcome: Outcome) -> Result<(), ConsumeError> {
+        let mut is_late = false;
         for (of, _) in outcome.refused.extract_if(.., |(_, error)| has_reason(error, &["NOT_OWNER"])) {
-            self.starting.remove(&of);
-            self.revoked.remove(&of);
+            is_late |= self.revoked.remove(&of).is_none();
         }
-        self.take(outcome)
+        self.take(outcome)?;
+        if is_late {
+            self.pause = Some(Box::pin(time::sleep(self.backoff.next_wait())));
+        }
+        Ok(())
     }
 
     /// Notes what came of a commit.

@@ -10,6 +10,7 @@ use crate::{
     fake::refusal,
     fake_group::{Event, FakeGroup, commits, joins, owns},
     reading::{LONG, SHORT},
+    rebalances::{Diary, Told},
 };
 
 const NEVER: Duration = Duration::from_secs(3600);
@@ -234,10 +235,13 @@ async fn a_start_at_the_end_is_stored_by_who_leaves() {
 #[tokio::test]
 async fn who_leaves_without_a_commit_commits_nothing_that_was_read() {
     let fake = FakeGroup::start().await;
-    let mut member = fake.member().commit_interval(NEVER).join_consumer_group().await.unwrap();
+    let diary = Diary::default();
+    let builder = fake.member().commit_interval(NEVER).rebalance_listener(diary.clone());
+    let mut member = builder.join_consumer_group().await.unwrap();
     fake.assign(1, &[(0, None)]);
     read(&mut member, 10).await;
     member.leave_without_commit().await.unwrap();
+    assert_eq!(diary.told(), [Told::Assigned(vec![0]), Told::Lost(vec![0])], "it is not asked to commit");
     let left = |event: &Event| matches!(event, Event::Said(_, Said::Leave(_)));
     assert!(fake.events().iter().any(left) && commits(&fake.events()).is_empty(), "{:?}", fake.events());
 }
