@@ -64,3 +64,18 @@ pub(crate) async fn settle(
     tokio::time::timeout(LONG, settling).await.expect("the group settles");
     seen
 }
+
+/// A topic of four partitions with ten messages each.
+pub(crate) async fn rig() -> Rig {
+    let rig = Rig::start().await;
+    rig.create("t", 4).await;
+    for partition in 0..4 {
+        rig.produce("t", partition, 1..=10).await;
+    }
+    rig
+}
+
+/// How many partitions each member has.
+pub(crate) fn shares(members: &[&mut GroupConsumer]) -> Vec<usize> {
+    members.iter().map(|member| member.partitions().count()).collect()
+}

@@ -10,24 +10,10 @@ use minikafka_server::Server;
 use tokio_stream::StreamExt as _;
 
 use crate::{
-    group_setup::{read, settle},
+    group_setup::{read, rig, settle, shares},
     reading::LONG,
     setup::{A_MOMENT, Rig, Seen},
 };
-
-/// A topic of four partitions with ten messages each.
-async fn rig() -> Rig {
-    let rig = Rig::start().await;
-    rig.create("t", 4).await;
-    for partition in 0..4 {
-        rig.produce("t", partition, 1..=10).await;
-    }
-    rig
-}
-
-fn shares(members: &[&mut GroupConsumer]) -> Vec<usize> {
-    members.iter().map(|member| member.partitions().count()).collect()
-}
 
 #[tokio::test]
 async fn whoever_comes_next_goes_on_where_the_last_one_left() {

@@ -9,9 +9,9 @@ use minikafka_client_consume::{ConsumeError, GroupConsumer, RebalanceListener, R
 use tokio_stream::StreamExt as _;
 
 use crate::{
-    group_setup::{read, settle},
+    group_setup::{read, rig, settle, shares},
     reading::LONG,
-    setup::{A_MOMENT, Rig, Seen},
+    setup::{A_MOMENT, Seen},
 };
 
 /// What a listener was told: the partitions.
@@ -53,20 +53,6 @@ impl RebalanceListener for Diary {
 
 pub(crate) fn numbers<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> Vec<u32> {
     partitions.into_iter().map(|of| of.partition).collect()
-}
-
-/// A topic of four partitions with ten messages each.
-async fn rig() -> Rig {
-    let rig = Rig::start().await;
-    rig.create("t", 4).await;
-    for partition in 0..4 {
-        rig.produce("t", partition, 1..=10).await;
-    }
-    rig
-}
-
-fn shares(members: &[&mut GroupConsumer]) -> Vec<usize> {
-    members.iter().map(|member| member.partitions().count()).collect()
 }
 
 #[tokio::test]
@@ -216,25 +202,20 @@ async fn automatic_commits_do_not_keep_a_listener_waiting() {
     let mut one = one.into_stream();
     one.next().await.unwrap().unwrap();
     let _two = builder.join_consumer_group().await.unwrap();
-    // There is always something to read, and something to commit.
-    let producing = async {
-        for number in 0.. {
+    let reading = async {
+        let mut last = 10;
+        while !diary.told().iter().any(|told| matches!(told, Told::Revoked(_))) {
+            // There is always something to read, and something to commit.
             for partition in 0..4 {
-                rig.produce("t", partition, 11 + number * 100..=110 + number * 100).await;
+                rig.produce("t", partition, last + 1..=last + 10).await;
+            }
+            last += 10;
+            for _ in 0..4 {
+                one.next().await.unwrap().unwrap();
             }
         }
     };
-    let reading = async {
-        while !diary.told().iter().any(|told| matches!(told, Told::Revoked(_))) {
-            one.next().await.unwrap().unwrap();
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let reading = tokio::time::timeout(LONG, reading);
-    tokio::select! {
-        told = reading => told.expect("it is told"),
-        () = producing => {}
-    }
+    tokio::time::timeout(LONG, reading).await.expect("it is told");
 }
 
 #[tokio::test]
