@@ -65,6 +65,8 @@ pub struct Produced {
     pub append_time: Millis,
     /// Leader epoch under which they were appended.
     pub leader_epoch: Epoch,
+    /// Where the log began when they were.
+    pub log_start: Offset,
     /// Whether they were stored before: an idempotent producer has sent them again.
     pub origin: Origin,
 }
@@ -201,6 +203,7 @@ impl Appender {
             append_time,
             leader_epoch: core.leader_epoch(),
             index: bounds.next_index,
+            log_start: bounds.start,
         };
         let judged = self.judge(&mut builder, target);
         if builder.requests.is_empty() {
@@ -278,7 +281,7 @@ impl Appender {
         drop(producers);
         builder.requests = accepted;
         for (produce, place) in again {
-            answer(produce.reply, Ok(produced_before(place, target.leader_epoch)));
+            answer(produce.reply, Ok(produced_before(place, target.leader_epoch, target.log_start)));
         }
         for (produce, stamp, why) in rejected {
             answer(produce.reply, Err(self.core.rejection(stamp, why)));
@@ -294,6 +297,7 @@ struct Target {
     base_offset: Offset,
     append_time: Millis,
     leader_epoch: Epoch,
+    log_start: Offset,
 }
 
 /// Up to where everything is stored, when an entry is.
@@ -309,12 +313,13 @@ struct Judged {
     ids: Vec<i64>,
 }
 
-fn produced_before(place: Place, leader_epoch: Epoch) -> Produced {
+fn produced_before(place: Place, leader_epoch: Epoch, log_start: Offset) -> Produced {
     Produced {
         base_offset: place.base_offset,
         count: place.count,
         append_time: place.append_time,
         leader_epoch,
+        log_start,
         origin: Origin::Earlier,
     }
 }
@@ -341,12 +346,13 @@ struct Encoder {
 
 impl Encoder {
     fn encode(&mut self, produce: Produce) -> Waiter {
-        let Target { append_time, leader_epoch, .. } = self.target;
+        let Target { append_time, leader_epoch, log_start, .. } = self.target;
         let produced = Produced {
             base_offset: self.next,
             count: produce.payload.count,
             append_time,
             leader_epoch,
+            log_start,
             origin: Origin::This,
         };
         produce.reply.taken();
@@ -415,7 +421,7 @@ impl PartitionCore {
     fn answer_again(&self, completed: Vec<Completed<Produce>>, outcome: &Result<(), Error>) {
         for Completed { place, waiting } in completed {
             for produce in waiting {
-                let produced = produced_before(place, self.leader_epoch());
+                let produced = produced_before(place, self.leader_epoch(), self.log().bounds().start);
                 answer(produce.reply, outcome.clone().map(|()| produced));
             }
         }

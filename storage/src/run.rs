@@ -171,8 +171,14 @@ impl Run {
 
     /// The entries in a range of indexes.
     pub(crate) fn range(&self, range: Range<Index>) -> impl Iterator<Item = &Entry> {
-        let first = self.entries.partition_point(|entry| entry.index < range.start);
-        self.entries.range(first..).take_while(move |entry| entry.index < range.end)
+        // Indexes have no gaps, so there is nothing to search for.
+        let at = |index: Index| {
+            let first = self.first().map_or(0, |first| first.index);
+            usize::try_from(index.saturating_sub(first))
+                .map_or(self.entries.len(), |at| at.min(self.entries.len()))
+        };
+        let (start, end) = (at(range.start), at(range.end));
+        self.entries.range(start..end.max(start))
     }
 
     /// The entries in a range of indexes, as far as they have `bytes_max`; at least one.

@@ -1,115 +1,221 @@
-//! [`Backlog`], what waits on a connection behind a request that is not answered yet.
+//! [`Backlog`], what waits on a connection: requests that were begun and are not answered yet.
 //!
 //! A JoinGroup may wait for an hour, and so does all that its client sends behind it. Requests of names and numbers are
 //! held in memory meanwhile, decoded: so few bytes of them are read ahead that any number of such connections can be
 //! afforded. What brings messages has its bounds in the broker.
+//!
+//! The two halves of a connection share it, and they are one task: the one that reads is polled first, and what it adds the
+//! other one finds when it is polled right after. So nobody is woken for that, which for a client with one request under way
+//! would be a turn of the task for each.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    collections::VecDeque,
+    future::poll_fn,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 /// Bytes of requests that wait at the same time. Alone a request may be as large as any.
 const BYTES_MAX: usize = 64 * 1024;
+/// Requests that are read and not answered yet. Clients have five under way by default.
+const PIPELINE_MAX: usize = 64;
 
-/// What waits. One task adds, and one takes away.
-#[derive(Debug, Default)]
-pub(super) struct Backlog {
-    requests: AtomicUsize,
-    bytes: AtomicUsize,
+/// Requests of one connection, in their order. One half of the connection adds, and one takes away.
+#[derive(Debug)]
+pub(super) struct Backlog<T> {
+    /// Never contended: it is there because a task may move from thread to thread.
+    waiting: Mutex<Waiting<T>>,
+    /// There is less of it, and somebody waits for that.
     less: Notify,
-    empty: Notify,
 }
 
-impl Backlog {
-    /// Waits until so many bytes may be added. Cancel safe.
+#[derive(Debug)]
+struct Waiting<T> {
+    /// Those that nobody works on yet.
+    queue: VecDeque<T>,
+    /// Requests that have begun to arrive and are not answered.
+    unanswered: usize,
+    /// The bytes of those among them that count.
+    bytes: usize,
+    is_closed: bool,
+    is_room_wanted: bool,
+    /// When there was nothing unanswered any more.
+    quiet_since: Instant,
+}
+
+impl<T> Backlog<T> {
+    /// Nothing waits.
+    pub(super) fn new() -> Backlog<T> {
+        let waiting = Waiting {
+            queue: VecDeque::new(),
+            unanswered: 0,
+            bytes: 0,
+            is_closed: false,
+            is_room_wanted: false,
+            quiet_since: Instant::now(),
+        };
+        Backlog { waiting: Mutex::new(waiting), less: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request begins to arrive.
+    pub(super) fn begin(&self) {
+        self.lock().unanswered += 1;
+    }
+
+    /// Waits until the request that has begun, of so many bytes, may be read. Cancel safe.
     pub(super) async fn room(&self, bytes: usize) {
         loop {
             // One that comes between the look and the wait is kept.
             let less = self.less.notified();
-            let before = self.bytes.load(Ordering::Acquire);
-            if before == 0 || before + bytes <= BYTES_MAX {
-                return;
+            {
+                let mut waiting = self.lock();
+                let has_room = waiting.bytes == 0 || waiting.bytes + bytes <= BYTES_MAX;
+                waiting.is_room_wanted = !has_room || waiting.unanswered > PIPELINE_MAX;
+                if !waiting.is_room_wanted {
+                    return;
+                }
             }
             less.await;
         }
     }
 
-    /// A request of so many bytes waits.
-    pub(super) fn add(&self, bytes: usize) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::AcqRel);
+    /// The request that has begun, of so many bytes, waits for its answer.
+    pub(super) fn add(&self, request: T, bytes: usize) {
+        let mut waiting = self.lock();
+        waiting.queue.push_back(request);
+        waiting.bytes += bytes;
     }
 
-    /// It was answered.
+    /// Nothing more comes.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+    }
+
+    /// The next request to be answered; `None`: there are no more. To be polled whenever something may have been added.
+    pub(super) async fn next(&self) -> Option<T> {
+        poll_fn(|_| {
+            let mut waiting = self.lock();
+            match waiting.queue.pop_front() {
+                None if !waiting.is_closed => Poll::Pending,
+                next => Poll::Ready(next),
+            }
+        })
+        .await
+    }
+
+    /// A request of so many bytes was answered.
     pub(super) fn done(&self, bytes: usize) {
-        let is_empty = self.requests.fetch_sub(1, Ordering::AcqRel) == 1;
-        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
-        self.less.notify_one();
-        if is_empty {
-            self.empty.notify_one();
+        let mut waiting = self.lock();
+        waiting.unanswered -= 1;
+        waiting.bytes -= bytes;
+        if waiting.unanswered == 0 {
+            waiting.quiet_since = Instant::now();
+        }
+        if waiting.is_room_wanted {
+            self.less.notify_one();
         }
     }
 
     /// Resolves when nothing has been waiting for so long: whoever waits for a reply is not idle, however long that takes,
-    /// and has all of this time after it. Nothing may be added meanwhile.
+    /// and has all of this time after it. Looks once in so much time.
     pub(super) async fn idle(&self, timeout: Duration) {
-        while self.requests.load(Ordering::Acquire) > 0 {
-            // One that comes between the look and the wait is kept; one that is too old leads to another look.
-            self.empty.notified().await;
+        let mut now = Instant::now();
+        while let Some(due) = self.idle_at(now, timeout) {
+            sleep_until(due).await;
+            now = Instant::now();
         }
-        sleep(timeout).await;
+    }
+
+    /// When it may be idle; `None`: now.
+    fn idle_at(&self, now: Instant, timeout: Duration) -> Option<Instant> {
+        let waiting = self.lock();
+        let quiet_since = if waiting.unanswered > 0 { now } else { waiting.quiet_since };
+        // A time beyond all clocks is far enough.
+        let due = quiet_since.checked_add(timeout).unwrap_or(now + FAR);
+        (due > now).then_some(due)
     }
 }
+
+/// Longer than any connection lives.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use tokio::time::Instant;
 
     use super::*;
 
+    /// A backlog with requests of so many bytes.
+    fn backlog(requests: &[usize]) -> Backlog<()> {
+        let backlog = Backlog::new();
+        for bytes in requests {
+            backlog.begin();
+            backlog.add((), *bytes);
+        }
+        backlog
+    }
+
     #[test]
     fn little_is_read_behind_what_waits_and_anything_behind_nothing() {
-        let backlog = Backlog::default();
-        let has_room = |bytes| backlog.room(bytes).now_or_never().is_some();
-        assert!(has_room(100 * BYTES_MAX));
-        backlog.add(10);
-        assert!(has_room(BYTES_MAX - 10) && !has_room(BYTES_MAX - 9));
-        backlog.done(10);
-        backlog.add(100 * BYTES_MAX);
-        assert!(!has_room(1));
+        let has_room = |backlog: &Backlog<()>, bytes| backlog.room(bytes).now_or_never().is_some();
+        assert!(has_room(&backlog(&[]), 100 * BYTES_MAX));
+        assert!(has_room(&backlog(&[10]), BYTES_MAX - 10) && !has_room(&backlog(&[10]), BYTES_MAX - 9));
+        assert!(!has_room(&backlog(&[100 * BYTES_MAX]), 1));
+        let many = backlog(&[0; PIPELINE_MAX]);
+        assert!(has_room(&many, 0));
+        many.begin();
+        assert!(!has_room(&many, 0));
     }
 
     #[tokio::test]
     async fn who_waits_for_room_is_woken() {
-        let backlog = Backlog::default();
-        backlog.add(BYTES_MAX);
-        backlog.add(0);
-        tokio::join!(biased; backlog.room(1), async { backlog.done(BYTES_MAX) });
+        for waiting in [backlog(&[BYTES_MAX, 0]), backlog(&[0; PIPELINE_MAX + 1])] {
+            let bytes = waiting.lock().bytes;
+            tokio::join!(biased; waiting.room(1), async { waiting.done(bytes) });
+        }
+    }
+
+    #[test]
+    fn requests_come_in_their_order_and_then_nothing() {
+        let backlog = Backlog::new();
+        let next = || backlog.next().now_or_never();
+        (1..=2).for_each(|request| backlog.add(request, 0));
+        assert_eq!([next(), next(), next()], [Some(Some(1)), Some(Some(2)), None]);
+        backlog.add(3, 0);
+        backlog.close();
+        assert_eq!([next(), next(), next()], [Some(Some(3)), Some(None), Some(None)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_is_idle_so_long_after_its_last_reply() {
-        let (backlog, timeout) = (Backlog::default(), Duration::from_secs(10));
+        let timeout = Duration::from_secs(10);
         let begin = Instant::now();
-        backlog.idle(timeout).await;
+        backlog(&[]).idle(timeout).await;
         assert_eq!(begin.elapsed(), timeout, "nothing was ever asked for");
         // One that was answered before, and two that take longer than a silent client has.
-        backlog.add(0);
+        let backlog = backlog(&[0, 0, 0]);
         backlog.done(0);
-        backlog.add(0);
-        backlog.add(0);
         let answering = async {
             for _ in 0..2 {
-                sleep(2 * timeout).await;
+                tokio::time::sleep(2 * timeout).await;
                 backlog.done(0);
             }
         };
         let begin = Instant::now();
         tokio::join!(backlog.idle(timeout), answering);
         assert_eq!(begin.elapsed(), 5 * timeout);
+        // One that only begins to arrive.
+        backlog.begin();
+        assert!(backlog.idle(timeout).now_or_never().is_none());
     }
 }

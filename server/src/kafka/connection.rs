@@ -1,16 +1,15 @@
 //! One connection: requests in, replies out in the same order.
 //!
-//! Two halves run side by side. One reads requests and begins them, so that a producer has several batches on their
-//! way; the other finishes what was begun, one after the other. Between them is a queue with an end, and beyond it a
+//! Two halves run side by side in one task. One reads requests and begins them, so that a producer has several batches on
+//! their way; the other finishes what was begun, one after the other. Between them is a queue with an end, and beyond it a
 //! client is not read from: see [`Backlog`].
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Buf as _;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, split},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
-    sync::mpsc,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -22,14 +21,13 @@ use super::{
     dispatch::{self, Caller, Work},
     door::Door,
     frames::{Frame, FrameError, Frames},
+    rarely::Rarely,
     reply::{Outcome, Reply},
     request::Request,
     trace,
 };
 use crate::linger::Linger;
 
-/// Requests of one connection that are read and not answered yet. Clients have five under way by default.
-const PIPELINE_MAX: usize = 64;
 /// How long a client may take for so many bytes of a reply, which others may wait for the room of.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 const WRITE_BYTES: usize = 2 * 1024 * 1024;
@@ -48,33 +46,51 @@ struct Begun {
 /// When the socket fails, or what the client did.
 pub(super) async fn serve(
     door: &Arc<Door>,
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     stopping: CancellationToken,
 ) -> Result<(), FrameError> {
     // Replies are small, and clients wait for them.
     stream.set_nodelay(true)?;
-    let (read, write) = split(Linger::new(stream));
-    let (queue, queued) = mpsc::channel(PIPELINE_MAX);
-    let backlog = Backlog::default();
     let caller = Caller { address: peer.ip().to_string(), gone: CancellationToken::new() };
+    let ended = converse(door, &mut stream, peer, stopping, caller).await;
+    if !matches!(ended, Err(FrameError::Io(_))) {
+        Linger::new(stream).shutdown().await?;
+    }
+    ended
+}
+
+/// Reads requests and writes replies, until there are no more.
+async fn converse(
+    door: &Arc<Door>,
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    stopping: CancellationToken,
+    caller: Caller,
+) -> Result<(), FrameError> {
+    let (read, write) = stream.split();
+    let backlog = Backlog::new();
     let reading = async {
         let mut frames = Frames::new(read, door.incoming.clone());
         let ended = tokio::select! {
-            ended = take(door, &mut frames, &queue, &backlog, &caller, peer) => ended,
-            () = stopping.cancelled() => Ok(()),
+            // What has come is no longer idle.
+            biased;
+            ended = take(door, &mut frames, &backlog, &caller, peer) => ended,
+            () = Rarely::new(ends(door, &backlog, peer, stopping)) => Ok(()),
         };
         if let Err(FrameError::Offence(offence)) = &ended {
             door.counts.offence(offence);
         }
         // What was begun is answered still, but nobody polls for more.
         caller.gone.cancel();
-        drop(queue);
+        backlog.close();
         ended
     };
-    let writing = answer(write, queued, &backlog);
+    let writing = answer(write, &backlog);
     tokio::pin!(reading, writing);
     tokio::select! {
+        // In this order: see `Backlog`.
+        biased;
         ended = &mut reading => {
             let written = writing.await;
             ended.and(written.map_err(FrameError::Io))
@@ -83,28 +99,26 @@ pub(super) async fn serve(
     }
 }
 
-/// Reads requests and begins them.
+/// Waits until the server stops, or the client has been idle for too long.
+async fn ends(door: &Door, backlog: &Backlog<Begun>, peer: SocketAddr, stopping: CancellationToken) {
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        () = backlog.idle(door.idle_timeout) => {
+            debug!(%peer, timeout = ?door.idle_timeout, "an idle Kafka connection is closed");
+        }
+    }
+}
+
+/// Reads requests and begins them, until the client has gone.
 async fn take<R: AsyncRead + Unpin>(
     door: &Arc<Door>,
     frames: &mut Frames<R>,
-    queue: &mpsc::Sender<Begun>,
-    backlog: &Backlog,
+    backlog: &Backlog<Begun>,
     caller: &Caller,
     peer: SocketAddr,
 ) -> Result<(), FrameError> {
-    loop {
-        let begins = tokio::select! {
-            // What has come is no longer idle.
-            biased;
-            begins = frames.begins() => begins?,
-            () = backlog.idle(door.idle_timeout) => {
-                debug!(%peer, timeout = ?door.idle_timeout, "an idle Kafka connection is closed");
-                false
-            }
-        };
-        if !begins {
-            return Ok(());
-        }
+    while frames.begins().await? {
+        backlog.begin();
         let behind = match frames.announced().await? {
             // Those have a bound of their own.
             (_, Size::Messages) => 0,
@@ -124,20 +138,14 @@ async fn take<R: AsyncRead + Unpin>(
         let work = dispatch::begin(door, read, caller, &span).instrument(span.clone()).await?;
         // What holds the bytes now has a bound of its own.
         drop(permit);
-        backlog.add(behind);
-        if queue.send(Begun { work, span, behind }).await.is_err() {
-            return Ok(());
-        }
+        backlog.add(Begun { work, span, behind }, behind);
     }
+    Ok(())
 }
 
 /// Finishes what was begun, in order, and writes the replies.
-async fn answer(
-    mut write: impl AsyncWrite + Unpin,
-    mut queued: mpsc::Receiver<Begun>,
-    backlog: &Backlog,
-) -> io::Result<()> {
-    while let Some(Begun { work, span, behind }) = queued.recv().await {
+async fn answer(mut write: impl AsyncWrite + Unpin, backlog: &Backlog<Begun>) -> io::Result<()> {
+    while let Some(Begun { work, span, behind }) = backlog.next().await {
         match work.instrument(span.clone()).await {
             Outcome::Reply(reply) => {
                 let bytes = reply.remaining();
@@ -152,7 +160,7 @@ async fn answer(
         }
         backlog.done(behind);
     }
-    write.shutdown().await
+    Ok(())
 }
 
 async fn write_out(write: &mut (impl AsyncWrite + Unpin), mut reply: Reply) -> io::Result<()> {

@@ -14,7 +14,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{Counts, connection, errors, fetch, frames::Incoming, refused::Refused, topic_name};
+use super::{
+    Counts, connection, errors, fetch, frames::Incoming, rarely::Rarely, refused::Refused, topic_name,
+};
 use crate::{accept::Takes, room::Room};
 
 /// The connections of Kafka clients. Cheap to clone.
@@ -88,7 +90,8 @@ impl Takes for KafkaDoor {
         let counted = door.counts.connections.open();
         self.tasks.spawn(async move {
             tokio::select! {
-                () = cut.cancelled() => tracing::debug!(%peer, "cut a Kafka connection"),
+                biased;
+                () = Rarely::new(cut.cancelled()) => tracing::debug!(%peer, "cut a Kafka connection"),
                 ended = connection::serve(&door, stream, peer, stopping) => match ended {
                     Ok(()) => tracing::trace!(%peer, "a Kafka connection ended"),
                     // Clients that vanish, and those that speak something else.

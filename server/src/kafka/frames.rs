@@ -209,6 +209,9 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     /// Reads until the buffer holds `len` bytes. So long is waited for each [`PACE_BYTES`] of them.
     async fn fill(&mut self, len: usize, time: Duration) -> Result<(), FrameError> {
+        if self.buffer.len() >= len {
+            return Ok(());
+        }
         let (mut deadline, mut expected) = (Instant::now() + time, self.buffer.len() + PACE_BYTES);
         while self.buffer.len() < len {
             if self.buffer.len() >= expected {

@@ -38,6 +38,7 @@ mod init_producer_id;
 mod list_offsets;
 mod metadata;
 mod produce;
+mod rarely;
 mod refused;
 mod reply;
 mod request;

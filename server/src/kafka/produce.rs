@@ -19,7 +19,7 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
-use minikafka_broker::{CheckedPayload, Partition, Payload, PendingProduce};
+use minikafka_broker::{CheckedPayload, Payload, PendingProduce};
 use minikafka_record::{BatchHeader, Compression};
 use tokio::time::{Instant, timeout_at};
 
@@ -54,12 +54,7 @@ const ACKS_LEADER: i16 = 1;
 const ACKS_ALL: i16 = -1;
 
 /// The batch for a partition, on its way or refused.
-type Begun = Result<Pending, Refused>;
-
-struct Pending {
-    partition: Partition,
-    pending: PendingProduce,
-}
+type Begun = Result<PendingProduce, Refused>;
 
 /// Gives each batch its place in the order of its partition. Takes until there is room for all of them.
 pub(super) async fn begin(
@@ -99,8 +94,7 @@ async fn begin_batch(
 ) -> Begun {
     let partition = door.partition(topic, data.index)?;
     let payload = check(door, version, data.records.unwrap_or_default(), is_lone)?;
-    let pending = partition.produce(payload).await?;
-    Ok(Pending { partition, pending })
+    Ok(partition.produce(payload).await?)
 }
 
 /// Whether the request is one large batch and little else. Then the frame is left to the batch: the name, which the
@@ -174,8 +168,8 @@ async fn finish_batch(
         .with_log_append_time_ms(NONE)
         .with_log_start_offset(NONE);
     let outcome = match begun {
-        Ok(Pending { partition, pending }) => match timeout_at(deadline, pending).await {
-            Ok(Ok(produced)) => Ok((partition, produced)),
+        Ok(pending) => match timeout_at(deadline, pending).await {
+            Ok(Ok(produced)) => Ok(produced),
             Ok(Err(error)) => Err(error.into()),
             // It goes on, and an idempotent producer that sends it again is told where it went.
             Err(_) => Err(ResponseError::RequestTimedOut.into()),
@@ -183,10 +177,10 @@ async fn finish_batch(
         Err(refused) => Err(refused),
     };
     match outcome {
-        Ok((partition, produced)) => {
+        Ok(produced) => {
             let answer = answer.with_base_offset(produced.base_offset.as_i64());
             match version >= 5 {
-                true => answer.with_log_start_offset(partition.bounds().start.as_i64()),
+                true => answer.with_log_start_offset(produced.log_start.as_i64()),
                 false => answer,
             }
         }

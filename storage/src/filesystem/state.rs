@@ -174,6 +174,9 @@ impl State {
 
     /// The end of the appends that no round has taken and that are written.
     fn written_early(&self) -> Option<Next> {
+        if self.written.index <= self.taken.index {
+            return None;
+        }
         let count = self.waiting.partition_point(|waiting| waiting.next.index <= self.written.index);
         let last = self.waiting.get(count.checked_sub(1)?)?.next;
         (last.index > self.taken.index).then_some(last)
@@ -283,8 +286,9 @@ impl State {
     /// The completions of everything before `index`.
     pub(super) fn complete(&mut self, index: Index) -> Due {
         self.completed = self.completed.max(index);
-        let due = self.waiting.partition_point(|waiting| waiting.next.index <= index);
-        Due(self.waiting.drain(..due).map(|waiting| waiting.on_durable).collect())
+        let is_due = |waiting: &mut Waiting| waiting.next.index <= index;
+        let due = std::iter::from_fn(|| self.waiting.pop_front_if(is_due));
+        Due(due.map(|waiting| waiting.on_durable).collect())
     }
 
     /// Takes back everything from `floor` on, and returns all completions.
