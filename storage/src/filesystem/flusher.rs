@@ -63,6 +63,8 @@ pub(super) struct FlushQueue {
 struct Waiting {
     logs: VecDeque<Arc<FileLog>>,
     closed: bool,
+    /// The flusher sleeps, and is to be woken: a call of the system, which a flusher that is busy does not need.
+    is_idle: bool,
 }
 
 impl FlushQueue {
@@ -73,8 +75,11 @@ impl FlushQueue {
             return Err(log);
         }
         waiting.logs.push_back(log);
+        let is_idle = std::mem::take(&mut waiting.is_idle);
         drop(waiting);
-        self.ready.notify_one();
+        if is_idle {
+            self.ready.notify_one();
+        }
         Ok(())
     }
 
@@ -98,6 +103,7 @@ impl FlushQueue {
             if waiting.closed {
                 return None;
             }
+            waiting.is_idle = true;
             waiting = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
                 None => self.ready.wait(waiting).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => break,
@@ -106,6 +112,7 @@ impl FlushQueue {
                 }
             };
         }
+        waiting.is_idle = false;
         let count = waiting.logs.len().min(ROUND_LOGS_MAX);
         Some(waiting.logs.drain(..count).collect())
     }
