@@ -178,6 +178,35 @@ struct Waiter {
     _room: OwnedSemaphorePermit,
 }
 
+/// Those who wait for one entry. Mostly that is one: then no memory of their own goes to the thread that completes it,
+/// which is another's to give back.
+enum Waiters {
+    One(Waiter),
+    Many(Vec<Waiter>),
+}
+
+impl Waiters {
+    fn of(mut requests: Vec<Produce>, mut encode: impl FnMut(Produce) -> Waiter) -> Waiters {
+        match requests.pop() {
+            Some(only) if requests.is_empty() => Waiters::One(encode(only)),
+            last => {
+                let mut many = Vec::with_capacity(requests.len() + 1);
+                many.extend(requests.into_iter().chain(last).map(encode));
+                Waiters::Many(many)
+            }
+        }
+    }
+
+    fn answer(self, outcome: &Result<(), Error>) {
+        let answer_one =
+            |Waiter { reply, produced, _room }| answer(reply, outcome.clone().map(|()| produced));
+        match self {
+            Waiters::One(waiter) => answer_one(waiter),
+            Waiters::Many(waiters) => waiters.into_iter().for_each(answer_one),
+        }
+    }
+}
+
 /// Makes entries of requests and appends them.
 struct Appender {
     core: Arc<PartitionCore>,
@@ -210,8 +239,7 @@ impl Appender {
             return;
         }
         let mut encoder = builder.encoder(target);
-        let waiters: Vec<Waiter> =
-            builder.requests.into_iter().map(|produce| encoder.encode(produce)).collect();
+        let waiters = Waiters::of(builder.requests, |produce| encoder.encode(produce));
         let (payload, end) = encoder.finish();
         if judged.is_some() {
             self.judged_end = end;
@@ -397,7 +425,7 @@ impl PartitionCore {
     fn complete(
         self: &Arc<Self>,
         committed: Committed,
-        waiters: Vec<Waiter>,
+        waiters: Waiters,
         judged: Option<Judged>,
         outcome: &Result<(), StorageError>,
     ) {
@@ -412,9 +440,7 @@ impl PartitionCore {
         if outcome.is_ok() {
             self.producers.note_committed(committed.next_index, committed.end);
         }
-        for Waiter { reply, produced, _room } in waiters {
-            answer(reply, outcome.clone().map(|()| produced));
-        }
+        waiters.answer(&outcome);
     }
 
     /// Answers those who have sent again what was on its way.
