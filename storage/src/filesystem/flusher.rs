@@ -289,8 +289,10 @@ impl Flusher {
 
     /// Makes parts durable in the journal. Returns those for which it has no room.
     fn make_small_durable(&mut self, mut parts: Vec<Part>) -> Vec<Part> {
+        // The write may be all that there is to wait for: see module `through`.
+        let begin = Instant::now();
         let no_room = self.write_journal(&mut parts);
-        self.sync_journal(&parts);
+        self.sync_journal(&parts, begin);
         no_room
     }
 
@@ -357,11 +359,10 @@ impl Flusher {
         self.recent.push(log, taken.upto.index, taken.bytes);
     }
 
-    fn sync_journal(&mut self, parts: &[Part]) {
+    fn sync_journal(&mut self, parts: &[Part], begin: Instant) {
         if parts.is_empty() {
             return;
         }
-        let begin = Instant::now();
         let synced = self.journal.sync(parts);
         self.shared.counters.journal_synced(begin);
         if let Err(error) = synced {

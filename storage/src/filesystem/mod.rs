@@ -72,6 +72,8 @@ mod segments;
 mod space;
 mod state;
 mod storage;
+#[cfg(target_os = "linux")]
+mod through;
 mod trim;
 mod write;
 mod writer;

@@ -286,9 +286,8 @@ impl State {
     /// The completions of everything before `index`.
     pub(super) fn complete(&mut self, index: Index) -> Due {
         self.completed = self.completed.max(index);
-        let is_due = |waiting: &mut Waiting| waiting.next.index <= index;
-        let due = std::iter::from_fn(|| self.waiting.pop_front_if(is_due));
-        Due(due.map(|waiting| waiting.on_durable).collect())
+        let due = self.waiting.partition_point(|waiting| waiting.next.index <= index);
+        Due(self.waiting.drain(..due).map(|waiting| waiting.on_durable).collect())
     }
 
     /// Takes back everything from `floor` on, and returns all completions.
