@@ -10,7 +10,7 @@ pub struct StorageStats {
     pub group_bytes: HistogramSnapshot,
     /// The same in entries.
     pub group_entries: HistogramSnapshot,
-    /// How long the journal took to write and to sync a round, in microseconds.
+    /// How long syncs of the journal took, in microseconds.
     pub journal_syncs: HistogramSnapshot,
     /// How long syncs of segments took, in microseconds.
     pub segment_syncs: HistogramSnapshot,

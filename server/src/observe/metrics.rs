@@ -234,7 +234,7 @@ fn syncs(page: &mut Page<'_>, storage: &StorageStats) -> std::fmt::Result {
     let by_file = |file| [("file", file)];
     page.durations(
         "minikafka_fsync_duration_seconds",
-        "How long syncs of files took, of the journal (with the write) or of segments",
+        "How long syncs of files took, of the journal or of segments",
         [(by_file("journal"), &storage.journal_syncs), (by_file("segment"), &storage.segment_syncs)],
     )?;
     page.sizes(

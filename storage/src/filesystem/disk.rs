@@ -20,9 +20,6 @@ use std::{
     sync::Arc,
 };
 
-#[cfg(target_os = "linux")]
-use super::through::ThroughFile;
-
 /// A file system.
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Opens a file for reading and writing.
@@ -30,15 +27,6 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`io::ErrorKind::NotFound`] when it is not there and the mode is [`OpenMode::Existing`].
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
-
-    /// As [`open`](Disk::open), for a file that is written a few whole pages at a time, each of them waited for: it may
-    /// write these past the system's cache, and has nothing left to sync then.
-    ///
-    /// # Errors
-    /// As those of [`open`](Disk::open).
-    fn open_through(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        self.open(path, mode)
-    }
 
     /// The paths of what a directory holds, in no particular order.
     ///
@@ -164,21 +152,11 @@ pub struct Space {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemDisk;
 
-impl OpenMode {
-    fn open(self, path: &Path) -> io::Result<File> {
-        let create = self == OpenMode::Create;
-        File::options().read(true).write(true).create(create).truncate(create).open(path)
-    }
-}
-
 impl Disk for SystemDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(mode.open(path)?))
-    }
-
-    #[cfg(target_os = "linux")]
-    fn open_through(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        ThroughFile::over(mode.open(path)?, path)
+        let create = mode == OpenMode::Create;
+        let file = File::options().read(true).write(true).create(create).truncate(create).open(path)?;
+        Ok(Arc::new(file))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {

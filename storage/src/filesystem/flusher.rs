@@ -289,10 +289,8 @@ impl Flusher {
 
     /// Makes parts durable in the journal. Returns those for which it has no room.
     fn make_small_durable(&mut self, mut parts: Vec<Part>) -> Vec<Part> {
-        // The write may be all that there is to wait for: see module `through`.
-        let begin = Instant::now();
         let no_room = self.write_journal(&mut parts);
-        self.sync_journal(&parts, begin);
+        self.sync_journal(&parts);
         no_room
     }
 
@@ -359,10 +357,11 @@ impl Flusher {
         self.recent.push(log, taken.upto.index, taken.bytes);
     }
 
-    fn sync_journal(&mut self, parts: &[Part], begin: Instant) {
+    fn sync_journal(&mut self, parts: &[Part]) {
         if parts.is_empty() {
             return;
         }
+        let begin = Instant::now();
         let synced = self.journal.sync(parts);
         self.shared.counters.journal_synced(begin);
         if let Err(error) = synced {

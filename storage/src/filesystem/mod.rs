@@ -72,8 +72,6 @@ mod segments;
 mod space;
 mod state;
 mod storage;
-#[cfg(target_os = "linux")]
-mod through;
 mod trim;
 mod write;
 mod writer;

@@ -16,8 +16,7 @@
 //!
 //! Files are reused in place once every log that has entries in them has them in synced segments. Writing over
 //! blocks that are there is faster to sync than growing a file, because only the bytes have to reach the disk.
-//! A record begins on a page of its own, so what is durable is never written again; and it is whole pages, in memory
-//! too, so that it can go to the disk past the system's cache ([`Disk::open_through`]).
+//! A record begins on a page of its own, so what is durable is never written again.
 //!
 //! - **Invariant:** a record is written only after the sync of the one before; so of all records only those of
 //!   the last round can be torn. After a round that failed, a sequence is left out: what was in it is as doubtful as
@@ -36,7 +35,6 @@
 //! `.torn` when it may never have been durable, and in `.damaged` when it was.
 
 mod bad;
-mod page_buffer;
 mod record;
 mod replay;
 
@@ -53,7 +51,6 @@ use std::{
 
 use self::record::RecordBuilder;
 pub(super) use self::{
-    page_buffer::PageBuffer,
     record::{Mark, PAGE_LEN, RecordBody, RecordHeader},
     replay::{Aside, Replay, find_records, read_body},
 };
@@ -71,8 +68,8 @@ use crate::{Index, StorageError};
 const FILES_MAX: usize = 3;
 /// A record takes no more logs once it has this many bytes.
 const RECORD_BYTES: usize = 4 * 1024 * 1024;
-/// A file grows by so much more than a record needs, in zeros: most records then bring only bytes and no new length,
-/// which takes a third less time. Not more, for the one that has to bring the zeros.
+/// A file grows by so much at a time, in zeros: most syncs then have only bytes to write and no new length,
+/// which takes a third less time. Not more, for the sync that has to write the zeros.
 const GROWTH_BYTES: u64 = 64 * 1024;
 /// A buffer that has grown beyond this is given back.
 const BUFFER_KEPT: usize = 1024 * 1024;
@@ -112,21 +109,6 @@ impl JournalFile {
         }
     }
 
-    /// Bytes to write with a record of so many that makes the file longer: zeros behind it, some way ahead.
-    fn grown(&self, record: u64, file_bytes: u64) -> u64 {
-        let end = self.position + record;
-        let len = (end + GROWTH_BYTES).min(file_bytes) / PAGE_LEN * PAGE_LEN;
-        len.max(end) - self.position
-    }
-
-    /// Writes where the next record goes.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
-        durable::write_all_at(&*self.file, &mut [IoSlice::new(bytes)], self.position)
-            .map_err(|error| durable::io_or_full("writing", &self.path, error))?;
-        self.len = self.len.max(self.position + bytes.len() as u64);
-        Ok(())
-    }
-
     fn note(&mut self, log: &Arc<FileLog>, upto: Index) {
         self.logs.insert(log.key, (Arc::downgrade(log), upto));
     }
@@ -153,7 +135,7 @@ pub(super) struct Journal {
     is_dirty: bool,
     /// What the last round made durable, to be said in the next record.
     marks: Vec<Mark>,
-    buffer: PageBuffer,
+    buffer: Vec<u8>,
     /// When a write or a sync has failed; nothing is written for a while then.
     failed: Option<Instant>,
     pause: Duration,
@@ -190,7 +172,7 @@ impl Journal {
             unsynced: Vec::new(),
             is_dirty: false,
             marks: Vec::new(),
-            buffer: PageBuffer::default(),
+            buffer: Vec::new(),
             failed: None,
             pause,
         }
@@ -254,15 +236,15 @@ impl Journal {
 
     /// Writes a record; says whether there was a file for it.
     fn write_record(&mut self, record: RecordBuilder, parts: &[Part]) -> Result<bool, StorageError> {
-        let mut record = record.finish(self.next.load(Ordering::Acquire));
+        let record = record.finish(self.next.load(Ordering::Acquire));
         let fits = self.make_room(record.len() as u64);
         let outcome = match fits {
-            Ok(true) => self.append(&mut record),
+            Ok(true) => self.append(&record),
             other => other,
         };
         self.buffer = record;
         if self.buffer.capacity() > BUFFER_KEPT {
-            self.buffer = PageBuffer::default();
+            self.buffer = Vec::new();
         }
         // A full disk has changed nothing. After any other error, of a file that could not be made for one, nobody
         // knows.
@@ -280,23 +262,20 @@ impl Journal {
         Ok(true)
     }
 
-    fn append(&mut self, record: &mut PageBuffer) -> Result<bool, StorageError> {
-        let file_bytes = self.file_bytes;
+    fn append(&mut self, record: &[u8]) -> Result<bool, StorageError> {
         let Some(active) = &mut self.active else { return Ok(false) };
-        let len = record.len();
-        if active.position + len as u64 > active.len {
-            record.fill(active.grown(len as u64, file_bytes) as usize);
-        }
-        match active.write(record) {
-            // The zeros are a help only: perhaps there is room for the record.
-            Err(StorageError::Full(_)) if record.len() > len => {
-                record.truncate(len);
-                active.write(record)?;
-            }
-            written => written?,
-        }
-        active.position += len as u64;
+        let end = active.position + record.len() as u64;
+        durable::write_all_at(&*active.file, &mut [IoSlice::new(record)], active.position)
+            .map_err(|error| durable::io_or_full("writing", &active.path, error))?;
+        active.position = end;
         self.is_dirty = true;
+        if end > active.len {
+            active.len = end;
+            if !grow(active, self.file_bytes) {
+                // The record itself is there, to be synced.
+                self.failed = Some(Instant::now());
+            }
+        }
         Ok(true)
     }
 
@@ -322,7 +301,7 @@ impl Journal {
         }
         let Some(number) = self.writer.new_file(FILES_MAX) else { return Ok(None) };
         let path = self.dir.join(format!("{number:03}.{SUFFIX}"));
-        let create = self.disk.open_through(&path, OpenMode::Create);
+        let create = self.disk.open(&path, OpenMode::Create);
         let created =
             create.map_err(|error| durable::io_or_full("creating", &path, error)).and_then(|file| {
                 durable::sync_dir(&*self.disk, &self.dir)?;
@@ -354,5 +333,22 @@ impl Journal {
         let is_kept = |part: &&Part| part.log.state().end.index >= part.taken.upto.index;
         self.marks.extend(parts.iter().filter(is_kept).map(mark));
         Ok(())
+    }
+}
+
+/// Fills the file with zeros some way ahead of its records: a help only, which a full disk may refuse. Says
+/// whether the disk is sound.
+fn grow(active: &mut JournalFile, file_bytes: u64) -> bool {
+    let len = (active.len + GROWTH_BYTES).min(file_bytes) / PAGE_LEN * PAGE_LEN;
+    if len <= active.len {
+        return true;
+    }
+    let zeros = vec![0; (len - active.len) as usize];
+    match durable::write_all_at(&*active.file, &mut [IoSlice::new(&zeros)], active.len) {
+        Ok(_) => {
+            active.len = len;
+            true
+        }
+        Err(error) => matches!(durable::io_or_full("growing", &active.path, error), StorageError::Full(_)),
     }
 }

@@ -21,10 +21,10 @@
 //! The salt is random and known to nobody, so no message can hold what looks like a record. The marks tell a
 //! torn record from a damaged one: what a later record says to have been durable was.
 
-use bytes::{Buf, BufMut as _, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 use minikafka_record::{Checksum, Offset, crc32c};
 
-use super::{LogKey, PageBuffer};
+use super::LogKey;
 use crate::{
     Entry, Index,
     filesystem::frame::{FRAME_HEADER_LEN, FrameHeader, Salt, encode_header, frame_len},
@@ -48,20 +48,20 @@ pub(in crate::filesystem) struct Mark {
 
 /// A record in the making.
 pub(super) struct RecordBuilder {
-    out: PageBuffer,
+    out: Vec<u8>,
     marks: u32,
     salt: Salt,
 }
 
 impl RecordBuilder {
     /// A record with these marks, in a buffer that is used again.
-    pub(super) fn new(mut out: PageBuffer, marks: &[Mark], salt: Salt) -> RecordBuilder {
+    pub(super) fn new(mut out: Vec<u8>, marks: &[Mark], salt: Salt) -> RecordBuilder {
         out.clear();
-        out.fill(HEADER_LEN);
+        out.resize(HEADER_LEN, 0);
         for mark in marks {
-            out.put(&mark.key.0);
-            out.put(&mark.index.to_be_bytes());
-            out.put(&mark.offset.get().to_be_bytes());
+            out.put_slice(&mark.key.0);
+            out.put_u64(mark.index);
+            out.put_u64(mark.offset.get());
         }
         RecordBuilder { out, marks: marks.len() as u32, salt }
     }
@@ -70,12 +70,11 @@ impl RecordBuilder {
     pub(super) fn push(&mut self, key: LogKey, entries: &[Entry], durable: Offset) {
         let len: u64 = entries.iter().map(frame_len).sum();
         self.out.reserve(KEY_LEN + 4 + len as usize);
-        self.out.put(&key.0);
-        let len = u32::try_from(len).expect("what waits for the disk is far less than 4 GiB");
-        self.out.put(&len.to_be_bytes());
+        self.out.put_slice(&key.0);
+        self.out.put_u32(u32::try_from(len).expect("what waits for the disk is far less than 4 GiB"));
         for entry in entries {
-            self.out.put(&encode_header(entry, durable, self.salt));
-            self.out.put(&entry.payload);
+            self.out.put_slice(&encode_header(entry, durable, self.salt));
+            self.out.put_slice(&entry.payload);
         }
     }
 
@@ -85,7 +84,7 @@ impl RecordBuilder {
     }
 
     /// The record, padded.
-    pub(super) fn finish(self, sequence: u64) -> PageBuffer {
+    pub(super) fn finish(self, sequence: u64) -> Vec<u8> {
         let RecordBuilder { mut out, marks, salt } = self;
         let len = out.len();
         let body = crc32c(&out[HEADER_LEN..]);
@@ -98,7 +97,7 @@ impl RecordBuilder {
         header.put_u32(marks);
         let checksum = header_checksum(&out);
         out[8..12].copy_from_slice(&checksum.to_be_bytes());
-        out.fill(len.next_multiple_of(PAGE_LEN as usize));
+        out.resize(len.next_multiple_of(PAGE_LEN as usize), 0);
         out
     }
 }

@@ -80,7 +80,7 @@ impl Replay {
 
     fn add(&mut self, disk: &dyn Disk, path: PathBuf) -> Result<(), StorageError> {
         let fail = |error| durable::io_or_full("reading", &path, error);
-        let file = disk.open_through(&path, OpenMode::Existing).map_err(fail)?;
+        let file = disk.open(&path, OpenMode::Existing).map_err(fail)?;
         let len = file.len().map_err(fail)?;
         let records: Vec<_> = find_records(&*file, len, self.salt).map_err(fail)?.collect();
         let at = self.files.len();
