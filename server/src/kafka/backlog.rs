@@ -72,15 +72,23 @@ impl<T> Backlog<T> {
         self.lock().unanswered += 1;
     }
 
-    /// Waits until the request that has begun, of so many bytes, may be read. Cancel safe.
+    /// Waits until the request that has begun may be one more of so many bytes. Cancel safe.
     pub(super) async fn room(&self, bytes: usize) {
+        self.less_until(|waiting| waiting.bytes == 0 || waiting.bytes + bytes <= BYTES_MAX).await;
+    }
+
+    /// Waits until the request that has begun may be one more. Cancel safe.
+    pub(super) async fn turn(&self) {
+        self.less_until(|waiting| waiting.unanswered <= PIPELINE_MAX).await;
+    }
+
+    async fn less_until(&self, has_room: impl Fn(&Waiting<T>) -> bool) {
         loop {
             // One that comes between the look and the wait is kept.
             let less = self.less.notified();
             {
                 let mut waiting = self.lock();
-                let has_room = waiting.bytes == 0 || waiting.bytes + bytes <= BYTES_MAX;
-                waiting.is_room_wanted = !has_room || waiting.unanswered > PIPELINE_MAX;
+                waiting.is_room_wanted = !has_room(&waiting);
                 if !waiting.is_room_wanted {
                     return;
                 }
@@ -101,7 +109,8 @@ impl<T> Backlog<T> {
         self.lock().is_closed = true;
     }
 
-    /// The next request to be answered; `None`: there are no more. To be polled whenever something may have been added.
+    /// The next request to be answered; `None`: there are no more. Nobody is woken for it: it is for a task that polls it
+    /// itself after each turn of the half that adds, and not for what polls a future only when that was woken.
     pub(super) async fn next(&self) -> Option<T> {
         poll_fn(|_| {
             let mut waiting = self.lock();
@@ -172,17 +181,20 @@ mod tests {
         assert!(has_room(&backlog(&[10]), BYTES_MAX - 10) && !has_room(&backlog(&[10]), BYTES_MAX - 9));
         assert!(!has_room(&backlog(&[100 * BYTES_MAX]), 1));
         let many = backlog(&[0; PIPELINE_MAX]);
-        assert!(has_room(&many, 0));
+        assert!(many.turn().now_or_never().is_some());
         many.begin();
-        assert!(!has_room(&many, 0));
+        assert!(many.turn().now_or_never().is_none() && has_room(&many, 0));
     }
 
-    #[tokio::test]
-    async fn who_waits_for_room_is_woken() {
-        for waiting in [backlog(&[BYTES_MAX, 0]), backlog(&[0; PIPELINE_MAX + 1])] {
-            let bytes = waiting.lock().bytes;
-            tokio::join!(biased; waiting.room(1), async { waiting.done(bytes) });
-        }
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_room_or_a_turn_is_woken() {
+        let limit = Duration::from_secs(1);
+        let full = backlog(&[BYTES_MAX, 0]);
+        let room = tokio::time::timeout(limit, full.room(1));
+        assert!(tokio::join!(biased; room, async { full.done(BYTES_MAX) }).0.is_ok());
+        let many = backlog(&[0; PIPELINE_MAX + 1]);
+        let turn = tokio::time::timeout(limit, many.turn());
+        assert!(tokio::join!(biased; turn, async { many.done(0) }).0.is_ok());
     }
 
     #[test]

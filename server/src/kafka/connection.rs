@@ -54,10 +54,11 @@ pub(super) async fn serve(
     stream.set_nodelay(true)?;
     let caller = Caller { address: peer.ip().to_string(), gone: CancellationToken::new() };
     let ended = converse(door, &mut stream, peer, stopping, caller).await;
-    if !matches!(ended, Err(FrameError::Io(_))) {
-        Linger::new(stream).shutdown().await?;
+    if matches!(ended, Err(FrameError::Io(_))) {
+        return ended;
     }
-    ended
+    let shut = Linger::new(stream).shutdown().await;
+    ended.and(shut.map_err(FrameError::Io))
 }
 
 /// Reads requests and writes replies, until there are no more.
@@ -130,6 +131,8 @@ async fn take<R: AsyncRead + Unpin>(
             () = backlog.room(behind) => {}
             gone = frames.gone() => return Ok(gone?),
         }
+        // Not in a race with the end: what has come before that is stored, although no reply may be wanted.
+        backlog.turn().await;
         let Frame { bytes, permit } = frames.next().await?;
         let read = Request::read(&bytes)?;
         // Whoever stores a large batch wants to be the only holder of its bytes.

@@ -88,7 +88,7 @@ impl Incoming {
 pub(super) struct Frames<R> {
     stream: R,
     buffer: BytesMut,
-    /// The one before: by the time that it is needed, its frames are mostly gone, and its memory is used again.
+    /// The one before, of small frames: by the time that it is needed, they are mostly gone, and its memory is used again.
     spare: BytesMut,
     incoming: Arc<Incoming>,
     /// Bytes of the largest frame so far: for as many there is room at once, because this client has sent them.
@@ -129,8 +129,12 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             return Ok(true);
         }
         if self.buffer.capacity() < self.last.clamp(READ_BYTES_MIN / FRAMES_AT_ONCE, NEXT_BYTES_MAX) {
-            std::mem::swap(&mut self.buffer, &mut self.spare);
-            self.buffer.reserve((FRAMES_AT_ONCE * self.last).clamp(READ_BYTES_MIN, NEXT_BYTES_MAX));
+            let room = (FRAMES_AT_ONCE * self.last).max(READ_BYTES_MIN);
+            // One for a large frame would still be in use.
+            if room <= NEXT_BYTES_MAX {
+                std::mem::swap(&mut self.buffer, &mut self.spare);
+            }
+            self.buffer.reserve(room.min(NEXT_BYTES_MAX));
         }
         Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
     }
@@ -299,7 +303,10 @@ mod tests {
         sent[..PREFIX_LEN].copy_from_slice(&len.to_be_bytes());
         let mut places = std::collections::BTreeSet::new();
         let mut last = None;
+        // What is given back to the allocator is somebody else's then.
+        let mut others = Vec::new();
         for _ in 0..100 * FRAMES_AT_ONCE {
+            others.push(Vec::<u8>::with_capacity(FRAMES_AT_ONCE * sent.len()));
             tokio::io::AsyncWriteExt::write_all(&mut client, &sent).await.unwrap();
             assert!(frames.begins().await.unwrap());
             let frame = frames.next().await.unwrap().bytes;

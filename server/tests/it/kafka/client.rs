@@ -67,6 +67,13 @@ impl Client {
 
     /// Sends a request. Returns its id.
     pub(super) async fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
+        let (id, bytes) = self.encode(version, request);
+        self.send_bytes(&bytes).await;
+        id
+    }
+
+    /// The id of a request, and its bytes.
+    pub(super) fn encode<R: Request>(&mut self, version: i16, request: &R) -> (i32, BytesMut) {
         let id = self.next_id;
         self.next_id += 1;
         let header = RequestHeader::default()
@@ -77,15 +84,11 @@ impl Client {
         let mut frame = BytesMut::new();
         header.encode(&mut frame, key::<R>().request_header_version(version)).unwrap();
         request.encode(&mut frame, version).unwrap();
-        self.send_frame(&frame).await;
-        id
+        (id, framed(&frame))
     }
 
     pub(super) async fn send_frame(&mut self, frame: &[u8]) {
-        let mut bytes = BytesMut::new();
-        bytes.put_i32(frame.len() as i32);
-        bytes.put_slice(frame);
-        self.send_bytes(&bytes).await;
+        self.send_bytes(&framed(frame)).await;
     }
 
     pub(super) async fn send_bytes(&mut self, bytes: &[u8]) {
@@ -154,6 +157,13 @@ impl Client {
         let mut response = self.ask(version, &ListOffsetsRequest::default().with_topics(vec![topic])).await;
         response.topics.remove(0).partitions.remove(0)
     }
+}
+
+fn framed(frame: &[u8]) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    bytes.put_i32(frame.len() as i32);
+    bytes.put_slice(frame);
+    bytes
 }
 
 fn key<R: Request>() -> ApiKey {

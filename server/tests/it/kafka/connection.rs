@@ -30,6 +30,32 @@ async fn replies_come_in_the_order_of_the_requests() {
 }
 
 #[tokio::test]
+async fn what_came_before_the_client_left_is_stored() {
+    let fixture = start().await;
+    let mut reader = Client::connect(&fixture).await;
+    reader.create("t").await;
+    // More than may be under way at a time, in one piece, and then the end.
+    let sent: Vec<String> = (0..500).map(|n| n.to_string()).collect();
+    let mut sender = Client::connect(&fixture).await;
+    let mut bytes = Vec::new();
+    for value in &sent {
+        bytes.extend(sender.encode(9, &produce("t", 0, 0, batch(&[value]))).1);
+    }
+    sender.send_bytes(&bytes).await;
+    drop(sender);
+    let mut found = Vec::new();
+    while found.len() < sent.len() {
+        let from = fetch_from("t", found.len() as i64).with_max_wait_ms(20_000).with_min_bytes(1);
+        let data = reader.fetch(4, from).await;
+        assert_eq!(data.error_code, 0);
+        let more = values(&data);
+        assert!(!more.is_empty(), "nothing behind {}", found.len());
+        found.extend(more);
+    }
+    assert_eq!(found, sent);
+}
+
+#[tokio::test]
 async fn many_batches_on_their_way_keep_their_order() {
     let fixture = start().await;
     let mut client = Client::connect(&fixture).await;
