@@ -171,14 +171,15 @@ impl Run {
 
     /// The entries in a range of indexes.
     pub(crate) fn range(&self, range: Range<Index>) -> impl Iterator<Item = &Entry> {
-        // Indexes have no gaps, so there is nothing to search for.
-        let at = |index: Index| {
-            let first = self.first().map_or(0, |first| first.index);
-            usize::try_from(index.saturating_sub(first))
-                .map_or(self.entries.len(), |at| at.min(self.entries.len()))
-        };
-        let (start, end) = (at(range.start), at(range.end));
+        let (start, end) = (self.count_before(range.start), self.count_before(range.end));
         self.entries.range(start..end.max(start))
+    }
+
+    /// How many entries come before an index. These have no gaps, so there is nothing to search for.
+    fn count_before(&self, index: Index) -> usize {
+        let first = self.first().map_or(index, |first| first.index);
+        let count = index.saturating_sub(first).min(self.entries.len() as u64);
+        count as usize
     }
 
     /// The entries in a range of indexes, as far as they have `bytes_max`; at least one.

@@ -25,6 +25,10 @@ use tokio::{
 const BYTES_MAX: usize = 64 * 1024;
 /// Requests that are read and not answered yet. Clients have five under way by default.
 const PIPELINE_MAX: usize = 64;
+/// Longer than any connection lives.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+/// Who waits for a reply is not looked at more often.
+const LOOK_MIN: Duration = Duration::from_millis(1);
 
 /// Requests of one connection, in their order. One half of the connection adds, and one takes away.
 #[derive(Debug)]
@@ -148,15 +152,15 @@ impl<T> Backlog<T> {
     /// When it may be idle; `None`: now.
     fn idle_at(&self, now: Instant, timeout: Duration) -> Option<Instant> {
         let waiting = self.lock();
-        let quiet_since = if waiting.unanswered > 0 { now } else { waiting.quiet_since };
+        let (since, time) = match waiting.unanswered {
+            0 => (waiting.quiet_since, timeout),
+            _ => (now, timeout.max(LOOK_MIN)),
+        };
         // A time beyond all clocks is far enough.
-        let due = quiet_since.checked_add(timeout).unwrap_or(now + FAR);
+        let due = since.checked_add(time).unwrap_or(now + FAR);
         (due > now).then_some(due)
     }
 }
-
-/// Longer than any connection lives.
-const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 #[cfg(test)]
 mod tests {
@@ -228,6 +232,8 @@ mod tests {
         assert_eq!(begin.elapsed(), 5 * timeout);
         // One that only begins to arrive.
         backlog.begin();
-        assert!(backlog.idle(timeout).now_or_never().is_none());
+        for timeout in [timeout, Duration::ZERO, Duration::MAX] {
+            assert!(backlog.idle(timeout).now_or_never().is_none());
+        }
     }
 }

@@ -116,7 +116,7 @@ pub(super) enum FrameError {
 
 impl<R: AsyncRead + Unpin> Frames<R> {
     pub(super) fn new(stream: R, incoming: Arc<Incoming>) -> Frames<R> {
-        let [buffer, spare] = [BytesMut::new(), BytesMut::new()];
+        let (buffer, spare) = Default::default();
         Frames { stream, buffer, spare, incoming, proven: READ_BYTES_MIN, last: 0 }
     }
 
@@ -275,18 +275,36 @@ mod tests {
         assert!(!two.begins().await.unwrap());
     }
 
+    /// A client that sends small frames of one length, one at a time.
+    struct SmallFrames {
+        client: tokio::io::DuplexStream,
+        frames: Frames<tokio::io::DuplexStream>,
+    }
+
+    impl SmallFrames {
+        const LEN: usize = 1100;
+
+        fn new() -> SmallFrames {
+            let (client, server) = tokio::io::duplex(4096);
+            SmallFrames { client, frames: Frames::new(server, Arc::default()) }
+        }
+
+        async fn next(&mut self) -> Bytes {
+            let mut sent = [0; SmallFrames::LEN];
+            let len = (sent.len() - PREFIX_LEN) as u32;
+            sent[..PREFIX_LEN].copy_from_slice(&len.to_be_bytes());
+            tokio::io::AsyncWriteExt::write_all(&mut self.client, &sent).await.unwrap();
+            assert!(self.frames.begins().await.unwrap());
+            self.frames.next().await.unwrap().bytes
+        }
+    }
+
     #[tokio::test]
     async fn small_frames_share_an_allocation() {
-        let (mut client, server) = tokio::io::duplex(4096);
-        let mut frames = Frames::new(server, Arc::default());
-        let mut sent = [0; 1100];
-        let len = (sent.len() - PREFIX_LEN) as u32;
-        sent[..PREFIX_LEN].copy_from_slice(&len.to_be_bytes());
+        let mut client = SmallFrames::new();
         let mut kept = Vec::new();
         for _ in 0..4 * FRAMES_AT_ONCE {
-            tokio::io::AsyncWriteExt::write_all(&mut client, &sent).await.unwrap();
-            assert!(frames.begins().await.unwrap());
-            kept.push(frames.next().await.unwrap().bytes);
+            kept.push(client.next().await);
         }
         let is_behind =
             |pair: &[Bytes]| pair[0].as_ptr_range().end.wrapping_add(PREFIX_LEN) == pair[1].as_ptr();
@@ -296,20 +314,14 @@ mod tests {
 
     #[tokio::test]
     async fn memory_whose_frames_are_gone_is_used_again() {
-        let (mut client, server) = tokio::io::duplex(4096);
-        let mut frames = Frames::new(server, Arc::default());
-        let mut sent = [0; 1100];
-        let len = (sent.len() - PREFIX_LEN) as u32;
-        sent[..PREFIX_LEN].copy_from_slice(&len.to_be_bytes());
+        let mut client = SmallFrames::new();
         let mut places = std::collections::BTreeSet::new();
         let mut last = None;
         // What is given back to the allocator is somebody else's then.
         let mut others = Vec::new();
         for _ in 0..100 * FRAMES_AT_ONCE {
-            others.push(Vec::<u8>::with_capacity(FRAMES_AT_ONCE * sent.len()));
-            tokio::io::AsyncWriteExt::write_all(&mut client, &sent).await.unwrap();
-            assert!(frames.begins().await.unwrap());
-            let frame = frames.next().await.unwrap().bytes;
+            others.push(Vec::<u8>::with_capacity(FRAMES_AT_ONCE * SmallFrames::LEN));
+            let frame = client.next().await;
             places.insert(frame.as_ptr().addr());
             // Whoever sends one at a time has the last one under way when room is made for the next.
             last = Some(frame);
