@@ -11,11 +11,14 @@ use std::{
 use anyhow::{Context, ensure};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::AsyncWriteExt,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
 
-use crate::latencies::Latencies;
+use crate::{frames::Frames, latencies::Latencies};
 
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
@@ -25,7 +28,10 @@ const CORRELATION_ID: i32 = 7;
 
 /// A connection.
 #[derive(Debug)]
-pub(crate) struct Client(TcpStream);
+pub(crate) struct Client {
+    requests: OwnedWriteHalf,
+    replies: Frames<OwnedReadHalf>,
+}
 
 /// How a loop went.
 #[derive(Debug)]
@@ -87,7 +93,8 @@ impl Client {
     pub(crate) async fn connect(address: &str) -> anyhow::Result<Client> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Client(stream))
+        let (replies, requests) = stream.into_split();
+        Ok(Client { requests, replies: Frames::of(replies) })
     }
 
     /// Creates a topic by asking for it.
@@ -97,8 +104,8 @@ impl Client {
             put_text(out, topic);
             out.put_u8(1);
         });
-        self.0.write_all(&request).await?;
-        self.reply().await?;
+        self.requests.write_all(&request).await?;
+        self.replies.next().await?;
         Ok(())
     }
 
@@ -120,7 +127,7 @@ impl Client {
                 self.produced(&mut under_way, &mut latencies).await?;
             }
             under_way.push_back(Instant::now());
-            self.0.write_all(request).await?;
+            self.requests.write_all(request).await?;
         }
         while !under_way.is_empty() {
             self.produced(&mut under_way, &mut latencies).await?;
@@ -130,7 +137,7 @@ impl Client {
 
     /// Sends one request to produce and waits for the reply.
     pub(crate) async fn produce_once(&mut self, request: &Bytes) -> anyhow::Result<()> {
-        self.0.write_all(request).await?;
+        self.requests.write_all(request).await?;
         self.produced(&mut [Instant::now()].into(), &mut Latencies::new()).await
     }
 
@@ -139,7 +146,7 @@ impl Client {
         under_way: &mut VecDeque<Instant>,
         latencies: &mut Latencies,
     ) -> anyhow::Result<()> {
-        let mut reply = self.reply().await?;
+        let mut reply = self.replies.next().await?;
         let sent = under_way.pop_front().context("a reply that nobody waits for")?;
         latencies.record_since(sent);
         // Correlation id and one topic, its name, one partition and its index.
@@ -153,8 +160,8 @@ impl Client {
 
     /// Fetches from an offset. Returns the bytes of the batches.
     pub(crate) async fn fetch(&mut self, topic: &str, offset: u64, bytes_max: i32) -> anyhow::Result<usize> {
-        self.0.write_all(&fetch(topic, offset, bytes_max)).await?;
-        let mut reply = self.reply().await?;
+        self.requests.write_all(&fetch(topic, offset, bytes_max)).await?;
+        let mut reply = self.replies.next().await?;
         // Correlation id, throttle time and one topic, its name, one partition and its index.
         reply.advance(12);
         let name_len = reply.get_i16() as usize;
@@ -164,16 +171,6 @@ impl Client {
         // Two offsets and the null array of transactions.
         reply.advance(20);
         Ok(reply.get_i32() as usize)
-    }
-
-    async fn reply(&mut self) -> anyhow::Result<Bytes> {
-        let len = self.0.read_i32().await? as usize;
-        let mut reply = BytesMut::with_capacity(len);
-        while reply.len() < len {
-            let mut rest = (&mut self.0).take((len - reply.len()) as u64);
-            ensure!(rest.read_buf(&mut reply).await? > 0, "the server has gone");
-        }
-        Ok(reply.freeze())
     }
 }
 

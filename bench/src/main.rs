@@ -12,6 +12,7 @@
 mod bare;
 mod child;
 mod client;
+mod frames;
 mod kafka_client;
 mod latencies;
 mod load;

@@ -3,15 +3,18 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
 };
 
 use super::GroupCommit;
-use crate::kafka_client::{METADATA, fetched, produced};
+use crate::{
+    frames::Frames,
+    kafka_client::{METADATA, fetched, produced},
+};
 
 /// Replies of a connection that wait for the disk.
 const WAITING_MAX: usize = 64;
@@ -30,7 +33,8 @@ pub(crate) async fn sink(listener: TcpListener, commit: GroupCommit) -> anyhow::
 
 async fn store(stream: TcpStream, commit: &GroupCommit) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
-    let (mut read, mut write) = stream.into_split();
+    let (read, mut write) = stream.into_split();
+    let mut frames = Frames::of(read);
     let (queue, mut queued) = mpsc::channel::<oneshot::Receiver<Result<(), String>>>(WAITING_MAX);
     let answering = async move {
         let reply = produced(TOPIC);
@@ -42,7 +46,7 @@ async fn store(stream: TcpStream, commit: &GroupCommit) -> anyhow::Result<()> {
     };
     let storing = async move {
         loop {
-            let frame = frame(&mut read).await?;
+            let frame = frames.next().await?;
             let (done, stored) = oneshot::channel();
             match frame.clone().get_i16() {
                 METADATA => _ = done.send(Ok(())),
@@ -65,23 +69,14 @@ pub(crate) async fn source(listener: TcpListener, bytes: usize) -> anyhow::Resul
         let reply = reply.clone();
         tokio::spawn(async move {
             stream.set_nodelay(true)?;
-            let (mut read, mut write) = stream.into_split();
+            let (read, mut write) = stream.into_split();
+            let mut frames = Frames::of(read);
             loop {
-                frame(&mut read).await?;
+                frames.next().await?;
                 write.write_all(&reply).await?;
             }
             #[allow(unreachable_code)]
             anyhow::Ok(())
         });
     }
-}
-
-pub(super) async fn frame(read: &mut (impl AsyncReadExt + Unpin)) -> anyhow::Result<Bytes> {
-    let len = read.read_i32().await? as usize;
-    let mut frame = BytesMut::with_capacity(len);
-    while frame.len() < len {
-        let mut rest = (&mut *read).take((len - frame.len()) as u64);
-        anyhow::ensure!(rest.read_buf(&mut frame).await? > 0, "the client has gone");
-    }
-    Ok(frame.freeze())
 }

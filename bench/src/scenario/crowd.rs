@@ -1,7 +1,7 @@
 //! The Kafka door: 64 connections with one batch of 1 KiB under way on each, beside a socket whose other end parses
 //! frames, writes and group-commits.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -48,10 +48,24 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
 /// Many connections, over so many topics.
 async fn crowd(settings: &Settings, kind: Kind, topics: usize) -> anyhow::Result<Round> {
     let server = ServerProcess::start(kind, &settings.dir)?;
+    let (address, time) = (server.address.clone(), settings.time);
+    // One thread for all clients, which is enough for them: what a second one takes to wake the first, and to be woken by
+    // it, the server does not get.
+    tokio::task::spawn_blocking(move || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(load(&address, topics, time))
+    })
+    .await?
+}
+
+/// Sends for some time, from all connections.
+async fn load(address: &str, topics: usize, time: Duration) -> anyhow::Result<Round> {
     let batch = Payload::batch(1024, 1024).bytes;
     let names: Vec<String> =
         (0..topics).map(|n| if n == 0 { TOPIC.to_owned() } else { format!("{TOPIC}-{n}") }).collect();
-    let mut first = Client::connect(&server.address).await?;
+    let mut first = Client::connect(address).await?;
     for name in &names {
         first.create(name).await?;
     }
@@ -59,10 +73,9 @@ async fn crowd(settings: &Settings, kind: Kind, topics: usize) -> anyhow::Result
     for number in 0..CONNECTIONS {
         let mut requests: Vec<Bytes> = names.iter().map(|name| produce(name, &batch)).collect();
         requests.rotate_left(number % topics);
-        clients.push((Client::connect(&server.address).await?, requests));
+        clients.push((Client::connect(address).await?, requests));
     }
     let started = Instant::now();
-    let time = settings.time;
     let work = clients
         .into_iter()
         .map(|(mut client, requests)| tokio::spawn(async move { client.produce(&requests, 1, time).await }));

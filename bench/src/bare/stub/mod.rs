@@ -41,13 +41,14 @@ use kafka_protocol::{
     protocol::{Decodable, Encodable, StrBytes},
 };
 use tokio::{
-    io::{AsyncWriteExt, BufReader},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
 };
 
 use self::topics::Topics;
-use super::{GroupCommit, kafka::frame};
+use super::GroupCommit;
+use crate::frames::Frames;
 
 /// What is answered, in which versions: without topic ids, and a fetch in the one encoding that is written here.
 const APIS: [(ApiKey, RangeInclusive<i16>); 13] = [
@@ -114,7 +115,7 @@ impl Stub {
     async fn serve(&self, stream: TcpStream) -> anyhow::Result<()> {
         stream.set_nodelay(true)?;
         let (read, mut write) = stream.into_split();
-        let mut read = BufReader::new(read);
+        let mut frames = Frames::of(read);
         let (queue, mut queued) = mpsc::channel::<Answer>(WAITING_MAX);
         let answering = async move {
             while let Some((reply, stored)) = queued.recv().await {
@@ -127,7 +128,7 @@ impl Stub {
         };
         let reading = async move {
             loop {
-                queue.send(self.answer(frame(&mut read).await?).await?).await?;
+                queue.send(self.answer(frames.next().await?).await?).await?;
             }
             #[allow(unreachable_code, reason = "it says what kind of error there is")]
             anyhow::Ok(())
