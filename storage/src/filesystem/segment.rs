@@ -51,7 +51,7 @@ pub(super) const SUFFIX: &str = "log";
 pub(super) const INDEX_SUFFIX: &str = "index";
 /// Growth of the last segment after which its index is stored again, beside an eighth of its bytes: opening
 /// after a crash reads at most about so much of it.
-const CHECKPOINT_BYTES: u64 = 1024 * 1024;
+const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 /// At most so much, however large a segment is.
 const CHECKPOINT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
