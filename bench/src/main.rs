@@ -18,6 +18,7 @@ mod latencies;
 mod load;
 mod logs;
 mod machine;
+mod memory;
 mod pacer;
 mod report;
 mod scenario;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::{
     bare::{GroupCommit, Keep, Service, sink, source, stub},
     child::{Child, end_with_parent},
+    memory,
 };
 
 /// Which server.
@@ -51,6 +52,7 @@ pub(crate) struct ServerProcess {
 impl ServerProcess {
     /// Starts a server, with its files somewhere below `dir`.
     pub(crate) fn start(kind: Kind, dir: &Path) -> anyhow::Result<ServerProcess> {
+        memory::warm();
         let dir = tempfile::tempdir_in(dir)?;
         let name = match kind {
             Kind::MiniKafka => "mini-kafka",

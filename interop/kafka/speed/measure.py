@@ -17,7 +17,15 @@ COUNTS = {100: 1_000_000, 1024: 200_000}
 # What else producers are told; the rest is as the client has it by default.
 CONFIGS = {"default": {}, "linger 5 ms, batch 64 KiB": {"linger.ms": "5", "batch.size": "65536"}}
 TIMEOUT_S = 120
+# More than any of them writes.
+WARM_BYTES = 2 << 30
 HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def warm():
+    """Uses memory and lets go of it: what lies free in a virtual machine its host takes back, and whoever needs it
+    again, for what it writes to a file, would be measured with that (bench/src/memory.rs)."""
+    b"x" * WARM_BYTES
 
 
 def output(*command):
@@ -103,6 +111,7 @@ def main():
                 if reads and (server, this) not in filled:
                     produce_java(jars, server, this, size, CONFIGS["linger 5 ms, batch 64 KiB"])
                 filled.add((server, this))
+                warm()
                 rates.append(run(jars, server, this, size, config))
         stub, *others = seen
         columns = "".join(
