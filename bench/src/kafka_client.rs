@@ -94,7 +94,7 @@ impl Client {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (replies, requests) = stream.into_split();
-        Ok(Client { requests, replies: Frames::of(replies) })
+        Ok(Client { requests, replies: Frames::new(replies) })
     }
 
     /// Creates a topic by asking for it.

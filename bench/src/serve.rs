@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::{
     bare::{GroupCommit, Keep, Service, sink, source, stub},
     child::{Child, end_with_parent},
-    memory,
+    memory::fresh_dir,
 };
 
 /// Which server.
@@ -50,10 +50,9 @@ pub(crate) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts a server, with its files somewhere below `dir`.
+    /// Starts a server, with its files somewhere below `dir`, and memory for them.
     pub(crate) fn start(kind: Kind, dir: &Path) -> anyhow::Result<ServerProcess> {
-        memory::warm();
-        let dir = tempfile::tempdir_in(dir)?;
+        let dir = fresh_dir(dir)?;
         let name = match kind {
             Kind::MiniKafka => "mini-kafka",
             Kind::Echo => "echo",

@@ -34,7 +34,7 @@ pub(crate) async fn sink(listener: TcpListener, commit: GroupCommit) -> anyhow::
 async fn store(stream: TcpStream, commit: &GroupCommit) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let (read, mut write) = stream.into_split();
-    let mut frames = Frames::of(read);
+    let mut frames = Frames::new(read);
     let (queue, mut queued) = mpsc::channel::<oneshot::Receiver<Result<(), String>>>(WAITING_MAX);
     let answering = async move {
         let reply = produced(TOPIC);
@@ -70,7 +70,7 @@ pub(crate) async fn source(listener: TcpListener, bytes: usize) -> anyhow::Resul
         tokio::spawn(async move {
             stream.set_nodelay(true)?;
             let (read, mut write) = stream.into_split();
-            let mut frames = Frames::of(read);
+            let mut frames = Frames::new(read);
             loop {
                 frames.next().await?;
                 write.write_all(&reply).await?;

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::memory::fresh_dir;
+
 /// Bytes of one write call.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -23,7 +25,7 @@ pub(crate) enum Sync {
 
 /// Bytes per second that one thread writes to a growing file, for some time.
 pub(crate) fn write(dir: &Path, sync: Sync, time: Duration) -> anyhow::Result<f64> {
-    let dir = tempfile::tempdir_in(dir)?;
+    let dir = fresh_dir(dir)?;
     let mut file = File::create(dir.path().join("bare"))?;
     let piece = vec![b'x'; PIECE_BYTES];
     let (mut written, mut unsynced) = (0, 0);
@@ -51,7 +53,7 @@ pub(crate) fn write_handed_over(
     waiting: usize,
     time: Duration,
 ) -> anyhow::Result<f64> {
-    let dir = tempfile::tempdir_in(dir)?;
+    let dir = fresh_dir(dir)?;
     let mut file = File::create(dir.path().join("bare"))?;
     thread::scope(|scope| {
         let (hand_over, pieces) = mpsc::sync_channel(waiting);

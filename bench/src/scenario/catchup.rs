@@ -28,10 +28,11 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let payload = Payload::batch(BLOB_BATCH_BYTES, BLOB_RECORD_LEN);
     let batches = settings.bytes().div_ceil(payload.bytes.len() as u64);
     let bytes = batches * payload.bytes.len() as u64;
+    // First, because it takes memory, and the log is to stay in the system's cache.
+    let bare_server = ServerProcess::start(Kind::Echo, &settings.dir)?;
     let server = ServerProcess::start(Kind::MiniKafka, &settings.dir)?;
     let requests = Requests::batch(BLOBS_TOPIC, &payload);
     client::produce_stream(server.connect().await?, &requests, Until::Count(batches)).await?;
-    let bare_server = ServerProcess::start(Kind::Echo, &settings.dir)?;
     let (mut ours, mut bare, mut decoded) = (Vec::new(), Vec::new(), Vec::new());
     let (mut our_work, mut bare_work) = (Vec::new(), Vec::new());
     for _ in 0..settings.rounds {

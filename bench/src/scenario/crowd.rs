@@ -55,13 +55,13 @@ async fn crowd(settings: &Settings, kind: Kind, topics: usize) -> anyhow::Result
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?
-            .block_on(load(&address, topics, time))
+            .block_on(send(&address, topics, time))
     })
     .await?
 }
 
 /// Sends for some time, from all connections.
-async fn load(address: &str, topics: usize, time: Duration) -> anyhow::Result<Round> {
+async fn send(address: &str, topics: usize, time: Duration) -> anyhow::Result<Round> {
     let batch = Payload::batch(1024, 1024).bytes;
     let names: Vec<String> =
         (0..topics).map(|n| if n == 0 { TOPIC.to_owned() } else { format!("{TOPIC}-{n}") }).collect();

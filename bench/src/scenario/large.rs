@@ -9,6 +9,7 @@ use crate::{
     bare::{self, Sync},
     load,
     logs::{Logs, Payload},
+    memory::fresh_dir,
     report::{Bar, Figure, Unit, section},
 };
 
@@ -67,7 +68,7 @@ fn best_plain(settings: &Settings) -> anyhow::Result<f64> {
 
 /// Bytes per second.
 fn measure(settings: &Settings, time: Duration, payload: &Payload, sync: SyncPolicy) -> anyhow::Result<f64> {
-    let dir = tempfile::tempdir_in(&settings.dir)?;
+    let dir = fresh_dir(&settings.dir)?;
     let segment_bytes = match sync {
         SyncPolicy::Never => CACHED_SEGMENT_BYTES,
         _ => Options::default().segment_bytes,

@@ -19,6 +19,7 @@ use crate::{
     client::{self, Requests},
     latencies::Latencies,
     logs::{Logs, Payload},
+    memory::fresh_dir,
     pacer::{self, Schedule},
     report::{Bar, Figure, Unit, pick, section},
     serve::{Kind, ServerProcess},
@@ -73,7 +74,7 @@ async fn measure(settings: &Settings, kind: Kind) -> anyhow::Result<Latencies> {
 }
 
 fn measure_bare(settings: &Settings) -> anyhow::Result<Latencies> {
-    let dir = tempfile::tempdir_in(&settings.dir)?;
+    let dir = fresh_dir(&settings.dir)?;
     let mut file = File::create(dir.path().join("bare"))?;
     let mut latencies = Latencies::new();
     let mut outcome = Ok(());
@@ -109,7 +110,7 @@ fn rolls(settings: &Settings) -> anyhow::Result<()> {
 
 /// Latencies of small appends to one log while others take a steady load of large ones.
 fn measure_beside_load(settings: &Settings, segment_bytes: u64) -> anyhow::Result<Latencies> {
-    let dir = tempfile::tempdir_in(&settings.dir)?;
+    let dir = fresh_dir(&settings.dir)?;
     let options = Options { segment_bytes, ..Options::default() };
     let logs = Logs::open(dir.path(), options, 1 + BACKGROUND_LOGS)?;
     let time = settings.time * STRETCH;

@@ -7,6 +7,7 @@ use crate::{
     bare::GroupCommit,
     load::{self, Round},
     logs::{Logs, Payload},
+    memory::fresh_dir,
     report::{Bar, Figure, Unit, pick, section},
 };
 
@@ -54,7 +55,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 fn measure(settings: &Settings, partitions: usize, payload: &Payload) -> anyhow::Result<Round> {
-    let dir = tempfile::tempdir_in(&settings.dir)?;
+    let dir = fresh_dir(&settings.dir)?;
     let logs = Logs::open(dir.path(), Options::default(), partitions)?;
     let round = load::crowd(IN_FLIGHT, settings.time, |at, done| logs.append(at, payload, done))?;
     logs.close()?;
@@ -62,7 +63,7 @@ fn measure(settings: &Settings, partitions: usize, payload: &Payload) -> anyhow:
 }
 
 fn measure_bare(settings: &Settings, payload: &Payload) -> anyhow::Result<Round> {
-    let dir = tempfile::tempdir_in(&settings.dir)?;
+    let dir = fresh_dir(&settings.dir)?;
     let bare = GroupCommit::create(dir.path())?;
     load::crowd(IN_FLIGHT, settings.time, |_, done| bare.append(&payload.bytes, done))
 }

@@ -78,12 +78,13 @@ async fn waiting(settings: &Settings) -> anyhow::Result<()> {
 /// Latencies of a producer at a fixed rate beside a reader that reads old messages as fast as it can, of this server
 /// or of another one, and alone.
 async fn lagging(settings: &Settings) -> anyhow::Result<()> {
+    // First, because it takes memory, and the log is to stay in the system's cache.
+    let bare = ServerProcess::start(Kind::Echo, &settings.dir)?;
     let server = ServerProcess::start(Kind::MiniKafka, &settings.dir)?;
     let payload = Payload::batch(BATCH_BYTES, MESSAGE_LEN);
     let batches = settings.bytes().div_ceil(payload.bytes.len() as u64);
     let requests = Requests::batch(TOPIC, &payload);
     client::produce_stream(server.connect().await?, &requests, Until::Count(batches)).await?;
-    let bare = ServerProcess::start(Kind::Echo, &settings.dir)?;
     let (mut alone, mut beside, mut beside_bare) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..settings.rounds {
         alone.push(produce(&server, settings).await?);

@@ -8,6 +8,7 @@ use crate::{
     bare::GroupCommit,
     load::{self, Round},
     logs::{Logs, Payload},
+    memory::fresh_dir,
     report::{Bar, Figure, Unit, pick, section},
 };
 
@@ -57,7 +58,7 @@ fn measure(
     partitions: usize,
     payload: &Payload,
 ) -> anyhow::Result<Round> {
-    let dir = tempfile::tempdir_in(&settings.dir)?;
+    let dir = fresh_dir(&settings.dir)?;
     let logs = Logs::open(dir.path(), Options::default(), partitions)?;
     let round = load::threads(producers, settings.time, |at, done| logs.append(at, payload, done))?;
     logs.close()?;
@@ -65,7 +66,7 @@ fn measure(
 }
 
 fn measure_bare(settings: &Settings, producers: usize, payload: &Payload) -> anyhow::Result<Round> {
-    let dir = tempfile::tempdir_in(&settings.dir)?;
+    let dir = fresh_dir(&settings.dir)?;
     let bare = GroupCommit::create(dir.path())?;
     load::threads(producers, settings.time, |_, done| bare.append(&payload.bytes, done))
 }

@@ -25,7 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 def warm():
     """Uses memory and lets go of it: what lies free in a virtual machine its host takes back, and whoever needs it
     again, for what it writes to a file, would be measured with that (bench/src/memory.rs)."""
-    b"x" * WARM_BYTES
+    _ = b"x" * WARM_BYTES  # no zeros: for those the system gives no memory until they are written
 
 
 def output(*command):

@@ -49,9 +49,9 @@ const FORMAT: u32 = 2;
 const CHECKSUM: usize = 8;
 pub(super) const SUFFIX: &str = "log";
 pub(super) const INDEX_SUFFIX: &str = "index";
-/// Growth of the last segment after which its index is stored again, beside an eighth of its bytes: opening
-/// after a crash reads at most about so much of it.
-const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+/// Growth of the last segment after which its index is stored again, or an eighth of its bytes if that is more: opening
+/// after a crash reads about so much of each log. To store one is to make, sync and rename a file.
+const CHECKPOINT_BYTES: u64 = 2 * 1024 * 1024;
 /// At most so much, however large a segment is.
 const CHECKPOINT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 

@@ -115,7 +115,7 @@ impl Stub {
     async fn serve(&self, stream: TcpStream) -> anyhow::Result<()> {
         stream.set_nodelay(true)?;
         let (read, mut write) = stream.into_split();
-        let mut frames = Frames::of(read);
+        let mut frames = Frames::new(read);
         let (queue, mut queued) = mpsc::channel::<Answer>(WAITING_MAX);
         let answering = async move {
             while let Some((reply, stored)) = queued.recv().await {
