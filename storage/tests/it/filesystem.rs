@@ -51,10 +51,11 @@ fn a_tail_torn_at_any_byte_is_cut_to_the_last_whole_frame() {
         assert_eq!(read_values(&*log, Offset::ZERO, 1), ["first"], "cut to {len}");
         assert_eq!(append_message(&*log, 3, b"third"), 2);
         assert_eq!(read_values(&*log, Offset::ZERO, 1), ["first", "third"], "cut to {len}");
-        let torn = files(backend.path(), "torn");
-        assert_eq!(torn.len(), usize::from(len > whole), "kept aside");
+        let (torn, cut) = (files(backend.path(), "torn"), &content[whole as usize..len as usize]);
+        // Nobody misses zeros, and one of 256 salts begins with one.
+        assert_eq!(torn.len(), usize::from(cut.iter().any(|byte| *byte != 0)), "kept aside");
         if let Some(torn) = torn.first() {
-            assert_eq!(fs::read(torn).unwrap(), &content[whole as usize..len as usize]);
+            assert_eq!(fs::read(torn).unwrap(), cut);
             fs::remove_file(torn).unwrap();
         }
     }
