@@ -57,6 +57,7 @@ fn the_checkpoint_follows_appends_that_never_pause() {
 /// What is written while a sync is under way is not what that sync makes durable, and the checkpoint does not speak of it.
 #[test]
 fn a_checkpoint_speaks_of_nothing_that_came_during_the_sync() {
+    // No less than the growth after which an index is stored: the first append is to make one due.
     const EARLY_BYTES: usize = 2 << 20;
     let options = Options { early_bytes: EARLY_BYTES as u64, ..Options::default() };
     let disk = FakeDisk::new();
