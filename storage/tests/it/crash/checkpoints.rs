@@ -8,7 +8,7 @@ use minikafka_storage::{Storage, filesystem::Options};
 use super::run::open;
 use crate::{
     backend::{append_message, begin_append, entry_at, id},
-    fake_disk::{FakeDisk, PowerLoss},
+    fake_disk::{ChangeLike, FakeDisk, PowerLoss},
 };
 
 const APPEND_BYTES: usize = 1024 * 1024;
@@ -17,6 +17,22 @@ const IN_FLIGHT: usize = 8;
 /// For the journal.
 const SMALL_BYTES: usize = 32 * 1024;
 const SMALL_APPENDS: usize = 1024;
+/// What the writer leaves for later, at most.
+const LEFT_BYTES: u64 = 5 << 20;
+/// Of the large appends, so much is to be behind the checkpoint in the end.
+const CHECKPOINT_FROM: u64 = 40 << 20;
+/// More than any writer needs that is only slow.
+const APPENDS_MAX: usize = 1024;
+
+/// The changes that end with an index stored, of what was synced after a segment had reached `bytes`.
+fn with_checkpoint_of<T>(bytes: u64, look: impl FnOnce(&[ChangeLike<'_>]) -> T) -> T {
+    let is_segment = |path: &Path| path.extension().is_some_and(|found| found == "log");
+    look(&[
+        &|name, path, written| name == "write" && is_segment(path) && written.end >= bytes,
+        &|name, path, _| name == "sync" && is_segment(path),
+        &|name, path, _| name == "rename" && path.to_string_lossy().ends_with(".index.new"),
+    ])
+}
 
 /// Large appends that never end: something is always written and not synced yet. The checkpoint follows nonetheless.
 #[test]
@@ -39,6 +55,14 @@ fn the_checkpoint_follows_appends_that_never_pause() {
             assert!(bounds.end.get() > (number - IN_FLIGHT) as u64, "{bounds:?}");
         }
     }
+    // The writer stores it, when it has its turn.
+    let mut more = 0;
+    while !with_checkpoint_of(CHECKPOINT_FROM, |changes| disk.has_changes(changes)) {
+        waiting.remove(0).recv().unwrap().unwrap();
+        waiting.push(send());
+        more += 1;
+        assert!(more < APPENDS_MAX, "no checkpoint after {more} appends more");
+    }
     let image = disk.live_image();
     waiting.into_iter().for_each(|wait| wait.recv().unwrap().unwrap());
     drop(storage);
@@ -46,10 +70,10 @@ fn the_checkpoint_follows_appends_that_never_pause() {
     let storage = open(&disk, &options).unwrap();
     let read = disk.read_bytes();
     let written = storage.open(&id("t")).unwrap().bounds().size_bytes;
-    // What was on its way, a step of the checkpoint (an eighth of the segment), and what came while the writer
-    // stored it. Twice: it is read, and written over itself.
+    // What was on its way, and a step of the checkpoint (an eighth of the segment). Twice: it is read, and written over
+    // itself.
     let step = written / 8;
-    let behind = (IN_FLIGHT * APPEND_BYTES) as u64 + 2 * step;
+    let behind = written - CHECKPOINT_FROM + (IN_FLIGHT * APPEND_BYTES) as u64 + step;
     assert!(written > 30 << 20, "{written}");
     assert!(read < 2 * behind + (1 << 20), "{read} of {written} bytes were read");
 }
@@ -101,6 +125,9 @@ fn the_checkpoint_follows_small_appends() {
         append_message(&*log, 1, &value);
     }
     let written = log.bounds().size_bytes;
+    let step = written / 8;
+    // The writer does it, when it has its turn.
+    with_checkpoint_of(written - LEFT_BYTES - step, |changes| disk.wait_for_changes(changes));
     let image = disk.live_image();
     drop((storage, log));
     let files = image.files().filter(|path| path.extension().is_some_and(|found| found == "journal"));
@@ -109,8 +136,8 @@ fn the_checkpoint_follows_small_appends() {
     let storage = open(&disk, &options).unwrap();
     let read = disk.read_bytes();
     assert_eq!(storage.open(&id("t")).unwrap().bounds().damaged, 0);
-    // What the writer leaves for later, and a step of the checkpoint: twice, as above. The journal is read whole.
-    let behind = (8 << 20) + written / 8;
+    // What the writer leaves for later, and steps of the checkpoint: twice, as above. The journal is read whole.
+    let behind = LEFT_BYTES + 2 * step;
     assert!(written > 30 << 20, "{written}");
     assert!(
         read < journal as u64 + 2 * behind + (1 << 20),

@@ -38,6 +38,7 @@ pub(crate) use self::{
     faults::{Class, Errno, Fault, Lies},
     loss::{Image, NameOrder, PowerLoss, Survivors, Unwritten},
     rng::Rng,
+    state::ChangeLike,
 };
 use self::{
     handle::FakeFile,
@@ -214,11 +215,18 @@ impl FakeDisk {
 
     /// Waits until a change was made that is like this: its name, the path, the bytes.
     pub(crate) fn wait_for_change(&self, is_it: impl Fn(&str, &Path, &Range<u64>) -> bool) {
-        let misses = |state: &mut State| {
-            let is_it = |change: &state::Operation| is_it(change.name, &change.path, &change.bytes);
-            !state.trace.iter().any(is_it)
-        };
+        self.wait_for_changes(&[&is_it]);
+    }
+
+    /// Waits until changes were made that are like these, one after the other; there may be others between them.
+    pub(crate) fn wait_for_changes(&self, like: &[ChangeLike<'_>]) {
+        let misses = |state: &mut State| !state.has_changes(like);
         drop(self.0.gate.wait_while(self.state(), misses).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether changes were made that are like these, one after the other.
+    pub(crate) fn has_changes(&self, like: &[ChangeLike<'_>]) -> bool {
+        self.state().has_changes(like)
     }
 
     /// The next read waits until it is released.

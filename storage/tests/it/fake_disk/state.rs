@@ -72,6 +72,9 @@ pub(super) struct Operation {
     pub(super) bytes: Range<u64>,
 }
 
+/// What a change is to be like: its name, the path, the bytes.
+pub(crate) type ChangeLike<'a> = &'a dyn Fn(&str, &Path, &Range<u64>) -> bool;
+
 /// Whose syncs wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Held {
@@ -148,6 +151,12 @@ impl State {
             state.parent_mut(path).expect("parents come first").insert_durable(name_of(path), node);
         }
         state
+    }
+
+    /// Whether changes were made that are like these, one after the other.
+    pub(super) fn has_changes(&self, like: &[ChangeLike<'_>]) -> bool {
+        let mut made = self.trace.iter();
+        like.iter().all(|is_it| made.any(|change| is_it(change.name, &change.path, &change.bytes)))
     }
 
     /// Counts an operation, and says what becomes of it.
