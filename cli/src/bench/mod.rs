@@ -234,14 +234,14 @@ async fn measure(
             let start = Instant::now();
             let reading = Reading::start(consumers, target, load, start);
             let sent = Sending::start(&producers, target, load, start).end().await?;
-            let read = reading.end(&sent.counts).await?;
+            let read = reading.end(&sent.counts, target).await?;
             (sent, read)
         }
         _ => {
             let start = Instant::now();
             let sent = Sending::start(&producers, target, load, start).end().await?;
             let consumers = reading::connect(target, &target.ends).await?;
-            let read = Reading::start(consumers, target, load, start).end(&sent.counts).await?;
+            let read = Reading::start(consumers, target, load, start).end(&sent.counts, target).await?;
             (sent, read)
         }
     };

@@ -32,9 +32,18 @@ pub(super) struct Read {
 #[derive(Debug)]
 pub(super) struct Reading {
     partitions: Vec<JoinHandle<anyhow::Result<PartitionRead>>>,
-    /// Messages of each stream, once they are known.
-    counts: watch::Sender<Option<Arc<[u64]>>>,
+    /// What was sent, once that is known.
+    sent: watch::Sender<Option<Arc<Stored>>>,
     start: Instant,
+}
+
+/// What readers have to find.
+#[derive(Debug)]
+struct Stored {
+    /// Messages of each stream.
+    counts: Vec<u64>,
+    /// Number behind the last message of each partition: a message that is stored twice may lie behind all others.
+    ends: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -64,23 +73,25 @@ impl Reading {
             let streams = load.streams_to(target, partition);
             streams.map(|stream| (stream, Reader::new(load.run, stream))).collect()
         };
-        let (counts, known) = watch::channel(None);
+        let (sent, known) = watch::channel(None);
         let partitions = consumers
             .into_iter()
             .zip(0..)
             .map(|(consumer, partition)| {
+                let (streams, topic) = (readers_of(partition), target.topic.clone());
                 let reader =
-                    PartitionReader { consumer, streams: readers_of(partition), start, warmup: load.warmup };
+                    PartitionReader { consumer, topic, partition, streams, start, warmup: load.warmup };
                 tokio::spawn(reader.run(known.clone()))
             })
             .collect();
-        Reading { partitions, counts, start: Instant::now() }
+        Reading { partitions, sent, start: Instant::now() }
     }
 
-    /// Reads on until each stream has so many messages, or nothing comes any more.
-    pub(super) async fn end(self, counts: &[u64]) -> anyhow::Result<Read> {
+    /// Reads on until each stream has so many messages and nothing is left of the partitions, or nothing comes any more.
+    pub(super) async fn end(self, counts: &[u64], target: &Target) -> anyhow::Result<Read> {
+        let stored = Stored { counts: counts.to_vec(), ends: target.ends_now().await? };
         // Readers that have failed do not listen, and say so below.
-        self.counts.send_replace(Some(counts.into()));
+        self.sent.send_replace(Some(stored.into()));
         let mut all =
             Read { verdict: Verdict::default(), latencies: Latencies::new(), elapsed: Duration::ZERO };
         for partition in self.partitions {
@@ -96,21 +107,23 @@ impl Reading {
 /// Reads one partition.
 struct PartitionReader {
     consumer: Consumer,
+    topic: String,
+    partition: u32,
     streams: Vec<(u32, Reader)>,
     start: Instant,
     warmup: Duration,
 }
 
 impl PartitionReader {
-    async fn run(mut self, counts: watch::Receiver<Option<Arc<[u64]>>>) -> anyhow::Result<PartitionRead> {
+    async fn run(mut self, sent: watch::Receiver<Option<Arc<Stored>>>) -> anyhow::Result<PartitionRead> {
         let mut latencies = Latencies::new();
         let mut last = Instant::now();
         loop {
-            let known = counts.borrow().clone();
-            if let Some(counts) = known
-                && (self.has_all(&counts) || last.elapsed() >= PATIENCE)
+            let known = sent.borrow().clone();
+            if let Some(stored) = known
+                && (self.has_all(&stored) || last.elapsed() >= PATIENCE)
             {
-                return Ok(PartitionRead { verdict: self.verdict(&counts), latencies, last });
+                return Ok(PartitionRead { verdict: self.verdict(&stored.counts), latencies, last });
             }
             let messages = self.consumer.poll(LOOK).await?;
             let now = Instant::now();
@@ -125,8 +138,12 @@ impl PartitionReader {
         }
     }
 
-    fn has_all(&self, counts: &[u64]) -> bool {
-        self.streams.iter().all(|(stream, reader)| reader.next() >= counts[*stream as usize])
+    fn has_all(&self, Stored { counts, ends }: &Stored) -> bool {
+        let is_at_end = || {
+            let end = ends.get(self.partition as usize).copied().unwrap_or(0);
+            self.consumer.position(&self.topic, self.partition).is_some_and(|next| next >= end)
+        };
+        self.streams.iter().all(|(stream, reader)| reader.next() >= counts[*stream as usize]) && is_at_end()
     }
 
     fn verdict(self, counts: &[u64]) -> Verdict {

@@ -25,7 +25,8 @@ pub(super) struct Report {
     /// What an acknowledgement meant.
     pub(super) durability: &'static str,
     pub(super) message_bytes: usize,
-    /// Messages per second that were wanted; null: as many as possible.
+    /// Messages per second that were wanted; null: as many as possible, a closed loop. A message is due when its sender
+    /// comes to it then, so times do not tell how long that took.
     pub(super) rate: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) produced: Option<Throughput>,
@@ -119,8 +120,8 @@ impl Report {
             format!("server        {}, {topic}", self.server),
             format!("durability    {}: what an acknowledgement means", self.durability),
         ];
-        let rate =
-            self.rate.map_or("as fast as they are taken".to_owned(), |rate| format!("{rate} a second"));
+        let closed = "as fast as they are taken: times are without the wait for a turn";
+        let rate = self.rate.map_or(closed.to_owned(), |rate| format!("{rate} a second"));
         lines.push(format!("load          messages of {} bytes, {rate}", self.message_bytes));
         for (name, throughput) in [("produced", self.produced), ("consumed", self.consumed)] {
             lines.extend(throughput.map(|throughput| format!("{name:<13} {}", throughput.text())));

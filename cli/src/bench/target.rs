@@ -2,7 +2,9 @@
 
 use anyhow::{Context as _, bail};
 use minikafka_client_connection::Client;
-use minikafka_proto::v1::{CreateTopicRequest, DeleteTopicRequest, DescribeTopicRequest, Durability};
+use minikafka_proto::v1::{
+    CreateTopicRequest, DeleteTopicRequest, DescribeTopicRequest, DescribeTopicResponse, Durability,
+};
 
 use crate::target::{Target as Server, refused};
 
@@ -52,15 +54,24 @@ impl Target {
     }
 
     async fn look(&mut self) -> anyhow::Result<()> {
-        let describe = DescribeTopicRequest { topic: self.topic.clone(), ..Default::default() };
-        let found = self.client.describe_topic(describe).await.map_err(refused)?.into_inner();
+        let found = self.describe().await?;
         if found.partitions.is_empty() {
             bail!("topic \"{}\" has no partitions", self.topic);
         }
         self.partitions = found.partitions.len() as u32;
         self.durability = meaning(found.durability());
-        self.ends = found.partitions.iter().map(|partition| partition.end_number.max(1)).collect();
+        self.ends = ends_of(&found);
         Ok(())
+    }
+
+    /// Number of the next message of each partition now: what was stored twice lies before it, wherever it lies.
+    pub(super) async fn ends_now(&self) -> anyhow::Result<Vec<u64>> {
+        Ok(ends_of(&self.describe().await?))
+    }
+
+    async fn describe(&self) -> anyhow::Result<DescribeTopicResponse> {
+        let describe = DescribeTopicRequest { topic: self.topic.clone(), ..Default::default() };
+        Ok(self.client.clone().describe_topic(describe).await.map_err(refused)?.into_inner())
     }
 
     /// Says that the run is over, before it is known whether the topic can be deleted.
@@ -87,6 +98,10 @@ impl Target {
         }
         Ok(())
     }
+}
+
+fn ends_of(topic: &DescribeTopicResponse) -> Vec<u64> {
+    topic.partitions.iter().map(|partition| partition.end_number.max(1)).collect()
 }
 
 /// What an acknowledgement meant.

@@ -17,7 +17,8 @@ Examples:
   minikafka shell
   minikafka bench latency -rate 1000
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.";
+Exit codes: 0 done, 1 failed, 2 wrong usage; 130 for a benchmark or a shell that was interrupted, 143 for a shell that was
+terminated.";
 
 /// Looks after the topics and consumer groups of a MiniKafka server, and after its files, and measures it.
 #[derive(Debug, Parser)]

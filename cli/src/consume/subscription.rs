@@ -39,7 +39,10 @@ impl Subscription {
                     }
                     return Ok(consumer);
                 }
-                Err(ConsumeError::NotFound { .. }) if end == End::None => {
+                Err(ConsumeError::NotFound { message, .. }) if end == End::None => {
+                    if self.partition.is_some() && self.is_topic_there().await {
+                        bail!("{message}");
+                    }
                     say!("consume: topic \"{}\" is not there yet; waiting for it", self.topic);
                     return self.wait_for_topic(in_a_new_topic(self.from)).await;
                 }
@@ -57,6 +60,12 @@ impl Subscription {
                 Err(error) => return Err(error.into()),
             };
         }
+    }
+
+    /// Whether a partition that is not found is missing in a topic that is there.
+    async fn is_topic_there(&self) -> bool {
+        let whole = Consumer::builder(&self.host, &self.topic).from(Position::Latest);
+        whole.missing_topic(MissingTopic::Fail).subscribe().await.is_ok()
     }
 
     /// Waits for the topic to be created.

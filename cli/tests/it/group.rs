@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    program::{CONSUME, Ended, MINIKAFKA, run},
+    program::{CONSUME, Ended, MINIKAFKA, Program, run},
     server::TestServer,
 };
 
@@ -110,6 +110,23 @@ fn a_group_is_deleted() {
         assert_eq!(ended.code, 1);
         assert!(ended.stderr.contains("billing"), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn a_group_with_members_is_neither_moved_nor_deleted() {
+    let server = read_by_a_group();
+    let member = ["-topic", "orders", "-group", "billing", "-host", server.host()];
+    let mut member = Program::start(CONSUME, &member);
+    assert_eq!(member.line(), "three");
+    for args in [&["group", "seek", "billing", "-to", "earliest"][..], &["group", "delete", "billing"]] {
+        let ended = minikafka(&server, args);
+        assert_eq!((ended.code, ended.text().as_str()), (1, ""), "{args:?}");
+        assert!(ended.stderr.contains("billing") && ended.stderr.contains("member"), "{}", ended.stderr);
+    }
+    member.signal("TERM");
+    assert_eq!(member.end().code, 0);
+    assert_eq!(json(&server, &["group", "describe", "billing"])["positions"][0]["number"], 4);
+    told(&server, &["group", "delete", "billing"]);
 }
 
 #[test]

@@ -65,10 +65,12 @@ fn help_has_examples_and_a_version_is_there() {
 }
 
 #[test]
-fn each_action_on_topics_has_examples() {
-    for action in ["list", "describe", "create", "delete"] {
-        let help = run(MINIKAFKA, &["topic", action, "--help"], b"").text();
-        assert!(help.contains(&format!("Examples:\n  minikafka topic {action}")), "{help}");
+fn each_action_has_examples() {
+    let topic = ["list", "describe", "create", "alter", "delete"].map(|action| ("topic", action));
+    let group = ["list", "describe", "seek", "delete"].map(|action| ("group", action));
+    for (noun, action) in topic.into_iter().chain(group).chain([("producer", "list")]) {
+        let help = run(MINIKAFKA, &[noun, action, "--help"], b"").text();
+        assert!(help.contains(&format!("Examples:\n  minikafka {noun} {action}")), "{help}");
         assert!(help.contains("How to print: text or json") && !help.contains("possible values"), "{help}");
     }
 }

@@ -124,8 +124,10 @@ async fn measure(args: &Args, target: &Target, group: &mut Group, load: &Load) -
     let sending = Sending::start(&producers, target, load, start);
     let rebalance = if args.steady { None } else { Some(rebalance(group, start + half_of(load)).await?) };
     let sent = sending.end().await?;
+    let ends = target.ends_now().await?;
+    let expected = || sent.counts.iter().zip(&ends);
     while shared.last().elapsed() < PATIENCE
-        && shared.pages().zip(&sent.counts).any(|(page, count)| page.next() < *count)
+        && shared.pages().zip(expected()).any(|(page, (count, end))| !page.has_all(*count, *end))
     {
         time::sleep(LOOK).await;
     }

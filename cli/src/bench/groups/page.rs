@@ -35,6 +35,8 @@ pub(super) struct Page {
     committed: u64,
     /// All that have read it, the last one last.
     owners: Vec<Owner>,
+    /// The number behind the last one that was read.
+    read_to: u64,
     /// The sequence that the owner is to read next, once it has read something.
     expected: Option<u64>,
     outcome: Outcome,
@@ -73,13 +75,20 @@ impl Page {
             first: (0, run),
             committed: 0,
             owners: Vec::new(),
+            read_to: 0,
             expected: None,
             outcome: Outcome::default(),
         }
     }
 
+    /// Whether `count` messages were read, and all before `end`: one that is stored twice may lie behind all others.
+    pub(super) fn has_all(&self, count: u64, end: u64) -> bool {
+        self.next() >= count && (self.read_to >= end || count == 0)
+    }
+
     /// Takes a message, which may be of another run. Says when it was due, if it is one that had not come before.
     pub(super) fn take(&mut self, owner: Owner, number: u64, message: &[u8]) -> Option<u64> {
+        self.read_to = self.read_to.max(number + 1);
         let link = Link::parse(self.run, self.stream, message)?;
         if !self.is_read_by(owner) {
             self.outcome.by_former_owners += 1;
@@ -271,6 +280,18 @@ mod tests {
         page.take(BOB, 4, &other);
         let verdict = Verdict { sound: 4, changed: 1, ..Verdict::default() };
         assert_eq!((page.end(4).verdict, page.end(4).redelivered), (verdict, 3));
+    }
+
+    #[test]
+    fn what_is_stored_twice_is_waited_for_to_the_end() {
+        let messages = messages();
+        let mut page = Page::new(7, 3);
+        assert!(page.has_all(0, 9), "of a partition that nothing was sent to, nothing is read");
+        (0..4).for_each(|at| _ = page.take(ANN, at as u64 + 1, &messages[at]));
+        assert!(page.has_all(4, 5) && !page.has_all(5, 5) && !page.has_all(4, 6));
+        page.take(ANN, 5, &messages[3]);
+        assert!(page.has_all(4, 6));
+        assert_eq!(page.end(4).verdict, Verdict { sound: 4, repeated: 1, ..Verdict::default() });
     }
 
     #[test]
