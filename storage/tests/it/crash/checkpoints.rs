@@ -17,14 +17,14 @@ const IN_FLIGHT: usize = 8;
 /// For the journal.
 const SMALL_BYTES: usize = 32 * 1024;
 const SMALL_APPENDS: usize = 1024;
-/// What the writer leaves for later, at most.
+/// More than what the writer leaves for later.
 const LEFT_BYTES: u64 = 5 << 20;
-/// Of the large appends, so much is to be behind the checkpoint in the end.
-const CHECKPOINT_FROM: u64 = 40 << 20;
 /// More than any writer needs that is only slow.
-const APPENDS_MAX: usize = 1024;
+const APPENDS_MAX: usize = 512;
+/// So much that none is full: a full one is sealed, and its index stored, whatever became of checkpoints.
+const SEGMENT_BYTES: u64 = 4 << 30;
 
-/// The changes that end with an index stored, of what was synced after a segment had reached `bytes`.
+/// A segment that is written up to `bytes`, a sync of one, and an index that is stored, in this order.
 fn with_checkpoint_of<T>(bytes: u64, look: impl FnOnce(&[ChangeLike<'_>]) -> T) -> T {
     let is_segment = |path: &Path| path.extension().is_some_and(|found| found == "log");
     look(&[
@@ -37,7 +37,7 @@ fn with_checkpoint_of<T>(bytes: u64, look: impl FnOnce(&[ChangeLike<'_>]) -> T) 
 /// Large appends that never end: something is always written and not synced yet. The checkpoint follows nonetheless.
 #[test]
 fn the_checkpoint_follows_appends_that_never_pause() {
-    let options = Options { tail_bytes: 0, ..Options::default() };
+    let options = Options { tail_bytes: 0, segment_bytes: SEGMENT_BYTES, ..Options::default() };
     let disk = FakeDisk::new();
     let storage = open(&disk, &options).unwrap();
     let log = storage.open(&id("t")).unwrap();
@@ -55,13 +55,18 @@ fn the_checkpoint_follows_appends_that_never_pause() {
             assert!(bounds.end.get() > (number - IN_FLIGHT) as u64, "{bounds:?}");
         }
     }
-    // The writer stores it, when it has its turn.
-    let mut more = 0;
-    while !with_checkpoint_of(CHECKPOINT_FROM, |changes| disk.has_changes(changes)) {
+    // The writer stores an index when it has its turn; meanwhile appends go on.
+    let in_flight = (IN_FLIGHT * APPEND_BYTES) as u64;
+    let mut appended = (APPENDS * APPEND_BYTES) as u64;
+    let follows = |appended: u64| {
+        let covered = appended - 2 * in_flight - appended / 8;
+        with_checkpoint_of(covered, |changes| disk.has_changes(changes))
+    };
+    while !follows(appended) {
         waiting.remove(0).recv().unwrap().unwrap();
         waiting.push(send());
-        more += 1;
-        assert!(more < APPENDS_MAX, "no checkpoint after {more} appends more");
+        appended += APPEND_BYTES as u64;
+        assert!(appended < (APPENDS_MAX * APPEND_BYTES) as u64, "no checkpoint follows");
     }
     let image = disk.live_image();
     waiting.into_iter().for_each(|wait| wait.recv().unwrap().unwrap());
@@ -70,10 +75,10 @@ fn the_checkpoint_follows_appends_that_never_pause() {
     let storage = open(&disk, &options).unwrap();
     let read = disk.read_bytes();
     let written = storage.open(&id("t")).unwrap().bounds().size_bytes;
-    // What was on its way, and a step of the checkpoint (an eighth of the segment). Twice: it is read, and written over
-    // itself.
+    // What was on its way when the index was stored, and since; and steps of the checkpoint, each an eighth of the
+    // segment: one behind which it was stored, and one that is on its way. Twice: it is read, and written over itself.
     let step = written / 8;
-    let behind = written - CHECKPOINT_FROM + (IN_FLIGHT * APPEND_BYTES) as u64 + step;
+    let behind = 3 * in_flight + 2 * step;
     assert!(written > 30 << 20, "{written}");
     assert!(read < 2 * behind + (1 << 20), "{read} of {written} bytes were read");
 }
