@@ -163,7 +163,7 @@ struct Stutterer {
 enum Twice {
     /// The first batch, at once.
     First,
-    /// The last batch, when it is asked again: behind all that is to come.
+    /// The last batch, in a reply of its own behind all that is to come.
     Last,
 }
 
