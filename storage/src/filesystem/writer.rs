@@ -34,8 +34,8 @@ use crate::StorageError;
 /// that a file of the journal has would take the disk for a tenth of a second, and everybody would wait for that.
 const PIECES_UNSYNCED: u64 = 2;
 /// How much the writer lets others go first: somebody waits for the flusher and for the doors, and nobody for
-/// the writer until it is very far behind.
-const NICENESS: i32 = 10;
+/// the writer until it is very far behind, and then the flusher helps it. As much as there is.
+const NICENESS: i32 = 19;
 /// After a full disk: space is to be used soon after it has returned.
 const RETRY: Duration = Duration::from_millis(500);
 

@@ -14,9 +14,11 @@ use crate::{
 const APPEND_BYTES: usize = 1024 * 1024;
 const APPENDS: usize = 48;
 const IN_FLIGHT: usize = 8;
-/// For the journal.
+/// For the journal: less than there is when the flusher helps the writer.
 const SMALL_BYTES: usize = 32 * 1024;
-const SMALL_APPENDS: usize = 1024;
+const SMALL_APPENDS: usize = 480;
+/// Growth of so small a segment after which its index is stored again.
+const SMALL_STEP: u64 = 2 << 20;
 /// More than what the writer leaves for later.
 const LEFT_BYTES: u64 = 5 << 20;
 /// More than any writer needs that is only slow.
@@ -130,9 +132,8 @@ fn the_checkpoint_follows_small_appends() {
         append_message(&*log, 1, &value);
     }
     let written = log.bounds().size_bytes;
-    let step = written / 8;
     // The writer does it, when it has its turn.
-    with_checkpoint_of(written - LEFT_BYTES - step, |changes| disk.wait_for_changes(changes));
+    with_checkpoint_of(written - LEFT_BYTES - SMALL_STEP, |changes| disk.wait_for_changes(changes));
     let image = disk.live_image();
     drop((storage, log));
     let files = image.files().filter(|path| path.extension().is_some_and(|found| found == "journal"));
@@ -142,8 +143,8 @@ fn the_checkpoint_follows_small_appends() {
     let read = disk.read_bytes();
     assert_eq!(storage.open(&id("t")).unwrap().bounds().damaged, 0);
     // What the writer leaves for later, and steps of the checkpoint: twice, as above. The journal is read whole.
-    let behind = LEFT_BYTES + 2 * step;
-    assert!(written > 30 << 20, "{written}");
+    let behind = LEFT_BYTES + 2 * SMALL_STEP;
+    assert!(written > 14 << 20, "{written}");
     assert!(
         read < journal as u64 + 2 * behind + (1 << 20),
         "{read} of {written} bytes, {journal} of them journal"

@@ -74,7 +74,7 @@ fn wait_for(disk: &FakeDisk, end: &str) -> Image {
         if file(&image, end).is_some() {
             return image;
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "no {end} after 10 s");
+        assert!(begun.elapsed() < Duration::from_secs(30), "no {end} after 30 s");
         std::thread::yield_now();
     }
 }
@@ -216,6 +216,9 @@ fn a_full_disk_keeps_damage_from_being_remembered_and_nothing_else() {
     find_damage(&*log);
     log.read(LOST.plus(1), Offset::new(COUNT), 1).unwrap();
     assert_eq!(log.bounds().damaged, 1);
+    // The writer has begun, and comes to no end.
+    disk.wait_for_change(|_, path, _| path.ends_with("damage.new"));
+    assert!(file(&disk.live_image(), "/damage").is_none());
     disk.set_capacity(1 << 40);
     // The writer asks again.
     wait_for(&disk, "/damage");

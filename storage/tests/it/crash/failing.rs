@@ -255,7 +255,7 @@ fn a_full_disk_refuses_appends_and_nothing_else() {
         let started = std::time::Instant::now();
         while let Err(error) = run.step(&small("a")) {
             assert!(matches!(error, StorageError::Full(_)), "{error:?}");
-            assert!(started.elapsed() < std::time::Duration::from_secs(2), "still refused after 2 s");
+            assert!(started.elapsed() < std::time::Duration::from_secs(30), "still refused after 30 s");
             std::thread::yield_now();
         }
         let (ledger, _) = run.end().unwrap();
