@@ -1,5 +1,7 @@
 //! ListOffsets: where a partition begins and ends, and which record is the first from a time on.
 
+use std::collections::HashSet;
+
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -39,10 +41,15 @@ const NONE: i64 = -1;
 /// Everything that is asked. Both isolation levels are the same without transactions.
 pub(super) async fn list(door: &Door, version: i16, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
+    let mut seen = HashSet::new();
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
-            let found = look_up(door, version, &topic.name, wanted).await;
+            // To look for a time is work: a request asks for each partition once, as in Kafka.
+            let found = match seen.insert((topic.name.clone(), wanted.partition_index)) {
+                true => look_up(door, version, &topic.name, wanted).await,
+                false => Err(ResponseError::InvalidRequest),
+            };
             partitions.push(found.unwrap_or_else(|error| {
                 nothing(wanted.partition_index).with_error_code(door.counts.error(error))
             }));

@@ -139,7 +139,7 @@ impl Finish {
         for (name, partitions) in self.topics {
             let mut answers = Vec::with_capacity(partitions.len());
             for (index, begun) in partitions {
-                let answer = finish_batch(&self.door, self.head.version, index, begun, deadline).await;
+                let answer = finish_batch(&self.door, self.head.version, &name, index, begun, deadline).await;
                 has_failed |= answer.error_code != 0;
                 answers.push(answer);
             }
@@ -158,6 +158,7 @@ impl Finish {
 async fn finish_batch(
     door: &Door,
     version: i16,
+    topic: &str,
     index: i32,
     begun: Begun,
     deadline: Instant,
@@ -187,6 +188,13 @@ async fn finish_batch(
         Err(refused) => {
             let (code, message) = refused.tell(door);
             let answer = answer.with_error_code(code);
+            let answer = match door.partition(topic, index) {
+                // A producer that is not known (59) begins anew only if it is told this.
+                Ok(partition) if version >= 5 => {
+                    answer.with_log_start_offset(partition.bounds().start.as_i64())
+                }
+                _ => answer,
+            };
             if version >= 8 { answer.with_error_message(message) } else { answer }
         }
     }

@@ -106,6 +106,11 @@ impl Broker {
         self.0.groups.classic().describe(group)
     }
 
+    /// Whether a group has classic members, or lately had.
+    pub fn has_classic(&self, group: &str) -> bool {
+        self.0.groups.classic().summary(group).is_some()
+    }
+
     async fn wait<T>(&self, mut waiting: Waiting<T>) -> Result<T, Error> {
         let answer = waiting.waiter.as_mut().expect("it waits").await;
         waiting.waiter = None;

@@ -133,6 +133,8 @@ impl Progress {
     async fn read(&mut self, version: i16, room: usize, is_first: bool) -> Result<Took, Refused> {
         let limit = self.bytes_left.min(room);
         if limit == 0 && !is_first {
+            // What is wrong takes no room.
+            self.partition.check_range(self.position).map_err(Refused::Broker)?;
             return Ok(if self.partition.bounds().high_watermark > self.position {
                 Took::Full
             } else {

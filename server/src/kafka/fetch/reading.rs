@@ -65,7 +65,8 @@ impl<'a> Reading<'a> {
         Reading {
             door,
             version,
-            is_enough: parts.iter().any(|part| matches!(part.state, State::Failed(_))),
+            // Of nothing there is no news to wait for.
+            is_enough: parts.is_empty() || parts.iter().any(|part| matches!(part.state, State::Failed(_))),
             parts,
             topics,
             bytes_max: bytes(request.max_bytes).min(REPLY_BYTES_MAX),

@@ -52,7 +52,7 @@ pub(super) async fn commit(door: &Door, version: i16, request: OffsetCommitReque
     let by = match request.generation_id_or_member_epoch {
         // A client that is no member, and only keeps its positions here, whatever it calls itself. The log refuses it
         // when there are members.
-        ..0 if door.broker.classic_group(&request.group_id).is_none() => PositionsBy::Outsider,
+        ..0 if !door.broker.has_classic(&request.group_id) => PositionsBy::Outsider,
         ..0 if request.member_id.is_empty() && request.group_instance_id.is_none() => PositionsBy::Outsider,
         epoch @ 0..
             if version >= MEMBER_EPOCHS_SINCE

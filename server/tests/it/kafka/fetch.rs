@@ -72,6 +72,24 @@ async fn the_limit_goes_by_the_order_of_the_request() {
 }
 
 #[tokio::test]
+async fn an_error_needs_no_room() {
+    let (_fixture, mut client) = three_batches("a").await;
+    let topics = vec![fetch_topic("a", 0), fetch_topic("a", 10)];
+    let response: FetchResponse =
+        client.ask(12, &fetch_from("a", 0).with_max_bytes(1).with_topics(topics)).await;
+    let codes: Vec<i16> = response.responses.iter().map(|topic| topic.partitions[0].error_code).collect();
+    assert_eq!(codes, [0, 1], "the second is beyond the end");
+}
+
+#[tokio::test]
+async fn nothing_is_not_waited_for() {
+    let (_fixture, mut client) = three_batches("a").await;
+    let nothing = fetch_from("a", 0).with_min_bytes(1).with_max_wait_ms(i32::MAX).with_topics(Vec::new());
+    let response: FetchResponse = client.ask(12, &nothing).await;
+    assert_eq!((response.error_code, response.responses), (0, Vec::new()));
+}
+
+#[tokio::test]
 async fn at_the_end_there_is_nothing_and_not_null() {
     let (_fixture, mut client) = three_batches("t").await;
     for version in 4..=12 {

@@ -29,6 +29,28 @@ async fn the_ends_are_known_in_every_version() {
 }
 
 #[tokio::test]
+async fn a_partition_is_looked_at_once_in_a_request() {
+    let fixture = start().await;
+    let mut client = Client::connect(&fixture).await;
+    client.create("t").await;
+    client.create("u").await;
+    let wanted = |partition, time| {
+        ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(time)
+    };
+    let topic =
+        |topic, partitions| ListOffsetsTopic::default().with_name(name(topic)).with_partitions(partitions);
+    let topics = vec![
+        topic("t", vec![wanted(0, -1), wanted(0, -3)]),
+        topic("u", vec![wanted(0, -1)]),
+        topic("t", vec![wanted(0, -2)]),
+    ];
+    let response = client.ask(7, &ListOffsetsRequest::default().with_topics(topics)).await;
+    let codes: Vec<i16> =
+        response.topics.iter().flat_map(|topic| &topic.partitions).map(|found| found.error_code).collect();
+    assert_eq!(codes, [0, 42, 0, 42]);
+}
+
+#[tokio::test]
 async fn the_very_record_is_found_inside_of_a_batch() {
     let fixture = start().await;
     let mut client = Client::connect(&fixture).await;
@@ -105,12 +127,15 @@ async fn what_is_not_there_is_said_for_each_partition() {
             .with_current_leader_epoch(epoch)
             .with_timestamp(-1)
     };
-    let partitions =
-        vec![partition(0, -1), partition(1, -1), partition(-1, -1), partition(0, 5), partition(0, 0)];
-    let topic = ListOffsetsTopic::default().with_name(name("t")).with_partitions(partitions);
-    let missing = ListOffsetsTopic::default().with_name(name("u")).with_partitions(vec![partition(0, -1)]);
-    let request = ListOffsetsRequest::default().with_topics(vec![topic, missing]);
-    let response = client.ask(7, &request).await;
-    let codes = response.topics.iter().flat_map(|topic| &topic.partitions).map(|found| found.error_code);
-    assert_eq!(codes.collect::<Vec<_>>(), [0, 3, 3, 75, 0, 3]);
+    let topic =
+        |topic, partitions| ListOffsetsTopic::default().with_name(name(topic)).with_partitions(partitions);
+    for (there, code) in [(partition(0, -1), 0), (partition(0, 5), 75), (partition(0, 0), 0)] {
+        let topics = vec![
+            topic("t", vec![partition(1, -1), there, partition(-1, -1)]),
+            topic("u", vec![partition(0, -1)]),
+        ];
+        let response = client.ask(7, &ListOffsetsRequest::default().with_topics(topics)).await;
+        let codes = response.topics.iter().flat_map(|topic| &topic.partitions).map(|found| found.error_code);
+        assert_eq!(codes.collect::<Vec<_>>(), [3, code, 3, 3]);
+    }
 }
