@@ -106,7 +106,7 @@ impl Broker {
         self.0.groups.classic().describe(group)
     }
 
-    /// Whether a group has classic members, or lately had.
+    /// Whether a group has classic members, or some that arrive.
     pub fn has_classic(&self, group: &str) -> bool {
         self.0.groups.classic().summary(group).is_some()
     }
