@@ -119,9 +119,13 @@ pub struct Options {
     pub tail_bytes: u64,
     /// Segment files kept open.
     pub open_files: usize,
-    /// Size at which a file of the journal is full; there are up to three. 0: no journal, each log is synced by
-    /// itself.
+    /// Size at which a file of the journal is full. Small files are soon written over, which is faster than to make a
+    /// file longer. 0: no journal, each log is synced by itself.
     pub journal_bytes: u64,
+    /// How many such files there are at most, beside those that wait for a log that has failed. Three are enough while
+    /// the disk is quick: one is written to, one is being emptied, one is spare. With many logs it takes longer to empty
+    /// one, but then the next ones are soon done.
+    pub journal_files: usize,
     /// Time without a journal after a write or a sync of it has failed. Then it begins anew, in new files.
     pub journal_pause: Duration,
     /// What waits of one log goes to the journal together with that of others while it has fewer bytes than
@@ -141,7 +145,8 @@ impl Default for Options {
             segment_age: None,
             tail_bytes: 8 * 1024 * 1024,
             open_files: 512,
-            journal_bytes: 64 * 1024 * 1024,
+            journal_bytes: 16 * 1024 * 1024,
+            journal_files: 12,
             journal_pause: Duration::from_secs(10),
             direct_bytes: 64 * 1024,
             early_bytes: 1024 * 1024,
@@ -191,7 +196,7 @@ mod tests {
             indexes: Indexes::default(),
             buffers: Buffers::default(),
             queue: FlushQueue::default(),
-            writer: Arc::new(WriterQueue::default()),
+            writer: Arc::new(WriterQueue::new(Options::default().journal_files)),
             journal_sequence: Arc::new(AtomicU64::new(1)),
             journal_kept: AtomicBool::new(false),
             rounds: Mutex::new(()),

@@ -40,8 +40,8 @@ pub(super) const BLOB_MAGIC: [u8; 4] = *b"MKBL";
 pub(super) const BLOB_FORMAT: u32 = 1;
 /// What the name of a blob's file begins with.
 pub(super) const BLOB_PREFIX: &str = "blob-";
-/// Part of the headroom that a file of the journal may take up at most: all of them are to fit into it.
-const JOURNAL_PART: u64 = 4;
+/// Percentage of the headroom that the journal may take up: all of its files are to fit into it.
+const JOURNAL_PERCENT: u64 = 75;
 
 /// Logs that are closed at the same time.
 const CLOSERS: usize = 8;
@@ -87,7 +87,7 @@ impl FileStorage {
             indexes: Indexes::default(),
             buffers: Buffers::default(),
             queue: FlushQueue::default(),
-            writer: Arc::new(WriterQueue::default()),
+            writer: Arc::new(WriterQueue::new(options.journal_files)),
             journal_sequence: Arc::new(AtomicU64::new(replay.next_sequence())),
             journal_kept: AtomicBool::new(false),
             rounds: Mutex::new(()),
@@ -206,14 +206,16 @@ impl Threads {
         logs: &Arc<Logs>,
     ) -> Result<Threads, StorageError> {
         let failed = |error| StorageError::io("starting threads for", root, error);
+        let Options { journal_bytes, journal_files, journal_pause, .. } = shared.options;
         let space = shared.disk.space(root).ok();
-        let journal_bytes_max = space.map_or(u64::MAX, |space| headroom_bytes(space) / JOURNAL_PART);
+        let share = |space| headroom_bytes(space) * JOURNAL_PERCENT / 100 / journal_files.max(1) as u64;
+        let journal_bytes_max = space.map_or(u64::MAX, share);
         let journal = Journal::new(
             shared.disk.clone(),
             directory.journal_dir(),
             directory.salt,
-            shared.options.journal_bytes.min(journal_bytes_max) / PAGE_LEN * PAGE_LEN,
-            shared.options.journal_pause,
+            journal_bytes.min(journal_bytes_max) / PAGE_LEN * PAGE_LEN,
+            journal_pause,
             shared.writer.clone(),
             shared.journal_sequence.clone(),
         );

@@ -8,8 +8,9 @@
 //!   them that have grown much are synced;
 //! - damage has been found in a log: that is stored, so that a restart knows of it;
 //! - a log's last segment is full: it is sealed and the next one begun, so that the flusher need not;
-//! - a file of the journal is full: everything in it is written and synced, log by log, and the file is free
-//!   again. That is a checkpoint. The flusher goes on with the next file meanwhile.
+//! - a few files of the journal are full: everything in them is written and synced, log by log, and the files are free
+//!   again. That is a checkpoint. The flusher goes on with the next file meanwhile. Not file by file: a log that is in
+//!   several of them is synced once.
 //!
 //! What cannot be done now, because the disk is full, is tried again a little later.
 

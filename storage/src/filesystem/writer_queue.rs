@@ -22,13 +22,16 @@ const LOG_BEHIND_BYTES: u64 = 512 * 1024;
 const BEHIND_BYTES_MUCH: i64 = 4 * BEHIND_BYTES;
 /// At so many, nothing more is journaled until the writer has caught up: bounds the memory.
 const BEHIND_BYTES_MAX: i64 = 8 * BEHIND_BYTES;
-/// Files that are kept as they were found for which the others still have their number. Each start may add to them while
-/// a log cannot be opened; with more than these there are fewer files, and none at last, which costs syncs and no disk.
-const KEPT_FILES_FREE: usize = 9;
+/// Times the files that there may be: so many are kept as they were found before the others are fewer. Each start may add
+/// to them while a log cannot be opened; with many there are none at last, which costs syncs and no disk.
+const KEPT_FREE: usize = 3;
+/// Part of all files that are full when they are emptied: each log that is in them is synced once then.
+const FULL_PART: usize = 4;
 
 /// What the flusher and the writer share.
-#[derive(Default)]
 pub(super) struct WriterQueue {
+    /// Files of the journal that there may be beside those that are kept or pinned.
+    files_max: usize,
     work: Mutex<Work>,
     ready: Condvar,
     /// Bytes that are journaled and not written, over all logs. Below zero for a moment when they are written
@@ -64,8 +67,9 @@ struct Work {
     heavy: Vec<Arc<FileLog>>,
     /// Those for which much waits, although nothing of it is durable yet.
     early: Vec<Arc<FileLog>>,
-    /// Files to be emptied, oldest first.
+    /// Files to be emptied, oldest first, and whether it is time to do so.
     full: VecDeque<JournalFile>,
+    is_full_due: bool,
     /// Files to be written over.
     free: Vec<JournalFile>,
     /// Files that cannot be emptied, because of logs that have failed.
@@ -81,6 +85,16 @@ struct Work {
 }
 
 impl WriterQueue {
+    /// Nothing to do.
+    pub(super) fn new(files_max: usize) -> WriterQueue {
+        WriterQueue {
+            files_max,
+            work: Mutex::default(),
+            ready: Condvar::new(),
+            behind_bytes: AtomicI64::new(0),
+        }
+    }
+
     /// So many bytes more are only in the journal.
     pub(super) fn push_behind(&self, behind: Behind, bytes: u64) {
         let bytes = bytes as i64;
@@ -139,13 +153,21 @@ impl WriterQueue {
 
     /// Hands over a file of the journal to be emptied.
     pub(super) fn push_full(&self, file: JournalFile) {
-        self.lock().full.push_back(file);
+        let mut work = self.lock();
+        work.full.push_back(file);
+        if work.full.len() < self.files_max / FULL_PART {
+            return;
+        }
+        work.is_full_due = true;
+        drop(work);
         self.ready.notify_one();
     }
 
     /// A file of these could not be emptied yet.
     pub(super) fn put_back(&self, file: JournalFile) {
-        self.lock().full.push_front(file);
+        let mut work = self.lock();
+        work.full.push_front(file);
+        work.is_full_due = true;
     }
 
     /// Takes a file that cannot be emptied, because of a log that has failed.
@@ -172,6 +194,7 @@ impl WriterQueue {
         let numbers = files.iter().map(|file| file.number + 1).max().unwrap_or(0);
         work.file_numbers = work.file_numbers.max(numbers);
         work.full.extend(files);
+        work.is_full_due = true;
     }
 
     /// Keeps files that were there when the storage was opened, for those who cannot read them yet.
@@ -180,7 +203,7 @@ impl WriterQueue {
         let numbers = files.iter().map(|file| file.number + 1).max().unwrap_or(0);
         work.file_numbers = work.file_numbers.max(numbers);
         work.kept.extend(files);
-        if work.kept.len() > KEPT_FILES_FREE {
+        if work.kept.len() > KEPT_FREE * self.files_max {
             let files = work.kept.len();
             tracing::warn!(
                 files,
@@ -195,6 +218,7 @@ impl WriterQueue {
         let pinned = std::mem::take(&mut work.pinned);
         work.files += pinned.iter().filter(|file| !file.is_spoiled).count();
         work.full.extend(pinned);
+        work.is_full_due = true;
         drop(work);
         self.ready.notify_one();
     }
@@ -205,6 +229,7 @@ impl WriterQueue {
         let mut work = self.lock();
         work.files -= 1;
         work.full.push_back(file);
+        work.is_full_due = true;
         drop(work);
         self.ready.notify_one();
     }
@@ -215,10 +240,16 @@ impl WriterQueue {
         if work.closed { None } else { work.free.pop() }
     }
 
-    /// The number of another file, unless there are `max`, or too many are kept, or nobody is there to empty it.
-    pub(super) fn new_file(&self, max: usize) -> Option<usize> {
+    /// The number of another file, unless there are as many as there may be, or too many are kept, or nobody is there to empty it.
+    pub(super) fn new_file(&self) -> Option<usize> {
         let mut work = self.lock();
-        if work.closed || work.files + work.kept.len().saturating_sub(KEPT_FILES_FREE) >= max {
+        if work.closed
+            || work.files + work.kept.len().saturating_sub(KEPT_FREE * self.files_max) >= self.files_max
+        {
+            // The next one that is empty is wanted soon.
+            work.is_full_due = !work.full.is_empty();
+            drop(work);
+            self.ready.notify_one();
             return None;
         }
         work.files += 1;
@@ -272,11 +303,13 @@ impl WriterQueue {
             }
             let is_held_up = retry_at.is_some_and(|at| Instant::now() < at);
             let is_much = self.behind_bytes.load(Ordering::Relaxed) >= BEHIND_BYTES;
-            if !is_held_up && (!work.full.is_empty() || work.urgent || is_much || retry_at.is_some()) {
+            if !is_held_up && (work.is_full_due || work.urgent || is_much || retry_at.is_some()) {
                 work.urgent = false;
                 work.heavy.clear();
                 let (logs, early) = (std::mem::take(&mut work.logs), std::mem::take(&mut work.early));
-                return Some(Turn { logs, early, full: work.full.pop_front(), ..Turn::default() });
+                let full = if work.is_full_due { work.full.pop_front() } else { None };
+                work.is_full_due &= !work.full.is_empty();
+                return Some(Turn { logs, early, full, ..Turn::default() });
             }
             // What is written early never ends while much is appended; it must not keep the rest from its turn.
             let heavy = if is_held_up { Vec::new() } else { std::mem::take(&mut work.heavy) };

@@ -64,8 +64,6 @@ use super::{
 };
 use crate::{Index, StorageError};
 
-/// Files beside those that cannot be reused: one is written to, one is being emptied, one is spare.
-const FILES_MAX: usize = 3;
 /// A record takes no more logs once it has this many bytes.
 const RECORD_BYTES: usize = 4 * 1024 * 1024;
 /// A file grows by so much at a time, in zeros: most syncs then have only bytes to write and no new length,
@@ -299,7 +297,7 @@ impl Journal {
         if let Some(free) = self.writer.take_free() {
             return Ok(Some(free));
         }
-        let Some(number) = self.writer.new_file(FILES_MAX) else { return Ok(None) };
+        let Some(number) = self.writer.new_file() else { return Ok(None) };
         let path = self.dir.join(format!("{number:03}.{SUFFIX}"));
         let create = self.disk.open(&path, OpenMode::Create);
         let created =

@@ -123,7 +123,7 @@ fn a_checkpoint_speaks_of_nothing_that_came_during_the_sync() {
 /// before a file of the journal is full.
 #[test]
 fn the_checkpoint_follows_small_appends() {
-    let options = Options { tail_bytes: 0, ..Options::default() };
+    let options = Options { tail_bytes: 0, journal_bytes: 64 << 20, ..Options::default() };
     let disk = FakeDisk::new();
     let storage = open(&disk, &options).unwrap();
     let log = storage.open(&id("t")).unwrap();

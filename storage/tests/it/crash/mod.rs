@@ -52,6 +52,7 @@ fn tiny(sync: SyncPolicy) -> Options {
         tail_bytes: 300,
         open_files: 3,
         journal_bytes: 16 * 1024,
+        journal_files: 3,
         journal_pause: Duration::ZERO,
         direct_bytes: 500,
         ..Options::default()
