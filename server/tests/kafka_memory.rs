@@ -1,5 +1,5 @@
-//! What hostile Kafka clients claim is not reserved. A program of its own with one test, because it watches all memory
-//! that is allocated.
+//! What hostile Kafka clients claim is not reserved, and what they do not read is not kept. A program of its own with one
+//! test, because it watches all memory that is allocated.
 
 // In a test, what must not fail and does is the result.
 #![allow(clippy::unwrap_used)]
@@ -9,16 +9,20 @@ mod samples;
 
 use std::net::SocketAddr;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::{
-    messages::{ApiKey, ApiVersionsResponse},
-    protocol::Decodable,
+    messages::{
+        ApiKey, ApiVersionsResponse, DescribeGroupsRequest, DescribeGroupsResponse, GroupId,
+        JoinGroupRequest, JoinGroupResponse, SyncGroupRequest, SyncGroupResponse,
+        join_group_request::JoinGroupRequestProtocol, sync_group_request::SyncGroupRequestAssignment,
+    },
+    protocol::{Decodable, Encodable, StrBytes},
 };
 use minikafka_server::{Server, config::KafkaConfig};
 use peak_alloc::PeakAlloc;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 #[global_allocator]
@@ -26,12 +30,18 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 /// Far more than a connection takes up, far less than any of the claims.
 const ALLOWED_BYTES: usize = 4 << 20;
+/// What a member says of itself, and what it is given: together most of a description of its group.
+const LARGE_BYTES: usize = 3 << 20;
+/// So many clients ask for the description, and do not read it.
+const ASKING: usize = 50;
+/// Less than half of what they asked for: the room for such replies, and a few that are made at the time.
+const REPLIES_ALLOWED_BYTES: usize = 150 << 20;
 /// A count or a length that claims as much as it can: classic, and compact.
 const CLASSIC: &[u8] = &[0x7f, 0xff, 0xff, 0xff];
 const COMPACT: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0x0f];
 
 #[tokio::test]
-async fn claims_of_counts_and_lengths_reserve_nothing() {
+async fn hostile_clients_take_up_little_memory() {
     let door = KafkaConfig::at("127.0.0.1:0".parse().unwrap());
     let server = Server::builder().memory().kafka(door).start("127.0.0.1:0").await.unwrap();
     let address = server.kafka_addr().unwrap();
@@ -49,6 +59,8 @@ async fn claims_of_counts_and_lengths_reserve_nothing() {
     let grown = growth_behind_a_join(address).await;
     assert!(grown < ALLOWED_BYTES, "{grown} bytes behind a join that waits");
     drop(held);
+    let grown = growth_by_replies_that_are_not_read(address, server.local_addr()).await;
+    assert!(grown < REPLIES_ALLOWED_BYTES, "{grown} bytes of replies that nobody reads");
     server.stop().await.unwrap();
 }
 
@@ -136,6 +148,84 @@ async fn growth_behind_a_join(address: SocketAddr) -> usize {
     let sent = tokio::time::timeout(std::time::Duration::from_secs(1), sending).await;
     assert!(sent.is_err(), "200 MB were read behind a join that waits");
     MEMORY.peak_usage().saturating_sub(before)
+}
+
+/// Bytes that the server's memory grows by when many clients ask for a large description and take their time to read it.
+/// All of them get it in the end.
+async fn growth_by_replies_that_are_not_read(address: SocketAddr, http: SocketAddr) -> usize {
+    let large = Bytes::from(vec![1; LARGE_BYTES]);
+    let group = GroupId(StrBytes::from_static_str("large"));
+    let protocol = JoinGroupRequestProtocol::default()
+        .with_name(StrBytes::from_static_str("p"))
+        .with_metadata(large.clone());
+    let join = JoinGroupRequest::default()
+        .with_group_id(group.clone())
+        .with_session_timeout_ms(300_000)
+        .with_protocol_type(StrBytes::from_static_str("c"))
+        .with_protocols(vec![protocol]);
+    let mut member = TcpStream::connect(address).await.unwrap();
+    send(&mut member, ApiKey::JoinGroup, &join).await;
+    let joined: JoinGroupResponse = receive(&mut member).await;
+    let assignment = SyncGroupRequestAssignment::default()
+        .with_member_id(joined.member_id.clone())
+        .with_assignment(large.clone());
+    let sync = SyncGroupRequest::default()
+        .with_group_id(group.clone())
+        .with_generation_id(joined.generation_id)
+        .with_member_id(joined.member_id.clone())
+        .with_assignments(vec![assignment]);
+    send(&mut member, ApiKey::SyncGroup, &sync).await;
+    assert_eq!(receive::<SyncGroupResponse>(&mut member).await.error_code, 0);
+    drop((joined, sync, join));
+
+    MEMORY.reset_peak_usage();
+    let before = MEMORY.current_usage();
+    let describe = DescribeGroupsRequest::default().with_groups(vec![group]);
+    let described_before = requests(http, "DescribeGroups").await;
+    let mut asking = Vec::with_capacity(ASKING);
+    for _ in 0..ASKING {
+        let socket = TcpSocket::new_v4().unwrap();
+        // The system keeps as little as it can.
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut client = socket.connect(address).await.unwrap();
+        send(&mut client, ApiKey::DescribeGroups, &describe).await;
+        asking.push(client);
+    }
+    while requests(http, "DescribeGroups").await < described_before + ASKING {}
+    // Those that have no room yet get it when others are read.
+    for mut client in asking {
+        let described: DescribeGroupsResponse = receive(&mut client).await;
+        let member = &described.groups[0].members[0];
+        assert_eq!((&member.member_metadata, &member.member_assignment), (&large, &large));
+    }
+    MEMORY.peak_usage().saturating_sub(before)
+}
+
+/// Requests of a kind that were counted so far.
+async fn requests(http: SocketAddr, api: &str) -> usize {
+    let mut client = TcpStream::connect(http).await.unwrap();
+    client.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    let line = answer.lines().find(|line| !line.starts_with('#') && line.contains(&format!("\"{api}\"")));
+    line.and_then(|line| line.rsplit(' ').next()).map_or(0, |count| count.parse().unwrap())
+}
+
+/// Sends a request of version 0.
+async fn send(client: &mut TcpStream, key: ApiKey, request: &impl Encodable) {
+    let mut frame = BytesMut::from(&[0, key as u8, 0, 0, 0, 0, 0, 1, 0xff, 0xff][..]);
+    request.encode(&mut frame, 0).unwrap();
+    client.write_u32(frame.len() as u32).await.unwrap();
+    client.write_all(&frame).await.unwrap();
+}
+
+/// The next reply, to a request of version 0.
+async fn receive<R: Decodable>(client: &mut TcpStream) -> R {
+    let mut frame = vec![0; client.read_u32().await.unwrap() as usize];
+    client.read_exact(&mut frame).await.unwrap();
+    let mut frame = Bytes::from(frame);
+    frame.advance(4);
+    R::decode(&mut frame, 0).unwrap()
 }
 
 /// Bytes that the server's memory grows by while it reads a frame and answers it, or ends the connection.

@@ -3,13 +3,14 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use kafka_protocol::{messages::ApiKey, protocol::Encodable};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use super::{
     admin, api_versions,
     door::Door,
-    fetch, group, init_producer_id, list_offsets, metadata, produce,
+    fetch, group, init_producer_id, large_reply, list_offsets, metadata, produce,
     reply::{Outcome, Reply},
     request::{Head, Offence, Read},
     sasl, trace,
@@ -66,7 +67,10 @@ pub(super) async fn begin(
         }
         ApiKey::Metadata => {
             let request = request.decode()?;
-            Box::pin(async move { outcome(head, &metadata::describe(&door, head.version, request).await) })
+            Box::pin(async move {
+                let describe = |request| metadata::describe(&door, head.version, request);
+                large_reply::outcome(&door, head, request, describe).await
+            })
         }
         ApiKey::ApiVersions => {
             let request = request.decode()?;
@@ -103,7 +107,16 @@ pub(super) async fn begin(
 
 /// The reply to a request.
 pub(super) fn outcome(head: Head, response: &impl Encodable) -> Outcome {
-    match Reply::encode(head, response) {
+    outcome_with_room(head, response, None)
+}
+
+/// The reply to a request, which gives `room` back when it is written.
+pub(super) fn outcome_with_room(
+    head: Head,
+    response: &impl Encodable,
+    room: Option<OwnedSemaphorePermit>,
+) -> Outcome {
+    match Reply::encode(head, response, room) {
         Ok(reply) => Outcome::Reply(reply),
         Err(error) => {
             tracing::error!(?head, %error, "a reply cannot be encoded");

@@ -15,7 +15,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use super::{
-    Counts, connection, errors, fetch, frames::Incoming, rarely::Rarely, refused::Refused, topic_name,
+    Counts, connection, errors, fetch, frames::Incoming, large_reply, rarely::Rarely, refused::Refused,
+    topic_name,
 };
 use crate::{accept::Takes, room::Room};
 
@@ -39,6 +40,8 @@ pub(super) struct Door {
     pub(super) incoming: Arc<Incoming>,
     /// Room for the bytes of replies with messages.
     pub(super) outgoing: Arc<Semaphore>,
+    /// Room for the bytes of large replies without messages.
+    pub(super) descriptions: Arc<Semaphore>,
     /// How long a client may be silent when it waits for nothing.
     pub(super) idle_timeout: Duration,
 }
@@ -57,6 +60,7 @@ impl KafkaDoor {
             counts,
             incoming: Arc::default(),
             outgoing: Arc::new(Semaphore::new(fetch::BUDGET_BYTES)),
+            descriptions: Arc::new(Semaphore::new(large_reply::BUDGET_BYTES)),
             idle_timeout,
         };
         KafkaDoor {

@@ -35,6 +35,7 @@ mod group;
 #[cfg(test)]
 mod hostile;
 mod init_producer_id;
+mod large_reply;
 mod list_offsets;
 mod metadata;
 mod produce;

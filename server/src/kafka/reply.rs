@@ -36,11 +36,15 @@ pub(super) enum Outcome {
 }
 
 impl Reply {
-    /// A reply to a request.
+    /// A reply to a request. `room` is given back when it is written.
     ///
     /// # Errors
     /// When a field has a value that the version cannot carry: a bug.
-    pub(super) fn encode(head: Head, response: &impl Encodable) -> anyhow::Result<Reply> {
+    pub(super) fn encode(
+        head: Head,
+        response: &impl Encodable,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> anyhow::Result<Reply> {
         // Exactly as much as is needed: that is one allocation, and one piece to write.
         let len = PREFIX_LEN + Reply::header_len(head) + response.compute_size(head.version)?;
         let mut out = BytesMut::with_capacity(len);
@@ -50,7 +54,7 @@ impl Reply {
         let prefix = i32::try_from(out.len() - PREFIX_LEN).context("a reply is too large")?;
         out[..PREFIX_LEN].copy_from_slice(&prefix.to_be_bytes());
         let len = out.len();
-        Ok(Reply { len, first_len: len, first: out.freeze(), rest: VecDeque::new(), room: None })
+        Ok(Reply { len, first_len: len, first: out.freeze(), rest: VecDeque::new(), room })
     }
 
     /// The header of a reply; the body is to follow.

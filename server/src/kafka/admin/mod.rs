@@ -26,6 +26,7 @@ use kafka_protocol::messages::ApiKey;
 use super::{
     dispatch::{Work, outcome},
     door::Door,
+    large_reply,
     request::{Offence, Request},
 };
 
@@ -35,6 +36,18 @@ macro_rules! work {
         let head = $request.head;
         let request = $request.decode()?;
         Box::pin(async move { outcome(head, &$answer(&$door, head.version, request).await) })
+    }};
+}
+
+/// The same for what may be described at length.
+macro_rules! description {
+    ($door:ident, $request:ident, $answer:path) => {{
+        let head = $request.head;
+        let request = $request.decode()?;
+        Box::pin(async move {
+            let describe = |request| $answer(&$door, head.version, request);
+            large_reply::outcome(&$door, head, request, describe).await
+        })
     }};
 }
 
@@ -61,15 +74,15 @@ pub(super) fn begin(door: Arc<Door>, request: Request) -> Result<Work, Offence> 
         ApiKey::DeleteTopics => work!(door, request, delete_topics::delete),
         ApiKey::CreatePartitions => work!(door, request, create_partitions::create),
         ApiKey::DeleteRecords => work!(door, request, delete_records::delete),
-        ApiKey::DescribeConfigs => work!(door, request, config::describe::describe),
+        ApiKey::DescribeConfigs => description!(door, request, config::describe::describe),
         ApiKey::AlterConfigs => work!(door, request, config::alter::replace),
         ApiKey::IncrementalAlterConfigs => work!(door, request, config::alter::change),
         ApiKey::ListConfigResources => work!(door, request, config_resources::list),
         ApiKey::DescribeCluster => work!(door, request, cluster::describe),
-        ApiKey::DescribeLogDirs => work!(door, request, log_dirs::describe),
+        ApiKey::DescribeLogDirs => description!(door, request, log_dirs::describe),
         ApiKey::OffsetForLeaderEpoch => work!(door, request, leader_epoch::look_up),
-        ApiKey::DescribeProducers => work!(door, request, producers::describe),
-        ApiKey::DescribeTopicPartitions => work!(door, request, topic_partitions::describe),
+        ApiKey::DescribeProducers => description!(door, request, producers::describe),
+        ApiKey::DescribeTopicPartitions => description!(door, request, topic_partitions::describe),
         key => return Err(Offence::Unknown { key: key as i16, version: request.head.version }),
     })
 }

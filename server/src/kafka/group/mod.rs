@@ -30,14 +30,18 @@ pub(super) mod offset_delete;
 pub(super) mod offset_fetch;
 pub(super) mod sync;
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
-use kafka_protocol::{messages::ApiKey, protocol::StrBytes};
+use kafka_protocol::{
+    messages::{ApiKey, ListGroupsRequest},
+    protocol::StrBytes,
+};
 use minikafka_broker::{ClassicMember, Error};
 
 use super::{
     dispatch::{Caller, Work, outcome},
     door::Door,
+    large_reply,
     request::{Offence, Request},
 };
 
@@ -82,7 +86,10 @@ pub(super) fn begin(door: Arc<Door>, caller: &Caller, request: Request) -> Resul
         }
         ApiKey::ConsumerGroupDescribe => {
             let request = request.decode()?;
-            Box::pin(async move { outcome(head, &consumer_describe::describe(&door, version, request)) })
+            Box::pin(async move {
+                let describe = |request| ready(consumer_describe::describe(&door, version, request));
+                large_reply::outcome(&door, head, request, describe).await
+            })
         }
         ApiKey::OffsetCommit => {
             let request = request.decode()?;
@@ -90,7 +97,10 @@ pub(super) fn begin(door: Arc<Door>, caller: &Caller, request: Request) -> Resul
         }
         ApiKey::OffsetFetch => {
             let request = request.decode()?;
-            Box::pin(async move { outcome(head, &offset_fetch::fetch(&door, version, request)) })
+            Box::pin(async move {
+                let describe = |request| ready(offset_fetch::fetch(&door, version, request));
+                large_reply::outcome(&door, head, request, describe).await
+            })
         }
         ApiKey::OffsetDelete => {
             let request = request.decode()?;
@@ -98,11 +108,18 @@ pub(super) fn begin(door: Arc<Door>, caller: &Caller, request: Request) -> Resul
         }
         ApiKey::ListGroups => {
             let request = request.decode()?;
-            Box::pin(async move { outcome(head, &list_groups::list(&door, version, &request)) })
+            Box::pin(async move {
+                let describe =
+                    |request: ListGroupsRequest| ready(list_groups::list(&door, version, &request));
+                large_reply::outcome(&door, head, request, describe).await
+            })
         }
         ApiKey::DescribeGroups => {
             let request = request.decode()?;
-            Box::pin(async move { outcome(head, &describe_groups::describe(&door, version, request)) })
+            Box::pin(async move {
+                let describe = |request| ready(describe_groups::describe(&door, version, request));
+                large_reply::outcome(&door, head, request, describe).await
+            })
         }
         ApiKey::DeleteGroups => {
             let request = request.decode()?;
