@@ -6,15 +6,16 @@ import sys
 
 FEATURES = ["produce none", "produce gzip", "produce snappy", "produce lz4", "produce zstd", "idempotent",
             "assign, seek", "ends", "by time", "to gRPC", "from gRPC", "topics", "settings", "group", "two members", "static member", "cooperative",
-            "group (KIP-848)", "two members (KIP-848)", "load"]
+            "group (KIP-848)", "two members (KIP-848)", "forgotten", "load"]
 HEAD = """# Kafka clients that were run
 
 Each cell is a real run against a real server, written by `interop/kafka/run`; an empty one is what the client does not have or
 its program does not do. A producer sends 200 messages with keys, null keys, empty values, headers and timestamps, in the codec of the
 column; then they are read back, whole and in order. *ends* and *by time* are ListOffsets; *to gRPC*: what the client has sent in each
 codec is read over gRPC by `consume`, whole and in order; *from gRPC*: the client reads what `produce` has sent, not compressed and in each codec, and sees what `consume` sees. Headers
-and times of its own, which `produce` does not give, are sent over gRPC by grpcurl, for the clients in Python. *topics* is to create one, to give it
-partitions and to delete it; *settings* is to describe and to change them; *load* is kafka-producer-perf-test. kafka-tools are Kafka's console tools, of its Java client:
+and times of its own, which `produce` does not give, are sent over gRPC by grpcurl, but for kcat and the tools. *topics* is to create one, to give it
+partitions and to delete it; *settings* is to describe and to change them; *forgotten*: an idempotent producer goes on when the server has lost all that it knew
+of it, and sends everything; *load* is kafka-producer-perf-test. kafka-tools are Kafka's console tools, of its Java client:
 kafka-topics, kafka-configs, kafka-console-producer, kafka-console-consumer, kafka-get-offsets, kafka-consumer-groups. *group*: a member reads a part and commits, and the
 next one goes on behind it. *two members* share the partitions of a topic evenly, and each reads its own. *static member*: one with a `group.instance.id` stops,
 comes back under that name and has what it had; the other one, which kcat and the tools do without, gives nothing up. *cooperative*: with the assignor `cooperative-sticky` a member keeps what

@@ -95,8 +95,7 @@ func check(topic string) error {
 		return fmt.Errorf("%d records", len(records))
 	}
 	for n, record := range records {
-		same := record.Offset == int64(n) && bytes.Equal(record.Key, key(n)) && (record.Key == nil) == (key(n) == nil) &&
-			bytes.Equal(record.Value, value(n)) && record.Timestamp.UnixMilli() == start+int64(n) && len(record.Headers) == 3
+		same := has(record, n) && record.Timestamp.UnixMilli() == start+int64(n) && len(record.Headers) == 3
 		for i, header := range headers(n) {
 			same = same && record.Headers[i].Key == header.Key && bytes.Equal(record.Headers[i].Value, header.Value)
 		}
@@ -105,6 +104,27 @@ func check(topic string) error {
 		}
 	}
 	return nil
+}
+
+// has says whether a record is at its place, with its key and its value.
+func has(record *kgo.Record, n int) bool {
+	return record.Offset == int64(n) && bytes.Equal(record.Key, key(n)) && (record.Key == nil) == (key(n) == nil) && bytes.Equal(record.Value, value(n))
+}
+
+// fromGRPC reads what was sent over gRPC: in each codec, and with headers and times.
+func fromGRPC() error {
+	for _, codec := range []string{"none", "gzip", "snappy", "lz4", "zstd"} {
+		records, err := take(prefix+"-from-grpc-"+codec, 0, count)
+		if err != nil {
+			return err
+		}
+		for n, record := range records {
+			if !has(record, n) || len(record.Headers) > 0 || len(records) != count {
+				return fmt.Errorf("%s: record %d of %d is %v", codec, n, len(records), record)
+			}
+		}
+	}
+	return check(prefix + "-from-grpc-headers")
 }
 
 func codec(name string, codec kgo.CompressionCodec) error {
@@ -388,6 +408,7 @@ func main() {
 	feature("assign, seek", seek())
 	feature("ends", withAdmin(ends))
 	feature("by time", withAdmin(byTime))
+	feature("from gRPC", fromGRPC())
 	feature("topics", withAdmin(topics))
 	feature("settings", withAdmin(settings))
 	feature("group", goesOn(prefix+"-group"))

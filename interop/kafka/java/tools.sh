@@ -37,6 +37,24 @@ ends() { [ "$(offsets -1)" = "$prefix-zstd:0:$count" ] && [ "$(offsets -2)" = "$
 # The messages have the time at which they were sent.
 by_time() { [ "$(offsets $time)" = "$prefix-zstd:0:0" ] && [ -z "$(offsets 99999999999999)" ] && offsets -3 | grep -qE ":0:[0-9]+$"; }
 
+# What `consume` reads over gRPC, as the tools print it.
+over_grpc() { # topic
+  "$TOOLS/consume" -host "$GRPC" -topic "$1" -partition 0 -until-end -format json |
+    sed -E 's/.*"key":"([^"]*)","value":"([^"]*)","headers":\[(\{"name":"number","value":"([^"]*)"\})?\].*/number:\4\t\1\t\2/'
+}
+
+to_grpc() { for codec in none gzip snappy lz4 zstd; do diff <(sent) <(over_grpc "$prefix-$codec") || return; done; }
+
+# `produce` gives no headers.
+from_grpc() {
+  local codec topic
+  for codec in none gzip snappy lz4 zstd; do
+    topic=$prefix-from-grpc-$codec
+    sent | cut -f 2- | "$TOOLS/produce" -host "$GRPC" -topic "$topic" -partition 0 -key-separator $'\t' $([ $codec = none ] || echo "-compression $codec") &&
+      diff <(sent | sed 's/^number:[0-9]*/NO_HEADERS/') <(consume "$topic" earliest $count) || return
+  done
+}
+
 administer() {
   topics --create --topic "$prefix-topics" --partitions 2 --config retention.ms=60000 &&
     topics --alter --topic "$prefix-topics" --partitions 3 &&
@@ -74,6 +92,29 @@ static_member() {
   local group=$prefix-static topic=$prefix-gzip name=(--consumer-property group.instance.id=one)
   diff <(sent) <(read_on "$topic" "$group" 80 "${name[@]}" && groups "$group" --describe --members | grep -qE ' one .* 1 *$' &&
     read_on "$topic" "$group" $((count - 80)) "${name[@]}")
+}
+
+# Two readers that share a topic, one after the other, each with an output of its own. What is sent then is read once, by both.
+two_members() {
+  local group=$prefix-two directory one two ended=1
+  directory=$(mktemp -d)
+  local read=("${java[@]}" org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$bootstrap" --topic "shared-$prefix" --group "$group")
+  "${read[@]}" >"$directory/one" &
+  one=$!
+  members_have 4 && { "${read[@]}" >"$directory/two" & } && two=$! && members_have 2 2 &&
+    seq $count | sed 's/.*/key &:value &/' | "$TOOLS/produce" -host "$GRPC" -topic "shared-$prefix" -key-separator : && all_read && ended=0
+  kill "$one" ${two:+"$two"}
+  wait "$one" ${two:+"$two"}
+  rm -r "$directory"
+  return $ended
+}
+
+all_read() {
+  for _ in $(seq 300); do
+    [ "$(cat "$directory"/* | wc -l)" -ge $count ] && break
+    sleep 0.1
+  done
+  diff <(seq $count | sed 's/^/value /' | sort) <(sort "$directory"/*) && [ -s "$directory/one" ] && [ -s "$directory/two" ]
 }
 
 # Two readers that share a topic by the assignor, one after the other.
@@ -122,6 +163,40 @@ perform() {
     --producer-props "bootstrap.servers=$bootstrap" | grep -q '^50000 records sent'
 }
 
+# An idempotent producer goes on although everything is gone that its partition knew of it: a server of its own stops, and
+# comes back with an empty directory.
+forgotten() {
+  local directory server address=127.0.0.1:0 ended=1
+  directory=$(mktemp -d)
+  serve one && { perform_slowly >"$directory/performed" & } && local producer=$! && has_message && kill "$server" && wait "$server" &&
+    serve two && wait "$producer" && grep -q '^600 records sent' "$directory/performed" && has_message && ended=0
+  kill "$server"
+  wait
+  cat "$directory/performed"
+  rm -r "$directory"
+  return $ended
+}
+
+serve() { # directory
+  MINIKAFKA_HOST=127.0.0.1:0 MINIKAFKA_KAFKA_HOST=$address MINIKAFKA_ROOT_DIR="$directory/$1" "$TOOLS/server" 2>"$directory/stderr" &
+  server=$!
+  for _ in $(seq 200); do
+    address=$(sed -n 's/.*Kafka clients are served on \(127\.0\.0\.1:[0-9]*\),.*/\1/p' "$directory/stderr") && [ -n "$address" ] && return
+    sleep 0.05
+  done
+  return 1
+}
+
+perform_slowly() {
+  tool org.apache.kafka.tools.ProducerPerformance --topic perf --num-records 600 --record-size 100 --throughput 100 \
+    --producer-props "bootstrap.servers=$address" acks=all enable.idempotence=true delivery.timeout.ms=60000 request.timeout.ms=5000
+}
+
+has_message() {
+  tool org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$address" --topic perf --partition 0 --offset earliest --max-messages 1 \
+    --timeout-ms 20000 >/dev/null
+}
+
 feature() { # name, command...
   local name=$1; shift
   if "$@" >&2; then printf '%s\tok\n' "$name"; else printf '%s\tfailed\n' "$name"; fi
@@ -133,10 +208,14 @@ feature "idempotent" codec "$prefix-idempotent" zstd enable.idempotence=true
 feature "assign, seek" seek
 feature "ends" ends
 feature "by time" by_time
+feature "to gRPC" to_grpc
+feature "from gRPC" from_grpc
 feature "topics" administer
 feature "settings" configure
 feature "group" group
+feature "two members" two_members
 feature "static member" static_member
 feature "cooperative" cooperative
 feature "group (KIP-848)" newer_group
+feature "forgotten" forgotten
 feature "load" perform

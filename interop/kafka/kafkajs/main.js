@@ -75,6 +75,17 @@ const check = (all) => {
   })
 }
 
+// What was sent over gRPC: in each codec, and with headers and times.
+const fromGrpc = async () => {
+  const all = async (topic) => (await read(`${topic}-read`, topic, 1, COUNT))[0]
+  for (const name of ["none", "gzip", "snappy", "lz4", "zstd"]) {
+    const found = await all(`${prefix}-from-grpc-${name}`)
+    const wanted = Array.from({ length: COUNT }, (_, n) => [String(n), message(n).key, message(n).value, []])
+    expect(found.map((of) => [of.offset, of.key?.toString() ?? null, of.value?.toString() ?? null, headersOf(of.headers)]), wanted)
+  }
+  check(await all(`${prefix}-from-grpc-headers`))
+}
+
 // Reads as members of a group until so many messages have come, and returns them by member.
 const read = async (groupId, topic, members, count, whenSharing = async () => {}) => {
   const consumers = Array.from({ length: members }, () => kafka.consumer({ groupId, heartbeatInterval: 500, maxWaitTimeInMs: 500 }))
@@ -174,6 +185,7 @@ const main = async () => {
   await feature("idempotent", () => codec(`${prefix}-idempotent`, CompressionTypes.GZIP, { idempotent: true, maxInFlightRequests: 1 }))
   await feature("ends", () => ends(`${prefix}-gzip`))
   await feature("by time", () => byTime(`${prefix}-gzip`))
+  await feature("from gRPC", fromGrpc)
   await feature("topics", () => topics(`${prefix}-topics`))
   await feature("settings", () => settings(`${prefix}-settings`))
   await feature("group", group)

@@ -1,12 +1,13 @@
 """One log behind two doors: what a Kafka client has sent is read over gRPC, and the other way, and compared whole. Over gRPC
 it is the server's own command line tools; headers and times, which `produce` has no words for, are sent by grpcurl.
 
-As a program it reads over gRPC what another client has sent in each codec."""
+As a program it sends over gRPC what another client is to read (`send`), or reads over gRPC what that has sent in each codec."""
 
 import base64
 import json
 import os
 import subprocess
+import sys
 import time
 
 from report import CODECS, COUNT, PREFIX, TIME, check, feature, headers, key, value
@@ -76,4 +77,7 @@ def message(n):
 
 
 if __name__ == "__main__":
-    feature("to gRPC", to_grpc)
+    if sys.argv[3:] == ["send"]:
+        list(from_grpc())
+    else:
+        feature("to gRPC", to_grpc)

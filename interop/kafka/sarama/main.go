@@ -19,6 +19,10 @@ const (
 
 var bootstrap, prefix = os.Args[1], os.Args[2]
 
+var codecs = []sarama.CompressionCodec{
+	sarama.CompressionNone, sarama.CompressionGZIP, sarama.CompressionSnappy, sarama.CompressionLZ4, sarama.CompressionZSTD,
+}
+
 func config() *sarama.Config {
 	config := sarama.NewConfig()
 	config.Version = sarama.V4_0_0_0
@@ -96,12 +100,7 @@ func check(topic string) error {
 		return err
 	}
 	for n, message := range messages {
-		var wanted []byte
-		if key(n) != nil {
-			wanted, _ = key(n).Encode()
-		}
-		same := message.Offset == int64(n) && bytes.Equal(message.Key, wanted) && (message.Key == nil) == (wanted == nil) &&
-			bytes.Equal(message.Value, value(n)) && message.Timestamp.UnixMilli() == start+int64(n) && len(message.Headers) == 3
+		same := has(message, n) && message.Timestamp.UnixMilli() == start+int64(n) && len(message.Headers) == 3
 		for i, header := range headers(n) {
 			same = same && bytes.Equal(message.Headers[i].Key, header.Key) && bytes.Equal(message.Headers[i].Value, header.Value)
 		}
@@ -110,6 +109,31 @@ func check(topic string) error {
 		}
 	}
 	return nil
+}
+
+// has says whether a message is at its place, with its key and its value.
+func has(message *sarama.ConsumerMessage, n int) bool {
+	var wanted []byte
+	if key(n) != nil {
+		wanted, _ = key(n).Encode()
+	}
+	return message.Offset == int64(n) && bytes.Equal(message.Key, wanted) && (message.Key == nil) == (wanted == nil) && bytes.Equal(message.Value, value(n))
+}
+
+// fromGRPC reads what was sent over gRPC: in each codec, and with headers and times.
+func fromGRPC() error {
+	for _, codec := range codecs {
+		messages, err := take(prefix+"-from-grpc-"+codec.String(), 0, count)
+		if err != nil {
+			return err
+		}
+		for n, message := range messages {
+			if !has(message, n) || len(message.Headers) > 0 {
+				return fmt.Errorf("%v: message %d is %v", codec, n, message)
+			}
+		}
+	}
+	return check(prefix + "-from-grpc-headers")
 }
 
 func codec(codec sarama.CompressionCodec) error {
@@ -230,15 +254,14 @@ func main() {
 			}
 		}
 	}
-	for _, compression := range []sarama.CompressionCodec{
-		sarama.CompressionNone, sarama.CompressionGZIP, sarama.CompressionSnappy, sarama.CompressionLZ4, sarama.CompressionZSTD,
-	} {
+	for _, compression := range codecs {
 		feature("produce "+compression.String(), codec(compression))
 	}
 	feature("idempotent", idempotent())
 	feature("assign, seek", seek())
 	feature("ends", offsets(map[int64]int64{sarama.OffsetOldest: 0, sarama.OffsetNewest: count}))
 	feature("by time", offsets(map[int64]int64{start + 42: 42, start - 1: 0, start + count: -1}))
+	feature("from gRPC", fromGRPC())
 	feature("topics", withAdmin(prefix+"-topics", topics))
 	feature("settings", withAdmin(prefix+"-settings", settings))
 	feature("group", group())
