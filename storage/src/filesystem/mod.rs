@@ -122,7 +122,7 @@ pub struct Options {
     /// Size at which a file of the journal is full. Small files are soon written over, which is faster than to make a
     /// file longer. 0: no journal, each log is synced by itself.
     pub journal_bytes: u64,
-    /// How many such files there are at most, beside those that wait for a log that has failed. Three are enough while
+    /// How many such files there are at most, and two at least, beside those that wait for a log that has failed. Three are enough while
     /// the disk is quick: one is written to, one is being emptied, one is spare. With many logs it takes longer to empty
     /// one, but then the next ones are soon done.
     pub journal_files: usize,

@@ -32,7 +32,7 @@ use super::{
 use crate::StorageError;
 
 /// Times [`early_bytes`](super::Options::early_bytes) that may be written to a log and not synced: the sync of all
-/// that a file of the journal has would take the disk for a tenth of a second, and everybody would wait for that.
+/// that full files of the journal have would take the disk for a tenth of a second, and everybody would wait for that.
 const PIECES_UNSYNCED: u64 = 2;
 /// How much the writer lets others go first: somebody waits for the flusher and for the doors, and nobody for
 /// the writer until it is very far behind, and then the flusher helps it. As much as there is.
@@ -55,7 +55,7 @@ pub(super) fn spawn(shared: Arc<Shared>, watch: Watch) -> io::Result<JoinHandle<
 fn run(shared: &Shared) {
     let queue = &*shared.writer;
     let mut retry_at = None;
-    while let Some(Turn { logs, heavy, early, full }) = queue.wait(retry_at) {
+    while let Some(Turn { logs, heavy, early, full, unpinned }) = queue.wait(retry_at) {
         // First, because the flusher would have to do it instead.
         early.iter().for_each(|log| log.write_early());
         if logs.is_empty() && heavy.is_empty() && full.is_none() {
@@ -71,7 +71,7 @@ fn run(shared: &Shared) {
             }
         }
         let is_full = heavy.iter().any(|log| matches!(log.write_behind(), Err(StorageError::Full(_))));
-        let is_emptied = full.is_none_or(|full| empty(shared, full));
+        let is_emptied = full.is_none_or(|full| empty(shared, full, unpinned));
         retry_at = (is_full || !again.is_empty() || !is_emptied).then(|| Instant::now() + RETRY);
         if !again.is_empty() {
             queue.push_again(again);
@@ -80,7 +80,7 @@ fn run(shared: &Shared) {
 }
 
 /// Makes everything in a file of the journal durable in segments. Says whether nothing is left to do.
-fn empty(shared: &Shared, mut file: JournalFile) -> bool {
+fn empty(shared: &Shared, mut file: JournalFile, unpinned: u64) -> bool {
     let queue = &*shared.writer;
     let mut is_pinned = false;
     for (log, upto) in file.logs.values() {
@@ -98,7 +98,7 @@ fn empty(shared: &Shared, mut file: JournalFile) -> bool {
         }
     }
     if is_pinned {
-        queue.pin(file);
+        queue.pin(file, unpinned);
     } else if file.is_spoiled {
         file.remove(&*shared.disk);
     } else {
@@ -145,11 +145,12 @@ impl FileLog {
         };
         let written = self.write_out(files, durable, rolling);
         written.map(drop).map_err(|error| match error {
-            WriteError::Refused(error) => error,
-            WriteError::Failed(error) => {
+            // Nobody is there to be refused: what is durable has nowhere to go.
+            WriteError::Refused(error @ StorageError::Io { .. }) | WriteError::Failed(error) => {
                 self.poison(&error);
                 error
             }
+            WriteError::Refused(error) => error,
         })
     }
 
@@ -236,7 +237,13 @@ impl FileLog {
             state.synced.index >= upto.min(state.durable.index)
         };
         if !is_done {
-            self.settle(&files)?;
+            // Only a log that has failed gets a file of the journal back to be emptied once it was opened again.
+            let settled = self.settle(&files);
+            settled.inspect_err(|error| {
+                if matches!(error, StorageError::Io { .. }) {
+                    self.poison(error);
+                }
+            })?;
             self.store_due_index(&files);
         }
         Ok(())

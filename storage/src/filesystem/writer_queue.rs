@@ -27,6 +27,8 @@ const BEHIND_BYTES_MAX: i64 = 8 * BEHIND_BYTES;
 const KEPT_FREE: usize = 3;
 /// Part of all files that are full when they are emptied: each log that is in them is synced once then.
 const FULL_PART: usize = 4;
+/// One is written to while another one is emptied.
+const FILES_MIN: usize = 2;
 
 /// What the flusher and the writer share.
 pub(super) struct WriterQueue {
@@ -67,13 +69,14 @@ struct Work {
     heavy: Vec<Arc<FileLog>>,
     /// Those for which much waits, although nothing of it is durable yet.
     early: Vec<Arc<FileLog>>,
-    /// Files to be emptied, oldest first, and whether it is time to do so.
+    /// Files that are full, oldest first, and whether it is time to empty them.
     full: VecDeque<JournalFile>,
-    is_full_due: bool,
+    is_emptying: bool,
     /// Files to be written over.
     free: Vec<JournalFile>,
-    /// Files that cannot be emptied, because of logs that have failed.
+    /// Files that cannot be emptied, because of logs that have failed, and how often those were looked at again.
     pinned: Vec<JournalFile>,
+    unpinned: u64,
     /// Files that are kept as they were found, for logs that could not be opened.
     kept: Vec<JournalFile>,
     /// How many files there ever were, and how many there are beside the pinned ones.
@@ -84,11 +87,18 @@ struct Work {
     closed: bool,
 }
 
+impl Work {
+    /// Whatever is full is to be emptied now.
+    fn begin_emptying(&mut self) {
+        self.is_emptying = !self.full.is_empty();
+    }
+}
+
 impl WriterQueue {
     /// Nothing to do.
     pub(super) fn new(files_max: usize) -> WriterQueue {
         WriterQueue {
-            files_max,
+            files_max: files_max.max(FILES_MIN),
             work: Mutex::default(),
             ready: Condvar::new(),
             behind_bytes: AtomicI64::new(0),
@@ -158,7 +168,7 @@ impl WriterQueue {
         if work.full.len() < self.files_max / FULL_PART {
             return;
         }
-        work.is_full_due = true;
+        work.begin_emptying();
         drop(work);
         self.ready.notify_one();
     }
@@ -167,12 +177,18 @@ impl WriterQueue {
     pub(super) fn put_back(&self, file: JournalFile) {
         let mut work = self.lock();
         work.full.push_front(file);
-        work.is_full_due = true;
+        work.begin_emptying();
     }
 
-    /// Takes a file that cannot be emptied, because of a log that has failed.
-    pub(super) fn pin(&self, file: JournalFile) {
+    /// Takes a file that could not be emptied, because of a log that has failed. If logs were opened again since the turn
+    /// in which it was tried began, it is tried again.
+    pub(super) fn pin(&self, file: JournalFile, unpinned: u64) {
         let mut work = self.lock();
+        if work.unpinned != unpinned {
+            work.full.push_back(file);
+            work.begin_emptying();
+            return;
+        }
         work.files -= usize::from(!file.is_spoiled);
         work.pinned.push(file);
     }
@@ -194,7 +210,7 @@ impl WriterQueue {
         let numbers = files.iter().map(|file| file.number + 1).max().unwrap_or(0);
         work.file_numbers = work.file_numbers.max(numbers);
         work.full.extend(files);
-        work.is_full_due = true;
+        work.begin_emptying();
     }
 
     /// Keeps files that were there when the storage was opened, for those who cannot read them yet.
@@ -215,10 +231,11 @@ impl WriterQueue {
     /// A log that had failed has what it needs of the journal: files that were pinned for it can be emptied.
     pub(super) fn unpin(&self) {
         let mut work = self.lock();
+        work.unpinned += 1;
         let pinned = std::mem::take(&mut work.pinned);
         work.files += pinned.iter().filter(|file| !file.is_spoiled).count();
         work.full.extend(pinned);
-        work.is_full_due = true;
+        work.begin_emptying();
         drop(work);
         self.ready.notify_one();
     }
@@ -229,7 +246,7 @@ impl WriterQueue {
         let mut work = self.lock();
         work.files -= 1;
         work.full.push_back(file);
-        work.is_full_due = true;
+        work.begin_emptying();
         drop(work);
         self.ready.notify_one();
     }
@@ -240,14 +257,14 @@ impl WriterQueue {
         if work.closed { None } else { work.free.pop() }
     }
 
-    /// The number of another file, unless there are as many as there may be, or too many are kept, or nobody is there to empty it.
+    /// The number of another file, unless there are as many as there may be, or too many are kept, or nobody is there to
+    /// empty it.
     pub(super) fn new_file(&self) -> Option<usize> {
         let mut work = self.lock();
-        if work.closed
-            || work.files + work.kept.len().saturating_sub(KEPT_FREE * self.files_max) >= self.files_max
-        {
+        let kept = work.kept.len().saturating_sub(KEPT_FREE * self.files_max);
+        if work.closed || work.files + kept >= self.files_max {
             // The next one that is empty is wanted soon.
-            work.is_full_due = !work.full.is_empty();
+            work.begin_emptying();
             drop(work);
             self.ready.notify_one();
             return None;
@@ -303,13 +320,14 @@ impl WriterQueue {
             }
             let is_held_up = retry_at.is_some_and(|at| Instant::now() < at);
             let is_much = self.behind_bytes.load(Ordering::Relaxed) >= BEHIND_BYTES;
-            if !is_held_up && (work.is_full_due || work.urgent || is_much || retry_at.is_some()) {
+            if !is_held_up && (work.is_emptying || work.urgent || is_much || retry_at.is_some()) {
                 work.urgent = false;
                 work.heavy.clear();
                 let (logs, early) = (std::mem::take(&mut work.logs), std::mem::take(&mut work.early));
-                let full = if work.is_full_due { work.full.pop_front() } else { None };
-                work.is_full_due &= !work.full.is_empty();
-                return Some(Turn { logs, early, full, ..Turn::default() });
+                let full = if work.is_emptying { work.full.pop_front() } else { None };
+                work.is_emptying &= !work.full.is_empty();
+                let unpinned = work.unpinned;
+                return Some(Turn { logs, early, full, unpinned, ..Turn::default() });
             }
             // What is written early never ends while much is appended; it must not keep the rest from its turn.
             let heavy = if is_held_up { Vec::new() } else { std::mem::take(&mut work.heavy) };
@@ -335,4 +353,6 @@ pub(super) struct Turn {
     pub(super) heavy: Vec<Arc<FileLog>>,
     pub(super) early: Vec<Arc<FileLog>>,
     pub(super) full: Option<JournalFile>,
+    /// For [`pin`](WriterQueue::pin).
+    pub(super) unpinned: u64,
 }

@@ -64,7 +64,7 @@ use super::{
 };
 use crate::{Index, StorageError};
 
-/// A record takes no more logs once it has this many bytes.
+/// A record takes no more logs once it has this many bytes, or those of a whole file.
 const RECORD_BYTES: usize = 4 * 1024 * 1024;
 /// A file grows by so much at a time, in zeros: most syncs then have only bytes to write and no new length,
 /// which takes a third less time. Not more, for the sync that has to write the zeros.
@@ -214,7 +214,7 @@ impl Journal {
             let marks = if done == 0 { &self.marks[..] } else { &[] };
             let mut record = RecordBuilder::new(std::mem::take(&mut self.buffer), marks, self.salt);
             let mut end = done;
-            while end < parts.len() && record.len() < RECORD_BYTES {
+            while end < parts.len() && record.len() < RECORD_BYTES.min(self.file_bytes as usize) {
                 let Part { log, taken } = &parts[end];
                 let state = log.state();
                 let entries = state.tail.entries(taken.from.index..taken.upto.index, usize::MAX);

@@ -120,11 +120,20 @@ impl Opened {
             }
         }
         opened.read_last(last_len, shared)?;
+        opened.keep_last(shared)?;
         opened.check_chain()?;
         opened.end = opened.find_end();
         opened.end_truncation(sequence, shared)?;
         opened.sequence = *sequence;
         Ok(opened)
+    }
+
+    /// Whoever made the last segment may have ended, or failed, before its name was durable: then it has nothing yet.
+    fn keep_last(&self, shared: &Shared) -> Result<(), StorageError> {
+        match self.segments.last() {
+            Some(last) if last.is_empty() => durable::sync_dir(&*shared.disk, &self.dir),
+            _ => Ok(()),
+        }
     }
 
     /// A truncation that was under way is at its end, and so are what was known of the records that it took away and

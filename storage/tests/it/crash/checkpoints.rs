@@ -3,9 +3,12 @@
 use std::{path::Path, sync::mpsc};
 
 use minikafka_record::Offset;
-use minikafka_storage::{Storage, filesystem::Options};
+use minikafka_storage::{
+    Storage,
+    filesystem::{Options, SyncPolicy},
+};
 
-use super::run::open;
+use super::{run::open, tiny};
 use crate::{
     backend::{append_message, begin_append, entry_at, id},
     fake_disk::{ChangeLike, FakeDisk, PowerLoss},
@@ -117,6 +120,31 @@ fn a_checkpoint_speaks_of_nothing_that_came_during_the_sync() {
     }
     drop(hold);
     later.into_iter().for_each(|wait| wait.recv().unwrap().unwrap());
+}
+
+/// Files of the journal that are full are emptied together, so that each log is synced once.
+#[test]
+fn full_files_of_the_journal_are_emptied_three_at_a_time() {
+    // A record takes a page, and a file four of them.
+    const FILE_RECORDS: usize = 4;
+    let options = Options { direct_bytes: u64::MAX, journal_files: 12, ..tiny(SyncPolicy::Always) };
+    let disk = FakeDisk::new();
+    let storage = open(&disk, &options).unwrap();
+    let log = storage.open(&id("t")).unwrap();
+    let append =
+        |files: usize| (0..files * FILE_RECORDS).for_each(|_| _ = append_message(&*log, 1, b"small"));
+    // More than the header of its segment.
+    let written = 200;
+    // One is full when the next one is begun.
+    append(3);
+    let is_segment = |path: &Path| path.extension().is_some_and(|end| end == "log");
+    let emptying: [ChangeLike<'_>; 2] = [
+        &|name, path, bytes| name == "write" && is_segment(path) && bytes.end >= written,
+        &|name, path, _| name == "sync" && is_segment(path),
+    ];
+    assert!(!disk.has_changes(&emptying), "they are emptied before there are three");
+    append(1);
+    disk.wait_for_changes(&emptying);
 }
 
 /// Small appends go to the journal, and the writer brings them to the segment: the checkpoint follows there, too, long

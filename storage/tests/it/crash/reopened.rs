@@ -281,6 +281,35 @@ fn files_that_were_pinned_for_a_failed_log_are_used_again() {
     }
 }
 
+/// What is durable in the journal and has no segment to go to: the log fails, rather than taking more and more, and has
+/// everything when it is opened again.
+#[test]
+fn a_log_whose_next_segment_cannot_be_made_fails() {
+    let options = Options { direct_bytes: u64::MAX, ..tiny(SyncPolicy::Always) };
+    let disk = FakeDisk::new();
+    let storage = open(&disk, &options).unwrap();
+    let log = storage.open(&id("t")).unwrap();
+    disk.fail_creations_in("writer");
+    let mut durable = 0;
+    while append(&*log, vec![entry_at(&*log, 1, 0, &[&[b'x'; 1000]])]).is_ok() {
+        durable += 1;
+        assert!(durable < 2000, "it goes on with nothing but the journal");
+    }
+    let refused = append(&*log, vec![entry_at(&*log, 1, 0, &[b"refused"])]).unwrap_err();
+    assert!(matches!(refused, StorageError::Poisoned(_)), "{refused:?}");
+    disk.heal();
+    let log = storage.open(&id("t")).unwrap();
+    let read = read_values(&*log, Offset::ZERO, 1).len();
+    assert!((durable..=durable + 1).contains(&read), "{read} of {durable}");
+    // The writer empties the files when it has its turn.
+    let mut appends = 0;
+    while storage.stats().journal.unwrap().pinned_files > 0 {
+        append_message(&*log, 1, b"after");
+        appends += 1;
+        assert!(appends < 10_000, "{:?}", storage.stats());
+    }
+}
+
 /// A log that goes on failing is none the worse for being opened again and again.
 #[test]
 fn a_log_may_fail_again_and_again() {
@@ -361,6 +390,37 @@ fn a_round_of_several_records_that_failed_is_as_doubtful_as_the_last_one() {
         assert_eq!(served[2], Offset::new(7));
     }
     assert!(failures > 2, "{failures}");
+}
+
+/// A segment whose name was not durable when the process was killed, and which the next one writes to.
+#[test]
+fn what_is_appended_after_a_kill_survives_a_power_loss() {
+    let mut kills = 0;
+    for options in variants(SyncPolicy::Always) {
+        for changes in 0..60 {
+            let disk = FakeDisk::new();
+            let storage = open(&disk, &options).unwrap();
+            let log = storage.open(&id("t")).unwrap();
+            disk.stop_after(changes);
+            let message = |_: &u64| append(&*log, vec![entry_at(&*log, 1, 0, &[&[b'x'; 300]])]).is_ok();
+            let durable = (0..10_u64).take_while(message).count() as u64;
+            kills += u64::from(disk.is_stopped());
+            let disk = disk.after_kill();
+            drop((storage, log));
+            let storage = open(&disk, &options).unwrap();
+            let log = storage.open(&id("t")).unwrap();
+            let end = append_message(&*log, 1, b"after");
+            assert!(end > durable, "{durable}, {end}");
+            let image = disk.image_after(&PowerLoss::NothingUnsynced);
+            let bounds = open(&FakeDisk::with(&image), &options).unwrap().open(&id("t")).unwrap().bounds();
+            assert_eq!(
+                (bounds.damaged, bounds.end),
+                (0, Offset::ZERO.plus(end)),
+                "after {changes}, {options:?}"
+            );
+        }
+    }
+    assert!(kills > 60, "{kills}");
 }
 
 /// A close that fails may be called again: it fails again or makes up for it, and nothing is lost either way.

@@ -135,6 +135,11 @@ impl FakeDisk {
         self.state().plan.fail_in = Some((thread, Some("sync")));
     }
 
+    /// No file can be made that a thread of this name asks for.
+    pub(crate) fn fail_creations_in(&self, thread: &'static str) {
+        self.state().plan.fail_in = Some((thread, Some("create")));
+    }
+
     /// The next change that a thread of this name asks for panics.
     pub(crate) fn panic_in(&self, thread: &'static str) {
         self.state().plan.panic_in = Some(thread);

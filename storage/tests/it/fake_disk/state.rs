@@ -275,7 +275,7 @@ impl State {
     pub(super) fn forget_process(&mut self) {
         self.handles.clear();
         self.locked.clear();
-        (self.plan, self.held) = (Plan::default(), Held::Nobody);
+        (self.plan, self.held, self.stopped) = (Plan::default(), Held::Nobody, false);
     }
 
     /// Whether the sync that the calling thread asks for waits; it is the so-manieth that has to.
