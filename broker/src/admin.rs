@@ -69,7 +69,8 @@ impl Broker {
     }
 
     /// Checks everything that [`create_topic_with`](Broker::create_topic_with) does before it writes, and creates
-    /// nothing. Somebody else may have created the topic before the caller comes to it.
+    /// nothing. Somebody else may have created the topic before the caller comes to it. `beside`: partitions that the caller
+    /// creates before these.
     ///
     /// # Errors
     /// As there, but for storage errors.
@@ -78,13 +79,14 @@ impl Broker {
         topic: &str,
         partitions: u32,
         settings: &TopicSettings,
+        beside: u32,
     ) -> Result<(), Error> {
         self.check_wish(topic, partitions, settings)?;
         if self.0.topics.get(topic).is_some() {
             return Err(Error::TopicExists(topic.to_owned()));
         }
         self.0.topics.check_usable(topic)?;
-        self.check_room_for(partitions)
+        self.check_room_for(beside.saturating_add(partitions))
     }
 
     /// Changes a topic; all of it is durable on return, or nothing happened.
@@ -185,7 +187,7 @@ impl Broker {
         partitions: u32,
         settings: TopicSettings,
     ) -> Result<TopicSummary, Error> {
-        self.check_creation(&name, partitions, &settings)?;
+        self.check_creation(&name, partitions, &settings, 0)?;
         let record = TopicRecord { id: TopicId::random().map_err(Error::Storage)?, partitions, settings };
         let logs = self.create_logs(&name, record.id, 0..partitions).await?;
         let command = Command::CreateTopic(name.clone(), record);

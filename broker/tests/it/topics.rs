@@ -132,14 +132,14 @@ async fn an_id_is_one_topic_and_not_the_next_of_its_name() {
 async fn what_is_only_checked_changes_nothing() {
     let broker = memory_broker(BrokerConfig { partitions_max: 3, ..BrokerConfig::default() }).await;
     let settings = TopicSettings::default();
-    broker.check_creation("t", 3, &settings).unwrap();
+    broker.check_creation("t", 3, &settings, 0).unwrap();
     assert!(broker.topics("", 10).is_empty());
-    assert!(matches!(broker.check_creation("..", 1, &settings), Err(Error::InvalidTopicName(_))));
-    assert!(matches!(broker.check_creation("t", 0, &settings), Err(Error::InvalidPartitions { .. })));
-    assert!(matches!(broker.check_creation("t", 4, &settings), Err(Error::TooManyPartitions { .. })));
+    assert!(matches!(broker.check_creation("..", 1, &settings, 0), Err(Error::InvalidTopicName(_))));
+    assert!(matches!(broker.check_creation("t", 0, &settings, 0), Err(Error::InvalidPartitions { .. })));
+    assert!(matches!(broker.check_creation("t", 4, &settings, 0), Err(Error::TooManyPartitions { .. })));
 
     broker.create_topic("t", 2).await.unwrap();
-    assert!(matches!(broker.check_creation("t", 1, &settings), Err(Error::TopicExists(_))));
+    assert!(matches!(broker.check_creation("t", 1, &settings, 0), Err(Error::TopicExists(_))));
     let to = |partitions| TopicChange { partitions: Some(partitions), ..TopicChange::default() };
     broker.check_alteration("t", &to(3)).unwrap();
     let why = |partitions| broker.check_alteration("t", &to(partitions)).unwrap_err().to_string();

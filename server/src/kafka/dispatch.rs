@@ -63,13 +63,16 @@ pub(super) async fn begin(
         }
         ApiKey::ListOffsets => {
             let request = request.decode()?;
-            Box::pin(async move { outcome(head, &list_offsets::list(&door, head.version, request).await) })
+            Box::pin(async move {
+                let listed = list_offsets::list(&door, head.version, request).await;
+                large_reply::tell(&door, head, &listed).await
+            })
         }
         ApiKey::Metadata => {
             let request = request.decode()?;
             Box::pin(async move {
                 let describe = |request| metadata::describe(&door, head.version, request);
-                large_reply::outcome(&door, head, request, describe).await
+                large_reply::describe(&door, head, request, describe).await
             })
         }
         ApiKey::ApiVersions => {

@@ -15,8 +15,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use super::{
-    Counts, connection, errors, fetch, frames::Incoming, large_reply, rarely::Rarely, refused::Refused,
-    topic_name,
+    Counts, connection, errors, fetch, frames::Incoming, large_reply::LargeReplies, rarely::Rarely,
+    refused::Refused, topic_name,
 };
 use crate::{accept::Takes, room::Room};
 
@@ -41,7 +41,7 @@ pub(super) struct Door {
     /// Room for the bytes of replies with messages.
     pub(super) outgoing: Arc<Semaphore>,
     /// Room for the bytes of large replies without messages.
-    pub(super) descriptions: Arc<Semaphore>,
+    pub(super) large_replies: LargeReplies,
     /// How long a client may be silent when it waits for nothing.
     pub(super) idle_timeout: Duration,
 }
@@ -60,7 +60,7 @@ impl KafkaDoor {
             counts,
             incoming: Arc::default(),
             outgoing: Arc::new(Semaphore::new(fetch::BUDGET_BYTES)),
-            descriptions: Arc::new(Semaphore::new(large_reply::BUDGET_BYTES)),
+            large_replies: LargeReplies::default(),
             idle_timeout,
         };
         KafkaDoor {

@@ -1,21 +1,73 @@
-//! Replies that may be large although the request is small: descriptions of whatever there is.
+//! [`LargeReplies`]: replies without messages that are large although the request may be small.
 //!
 //! A client that asks for one and does not read it makes the server hold it for a while; many such clients must not take
-//! all memory. So there is room for the bytes of such replies, apart from that for messages, which are not to wait for them. A
-//! reply for which there is none is not held until there is: it is thrown away, and made again when its room has been found.
+//! all memory. So there is room for the bytes of such replies, apart from that for messages, which are not to wait for
+//! them. A description for which there is none is not held until there is: it is thrown away, and made again when its room
+//! has been found.
+
+use std::{sync::Arc, time::Duration};
 
 use kafka_protocol::protocol::Encodable;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use super::{dispatch, door::Door, reply::Outcome, request::Head};
 
 /// A reply of so many bytes needs no room: a connection has as much for other things.
 const SMALL_BYTES: usize = 64 * 1024;
-/// Bytes of larger ones that are not written yet, over all connections: two of the largest that there can be.
-pub(super) const BUDGET_BYTES: usize = 128 * 1024 * 1024;
+/// The largest usual reply, such as the description of all partitions that a server has.
+const USUAL_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of usual ones that are not written yet, over all connections, and the same for larger ones.
+const USUAL_BUDGET_BYTES: usize = 64 * 1024 * 1024;
+const HUGE_BUDGET_BYTES: usize = 64 * 1024 * 1024;
+/// Longest wait for room. Then the connection ends: what waits is memory, too.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// A description has grown by less than this part when it is made again; otherwise it would wait anew, behind all others.
+const GROWTH_PART: usize = 8;
 
-/// The reply that `describe` makes of a request, once there is room for it.
-pub(super) async fn outcome<Q: Clone, R: Encodable, F: Future<Output = R>>(
+/// Room for the bytes of large replies, over all connections. Usual ones do not wait for those that are huge.
+#[derive(Debug)]
+pub(super) struct LargeReplies {
+    usual: Arc<Semaphore>,
+    huge: Arc<Semaphore>,
+}
+
+impl Default for LargeReplies {
+    fn default() -> LargeReplies {
+        let semaphore = |bytes| Arc::new(Semaphore::new(bytes));
+        LargeReplies { usual: semaphore(USUAL_BUDGET_BYTES), huge: semaphore(HUGE_BUDGET_BYTES) }
+    }
+}
+
+impl LargeReplies {
+    /// Takes room for so many bytes, if it is there at once.
+    fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let (room, permits) = self.room(bytes);
+        room.try_acquire_many_owned(permits).ok()
+    }
+
+    /// Waits for room for so many bytes; none in time.
+    async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        tracing::debug!(bytes, "waits for the room of a large reply");
+        let (room, permits) = self.room(bytes);
+        timeout(WAIT_MAX, room.acquire_many_owned(permits)).await.ok()?.ok()
+    }
+
+    /// Which room it is, and how much of it. What is larger than all there is takes all of it.
+    fn room(&self, bytes: usize) -> (Arc<Semaphore>, u32) {
+        let (room, budget) = match bytes <= USUAL_BYTES_MAX {
+            true => (&self.usual, USUAL_BUDGET_BYTES),
+            false => (&self.huge, HUGE_BUDGET_BYTES),
+        };
+        (room.clone(), u32::try_from(bytes.min(budget)).expect("a budget is less"))
+    }
+}
+
+/// The reply that `describe` makes of a request, once there is room for it. It may be made several times, and is to change
+/// nothing.
+pub(super) async fn describe<Q: Clone, R: Encodable, F: Future<Output = R>>(
     door: &Door,
     head: Head,
     request: Q,
@@ -29,25 +81,34 @@ pub(super) async fn outcome<Q: Clone, R: Encodable, F: Future<Output = R>>(
             if bytes <= SMALL_BYTES {
                 return dispatch::outcome(head, &response);
             }
-            if let Some(room) = enough(door, found.take(), bytes) {
-                return dispatch::outcome_with_room(head, &response, Some(room));
+            let is_enough =
+                |room: &OwnedSemaphorePermit| room.num_permits() >= door.large_replies.room(bytes).1 as usize;
+            let room = found.take().filter(is_enough).or_else(|| door.large_replies.try_take(bytes));
+            if room.is_some() {
+                return dispatch::outcome_with_room(head, &response, room);
             }
             bytes
         };
-        tracing::debug!(bytes, "waits for the room of a large reply");
-        found = door.descriptions.clone().acquire_many_owned(permits(bytes)).await.ok();
+        found = door.large_replies.take(bytes + bytes / GROWTH_PART).await;
+        if found.is_none() {
+            return Outcome::Close;
+        }
     }
 }
 
-/// Room for so many bytes: what was found before, or what there is at once.
-fn enough(door: &Door, found: Option<OwnedSemaphorePermit>, bytes: usize) -> Option<OwnedSemaphorePermit> {
-    let wanted = permits(bytes);
-    found
-        .filter(|room| room.num_permits() >= wanted as usize)
-        .or_else(|| door.descriptions.clone().try_acquire_many_owned(wanted).ok())
-}
-
-/// What is larger than all there is takes all of it.
-fn permits(bytes: usize) -> u32 {
-    u32::try_from(bytes.min(BUDGET_BYTES)).unwrap_or(u32::MAX)
+/// A reply that was made once, and is kept until there is room for its bytes: what it is made of takes less, or is
+/// there anyhow.
+pub(super) async fn tell(door: &Door, head: Head, response: &impl Encodable) -> Outcome {
+    let bytes = response.compute_size(head.version).unwrap_or(0);
+    if bytes <= SMALL_BYTES {
+        return dispatch::outcome(head, response);
+    }
+    let room = match door.large_replies.try_take(bytes) {
+        None => door.large_replies.take(bytes).await,
+        room => room,
+    };
+    match room {
+        None => Outcome::Close,
+        room => dispatch::outcome_with_room(head, response, room),
+    }
 }

@@ -61,7 +61,10 @@ pub(super) async fn describe(door: &Door, version: i16, request: MetadataRequest
                     topics.push(one(door, version, topic, missing).await);
                 }
             }
-            topics
+            // To create one takes a while. Partitions are described when all of them are there, not held meanwhile.
+            let describe =
+                |topic: Result<_, _>| topic.map_or_else(|missing| missing, |topic| found(door, &topic));
+            topics.into_iter().map(describe).collect()
         }
     };
     MetadataResponse::default()
@@ -78,12 +81,13 @@ fn all(door: &Door) -> Vec<MetadataResponseTopic> {
     seen.map(|topic| found(door, topic)).collect()
 }
 
+/// A topic that was found, or what is to be said of one that was not.
 async fn one(
     door: &Door,
     version: i16,
     wanted: MetadataRequestTopic,
     missing: Missing,
-) -> MetadataResponseTopic {
+) -> Result<TopicSummary, MetadataResponseTopic> {
     let (id, by_id) = (wanted.topic_id, version >= IDS_SINCE);
     let (name, topic) = match wanted.name {
         _ if by_id && !id.is_nil() => (None, door.topic_with_id(id)),
@@ -95,12 +99,12 @@ async fn one(
         None => (Some(TopicName(StrBytes::new())), Err(ResponseError::UnsupportedVersion)),
     };
     match topic {
-        Ok(topic) => found(door, &topic),
-        Err(error) => MetadataResponseTopic::default()
+        Ok(topic) => Ok(topic),
+        Err(error) => Err(MetadataResponseTopic::default()
             .with_name(name)
             .with_topic_id(id)
             .with_topic_authorized_operations(OPERATIONS_UNKNOWN)
-            .with_error_code(door.counts.error(error)),
+            .with_error_code(door.counts.error(error))),
     }
 }
 

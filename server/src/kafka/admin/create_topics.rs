@@ -46,10 +46,15 @@ pub(in super::super) async fn create(
     request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
     let purpose = Purpose::of(request.validate_only);
+    // Of topics that are only checked, for those behind them.
+    let mut beside = 0;
     let (topics, several) = once::split(request.topics, |topic| topic.name.clone());
     let mut results = Vec::with_capacity(topics.len() + several.len());
     for topic in topics {
-        let outcome = create_one(door, &topic, purpose).await;
+        let outcome = create_one(door, &topic, purpose, beside).await;
+        if let Ok((plan, None)) = &outcome {
+            beside += plan.partitions;
+        }
         results.push(result(door, version, topic.name, outcome));
     }
     for name in several {
@@ -59,7 +64,12 @@ pub(in super::super) async fn create(
     CreateTopicsResponse::default().with_topics(results)
 }
 
-async fn create_one(door: &Door, wanted: &CreatableTopic, purpose: Purpose) -> Outcome<(Plan, Option<Uuid>)> {
+async fn create_one(
+    door: &Door,
+    wanted: &CreatableTopic,
+    purpose: Purpose,
+    beside: u32,
+) -> Outcome<(Plan, Option<Uuid>)> {
     if !topic_name::is_allowed(&wanted.name) {
         return Err(Refused::new(ResponseError::InvalidTopicException, topic_name::RULE));
     }
@@ -67,7 +77,7 @@ async fn create_one(door: &Door, wanted: &CreatableTopic, purpose: Purpose) -> O
     let id = match purpose {
         Purpose::Validate => {
             door.broker
-                .check_creation(&wanted.name, plan.partitions, &plan.settings)
+                .check_creation(&wanted.name, plan.partitions, &plan.settings, beside)
                 .map_err(change::refuse)?;
             None
         }

@@ -21,10 +21,10 @@ pub(super) mod topic_partitions;
 
 use std::sync::Arc;
 
-use kafka_protocol::messages::ApiKey;
+use kafka_protocol::messages::{ApiKey, CreateTopicsRequest};
 
 use super::{
-    dispatch::{Work, outcome},
+    dispatch::Work,
     door::Door,
     large_reply,
     request::{Offence, Request},
@@ -35,7 +35,10 @@ macro_rules! work {
     ($door:ident, $request:ident, $answer:path) => {{
         let head = $request.head;
         let request = $request.decode()?;
-        Box::pin(async move { outcome(head, &$answer(&$door, head.version, request).await) })
+        Box::pin(async move {
+            let response = $answer(&$door, head.version, request).await;
+            large_reply::tell(&$door, head, &response).await
+        })
     }};
 }
 
@@ -46,7 +49,7 @@ macro_rules! description {
         let request = $request.decode()?;
         Box::pin(async move {
             let describe = |request| $answer(&$door, head.version, request);
-            large_reply::outcome(&$door, head, request, describe).await
+            large_reply::describe(&$door, head, request, describe).await
         })
     }};
 }
@@ -70,14 +73,24 @@ impl Purpose {
 /// When the body cannot be read, or it is no request of these.
 pub(super) fn begin(door: Arc<Door>, request: Request) -> Result<Work, Offence> {
     Ok(match request.head.key {
-        ApiKey::CreateTopics => work!(door, request, create_topics::create),
+        ApiKey::CreateTopics => {
+            let (head, request) = (request.head, request.decode::<CreateTopicsRequest>()?);
+            Box::pin(async move {
+                if request.validate_only {
+                    let validate = |request| create_topics::create(&door, head.version, request);
+                    return large_reply::describe(&door, head, request, validate).await;
+                }
+                let created = create_topics::create(&door, head.version, request).await;
+                large_reply::tell(&door, head, &created).await
+            })
+        }
         ApiKey::DeleteTopics => work!(door, request, delete_topics::delete),
         ApiKey::CreatePartitions => work!(door, request, create_partitions::create),
         ApiKey::DeleteRecords => work!(door, request, delete_records::delete),
         ApiKey::DescribeConfigs => description!(door, request, config::describe::describe),
         ApiKey::AlterConfigs => work!(door, request, config::alter::replace),
         ApiKey::IncrementalAlterConfigs => work!(door, request, config::alter::change),
-        ApiKey::ListConfigResources => work!(door, request, config_resources::list),
+        ApiKey::ListConfigResources => description!(door, request, config_resources::list),
         ApiKey::DescribeCluster => work!(door, request, cluster::describe),
         ApiKey::DescribeLogDirs => description!(door, request, log_dirs::describe),
         ApiKey::OffsetForLeaderEpoch => work!(door, request, leader_epoch::look_up),

@@ -20,13 +20,14 @@ const STATE_SINCE: i16 = 4;
 const TYPE_SINCE: i16 = 5;
 
 /// Those that are asked for.
-pub(super) fn list(door: &Door, version: i16, request: &ListGroupsRequest) -> ListGroupsResponse {
+pub(super) fn list(door: &Door, version: i16, request: ListGroupsRequest) -> ListGroupsResponse {
+    let ListGroupsRequest { states_filter, types_filter, .. } = request;
     let wanted = |filter: &[StrBytes], what: &str| {
         filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(what))
     };
     let listed = |group: GroupSummary| {
         let (state, kind) = (state(&group), kind(&group));
-        if !wanted(&request.states_filter, state) || !wanted(&request.types_filter, kind) {
+        if !wanted(&states_filter, state) || !wanted(&types_filter, kind) {
             return None;
         }
         let protocol_type = match group.classic {

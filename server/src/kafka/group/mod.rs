@@ -32,18 +32,40 @@ pub(super) mod sync;
 
 use std::{future::ready, sync::Arc};
 
-use kafka_protocol::{
-    messages::{ApiKey, ListGroupsRequest},
-    protocol::StrBytes,
-};
+use kafka_protocol::{messages::ApiKey, protocol::StrBytes};
 use minikafka_broker::{ClassicMember, Error};
 
 use super::{
-    dispatch::{Caller, Work, outcome},
+    dispatch::{Caller, Work},
     door::Door,
     large_reply,
     request::{Offence, Request},
 };
+
+/// Decodes a request, and leaves it to `$answer`, of which the client is told.
+macro_rules! told {
+    ($door:ident, $request:ident, |$borrowed:ident, $decoded:ident| $answer:expr) => {{
+        let head = $request.head;
+        let $decoded = $request.decode()?;
+        Box::pin(async move {
+            let $borrowed = &*$door;
+            let response = $answer.await;
+            large_reply::tell($borrowed, head, &response).await
+        })
+    }};
+}
+
+/// The same for what changes nothing.
+macro_rules! described {
+    ($door:ident, $request:ident, $describe:path) => {{
+        let head = $request.head;
+        let request = $request.decode()?;
+        Box::pin(async move {
+            let describe = |request| ready($describe(&$door, head.version, request));
+            large_reply::describe(&$door, head, request, describe).await
+        })
+    }};
+}
 
 /// Begins what a request about groups asks for.
 ///
@@ -54,77 +76,33 @@ pub(super) fn begin(door: Arc<Door>, caller: &Caller, request: Request) -> Resul
     let version = head.version;
     Ok(match head.key {
         ApiKey::FindCoordinator => {
-            let request = request.decode()?;
-            Box::pin(async move { outcome(head, &find_coordinator::find(&door, version, request)) })
+            told!(door, request, |door, request| ready(find_coordinator::find(door, version, request)))
         }
         ApiKey::JoinGroup => {
             let (caller, client_id) = (caller.clone(), request.client_id());
-            let request = request.decode()?;
-            Box::pin(
-                async move { outcome(head, &join::join(&door, &caller, client_id, version, request).await) },
-            )
+            told!(door, request, |door, request| join::join(door, &caller, client_id, version, request))
         }
         ApiKey::SyncGroup => {
-            let (caller, request) = (caller.clone(), request.decode()?);
-            Box::pin(async move { outcome(head, &sync::sync(&door, &caller, version, request).await) })
+            let caller = caller.clone();
+            told!(door, request, |door, request| sync::sync(door, &caller, version, request))
         }
-        ApiKey::Heartbeat => {
-            let request = request.decode()?;
-            Box::pin(async move { outcome(head, &heartbeat::heartbeat(&door, request)) })
-        }
-        ApiKey::LeaveGroup => {
-            let request = request.decode()?;
-            Box::pin(async move { outcome(head, &leave::leave(&door, version, request).await) })
-        }
+        ApiKey::Heartbeat => told!(door, request, |door, request| ready(heartbeat::heartbeat(door, request))),
+        ApiKey::LeaveGroup => told!(door, request, |door, request| leave::leave(door, version, request)),
         ApiKey::ConsumerGroupHeartbeat => {
             let (caller, client_id) = (caller.clone(), request.client_id());
-            let request = request.decode()?;
-            Box::pin(async move {
-                let beat = consumer_heartbeat::heartbeat(&door, &caller, client_id, version, request);
-                outcome(head, &beat.await)
-            })
-        }
-        ApiKey::ConsumerGroupDescribe => {
-            let request = request.decode()?;
-            Box::pin(async move {
-                let describe = |request| ready(consumer_describe::describe(&door, version, request));
-                large_reply::outcome(&door, head, request, describe).await
+            told!(door, request, |door, request| {
+                consumer_heartbeat::heartbeat(door, &caller, client_id, version, request)
             })
         }
         ApiKey::OffsetCommit => {
-            let request = request.decode()?;
-            Box::pin(async move { outcome(head, &offset_commit::commit(&door, version, request).await) })
+            told!(door, request, |door, request| offset_commit::commit(door, version, request))
         }
-        ApiKey::OffsetFetch => {
-            let request = request.decode()?;
-            Box::pin(async move {
-                let describe = |request| ready(offset_fetch::fetch(&door, version, request));
-                large_reply::outcome(&door, head, request, describe).await
-            })
-        }
-        ApiKey::OffsetDelete => {
-            let request = request.decode()?;
-            Box::pin(async move { outcome(head, &offset_delete::delete(&door, request).await) })
-        }
-        ApiKey::ListGroups => {
-            let request = request.decode()?;
-            Box::pin(async move {
-                let describe =
-                    |request: ListGroupsRequest| ready(list_groups::list(&door, version, &request));
-                large_reply::outcome(&door, head, request, describe).await
-            })
-        }
-        ApiKey::DescribeGroups => {
-            let request = request.decode()?;
-            Box::pin(async move {
-                let describe = |request| ready(describe_groups::describe(&door, version, request));
-                large_reply::outcome(&door, head, request, describe).await
-            })
-        }
-        ApiKey::DeleteGroups => {
-            let request = request.decode()?;
-            Box::pin(async move { outcome(head, &delete_groups::delete(&door, request).await) })
-        }
+        ApiKey::OffsetDelete => told!(door, request, |door, request| offset_delete::delete(door, request)),
+        ApiKey::DeleteGroups => told!(door, request, |door, request| delete_groups::delete(door, request)),
+        ApiKey::ConsumerGroupDescribe => described!(door, request, consumer_describe::describe),
+        ApiKey::OffsetFetch => described!(door, request, offset_fetch::fetch),
+        ApiKey::ListGroups => described!(door, request, list_groups::list),
+        ApiKey::DescribeGroups => described!(door, request, describe_groups::describe),
         key => return Err(Offence::Unknown { key: key as i16, version }),
     })
 }

@@ -63,6 +63,21 @@ async fn what_is_only_validated_is_judged_and_not_created() {
 }
 
 #[tokio::test]
+async fn what_is_only_validated_has_room_beside_the_rest_of_the_request() {
+    let config = BrokerConfig { partitions_max: 10, ..BrokerConfig::default() };
+    let fixture = start_with(Server::builder().memory().broker(config)).await;
+    let mut client = Client::connect(&fixture).await;
+    let topics: Vec<_> = ["a", "b", "c"].map(|topic| new_topic(topic).with_num_partitions(5)).into();
+    let validate = CreateTopicsRequest::default().with_topics(topics).with_validate_only(true);
+    for is_validated in [true, false] {
+        // What is validated is what comes of it.
+        let response = client.ask(7, &validate.clone().with_validate_only(is_validated)).await;
+        let codes: Vec<_> = response.topics.iter().map(|topic| topic.error_code).collect();
+        assert_eq!(codes, [0, 0, 44], "only validated: {is_validated}");
+    }
+}
+
+#[tokio::test]
 async fn a_topic_that_is_named_twice_has_one_result_and_is_not_created() {
     let fixture = start().await;
     let mut client = Client::connect(&fixture).await;
