@@ -118,9 +118,12 @@ func fromGRPC() error {
 		if err != nil {
 			return err
 		}
+		if len(records) != count {
+			return fmt.Errorf("%s: %d records", codec, len(records))
+		}
 		for n, record := range records {
-			if !has(record, n) || len(record.Headers) > 0 || len(records) != count {
-				return fmt.Errorf("%s: record %d of %d is %v", codec, n, len(records), record)
+			if !has(record, n) || len(record.Headers) > 0 {
+				return fmt.Errorf("%s: record %d is %v", codec, n, record)
 			}
 		}
 	}

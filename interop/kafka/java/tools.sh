@@ -4,6 +4,8 @@
 set -uo pipefail
 jars=$1 bootstrap=$2 prefix=$3
 count=200 time=1700000000000
+scratch=$(mktemp -d)
+trap 'rm -r "$scratch"' EXIT
 
 # Starting fast is worth more here than running fast.
 java=(java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$jars/*")
@@ -43,7 +45,7 @@ over_grpc() { # topic
     sed -E 's/.*"key":"([^"]*)","value":"([^"]*)","headers":\[(\{"name":"number","value":"([^"]*)"\})?\].*/number:\4\t\1\t\2/'
 }
 
-to_grpc() { for codec in none gzip snappy lz4 zstd; do diff <(sent) <(over_grpc "$prefix-$codec") || return; done; }
+to_grpc() { local codec; for codec in none gzip snappy lz4 zstd; do diff <(sent) <(over_grpc "$prefix-$codec") || return; done; }
 
 # `produce` gives no headers.
 from_grpc() {
@@ -96,8 +98,8 @@ static_member() {
 
 # Two readers that share a topic, one after the other, each with an output of its own. What is sent then is read once, by both.
 two_members() {
-  local group=$prefix-two directory one two ended=1
-  directory=$(mktemp -d)
+  local group=$prefix-two directory=$scratch/two one two ended=1
+  mkdir "$directory"
   local read=("${java[@]}" org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$bootstrap" --topic "shared-$prefix" --group "$group")
   "${read[@]}" >"$directory/one" &
   one=$!
@@ -105,7 +107,6 @@ two_members() {
     seq $count | sed 's/.*/key &:value &/' | "$TOOLS/produce" -host "$GRPC" -topic "shared-$prefix" -key-separator : && all_read && ended=0
   kill "$one" ${two:+"$two"}
   wait "$one" ${two:+"$two"}
-  rm -r "$directory"
   return $ended
 }
 
@@ -166,29 +167,28 @@ perform() {
 # An idempotent producer goes on although everything is gone that its partition knew of it: a server of its own stops, and
 # comes back with an empty directory.
 forgotten() {
-  local directory server address=127.0.0.1:0 ended=1
-  directory=$(mktemp -d)
+  local directory=$scratch/forgotten server address=127.0.0.1:0 ended=1
+  mkdir "$directory"
   serve one && { perform_slowly >"$directory/performed" & } && local producer=$! && has_message && kill "$server" && wait "$server" &&
-    serve two && wait "$producer" && grep -q '^600 records sent' "$directory/performed" && has_message && ended=0
+    serve two && wait "$producer" && grep -q '^1000 records sent' "$directory/performed" && has_message && ended=0
   kill "$server"
   wait
   cat "$directory/performed"
-  rm -r "$directory"
   return $ended
 }
 
 serve() { # directory
-  MINIKAFKA_HOST=127.0.0.1:0 MINIKAFKA_KAFKA_HOST=$address MINIKAFKA_ROOT_DIR="$directory/$1" "$TOOLS/server" 2>"$directory/stderr" &
+  MINIKAFKA_HOST=127.0.0.1:0 MINIKAFKA_KAFKA_HOST=$address MINIKAFKA_ROOT_DIR="$directory/$1" "$TOOLS/server" 2>"$directory/$1.stderr" &
   server=$!
   for _ in $(seq 200); do
-    address=$(sed -n 's/.*Kafka clients are served on \(127\.0\.0\.1:[0-9]*\),.*/\1/p' "$directory/stderr") && [ -n "$address" ] && return
+    address=$(sed -n 's/.*Kafka clients are served on \(127\.0\.0\.1:[0-9]*\),.*/\1/p' "$directory/$1.stderr") && [ -n "$address" ] && return
     sleep 0.05
   done
   return 1
 }
 
 perform_slowly() {
-  tool org.apache.kafka.tools.ProducerPerformance --topic perf --num-records 600 --record-size 100 --throughput 100 \
+  tool org.apache.kafka.tools.ProducerPerformance --topic perf --num-records 1000 --record-size 100 --throughput 100 \
     --producer-props "bootstrap.servers=$address" acks=all enable.idempotence=true delivery.timeout.ms=60000 request.timeout.ms=5000
 }
 
