@@ -83,12 +83,15 @@ impl Directory {
             Some(salt) => salt,
             None => {
                 let salt = Salt::random()?;
+                durable::keep_dir(disk, root)?;
                 create_marker(disk, root, &marker, salt)?;
                 salt
             }
         };
         let directory = Directory { root: root.to_owned(), salt, _lock: lock };
         directory.sweep(disk)?;
+        // Whoever made the last log may not have come as far.
+        durable::sync_dir(disk, &root.join(LOGS))?;
         Ok(directory)
     }
 

@@ -23,7 +23,22 @@ const REWRITE_LEN: u64 = 1024 * 1024;
 
 /// Makes the names in a directory durable.
 pub(super) fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
-    disk.sync_dir(dir).map_err(|error| StorageError::io("syncing", dir, error))
+    disk.sync_dir(dir).map_err(|error| match is_short_of_files(&error) {
+        // It was not opened, so no sync has failed.
+        true => io_or_full("syncing", dir, error),
+        false => StorageError::io("syncing", dir, error),
+    })
+}
+
+/// Makes the name of a directory durable that was there already: whoever made it may not have come as far as that. If
+/// the one above it may not be read, it was not made by the same user.
+pub(super) fn keep_dir(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+    match disk.sync_dir(parent(dir)) {
+        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+            Err(StorageError::io("syncing", parent(dir), error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Makes the bytes and the length of a file durable.
@@ -167,12 +182,17 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// Whether something has run out, which passes, unlike other errors: space, or files that may be open.
 fn is_full(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let out_of_files = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory
-    ) || out_of_files.contains(&error.raw_os_error())
+    ) || is_short_of_files(error)
+}
+
+/// Whether no more files may be open.
+fn is_short_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errnos = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+    errnos.contains(&error.raw_os_error())
 }
 
 /// An error, with a full disk told apart.

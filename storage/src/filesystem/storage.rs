@@ -32,7 +32,7 @@ use super::{
     sealed,
     space::{Headroom, headroom_bytes},
     writer,
-    writer_queue::WriterQueue,
+    writer_queue::{FILES_MIN, WriterQueue},
 };
 use crate::{Durability, FailureHook, Log, LogId, Storage, StorageError, StorageStats};
 
@@ -208,7 +208,8 @@ impl Threads {
         let failed = |error| StorageError::io("starting threads for", root, error);
         let Options { journal_bytes, journal_files, journal_pause, .. } = shared.options;
         let space = shared.disk.space(root).ok();
-        let share = |space| headroom_bytes(space) * JOURNAL_PERCENT / 100 / journal_files.max(1) as u64;
+        let share =
+            |space| headroom_bytes(space) * JOURNAL_PERCENT / 100 / journal_files.max(FILES_MIN) as u64;
         let journal_bytes_max = space.map_or(u64::MAX, share);
         let journal = Journal::new(
             shared.disk.clone(),
@@ -247,12 +248,9 @@ impl Storage for FileStorage {
     fn remove(&self, id: &LogId) -> Result<(), StorageError> {
         let claim = self.logs.claim(id);
         if let Some(log) = claim.take() {
-            let was_poisoned = log.is_poisoned();
             log.abandon(&StorageError::NotFound { log: id.to_string() });
-            if was_poisoned {
-                // Files of the journal may have been kept for it; nobody needs what they have of it.
-                self.shared.writer.unpin();
-            }
+            // It may have failed, even just now, and files of the journal be kept for it: nobody needs what they have of it.
+            self.shared.writer.unpin();
         }
         let dir = self.directory.log_dir(id);
         durable::remove_dir(&*self.shared.disk, &dir)?;

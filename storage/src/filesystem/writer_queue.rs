@@ -28,7 +28,7 @@ const KEPT_FREE: usize = 3;
 /// Part of all files that are full when they are emptied: each log that is in them is synced once then.
 const FULL_PART: usize = 4;
 /// One is written to while another one is emptied.
-const FILES_MIN: usize = 2;
+pub(super) const FILES_MIN: usize = 2;
 
 /// What the flusher and the writer share.
 pub(super) struct WriterQueue {

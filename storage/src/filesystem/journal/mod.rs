@@ -214,7 +214,9 @@ impl Journal {
             let marks = if done == 0 { &self.marks[..] } else { &[] };
             let mut record = RecordBuilder::new(std::mem::take(&mut self.buffer), marks, self.salt);
             let mut end = done;
-            while end < parts.len() && record.len() < RECORD_BYTES.min(self.file_bytes as usize) {
+            let bytes_max = RECORD_BYTES.min(self.file_bytes as usize);
+            // One at least: marks of many logs may be all that a small file holds.
+            while end < parts.len() && (end == done || record.len() < bytes_max) {
                 let Part { log, taken } = &parts[end];
                 let state = log.state();
                 let entries = state.tail.entries(taken.from.index..taken.upto.index, usize::MAX);

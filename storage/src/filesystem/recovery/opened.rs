@@ -128,12 +128,12 @@ impl Opened {
         Ok(opened)
     }
 
-    /// Whoever made the last segment may have ended, or failed, before its name was durable: then it has nothing yet.
+    /// Whoever made the last segment may have ended, or failed, before its header and its name were durable: then it has
+    /// nothing else yet.
     fn keep_last(&self, shared: &Shared) -> Result<(), StorageError> {
-        match self.segments.last() {
-            Some(last) if last.is_empty() => durable::sync_dir(&*shared.disk, &self.dir),
-            _ => Ok(()),
-        }
+        let Some(last) = self.segments.last().filter(|last| last.is_empty()) else { return Ok(()) };
+        durable::rewrite(&*last.file(shared)?, &last.path, 0..last.end().position, self.when_full)?;
+        durable::sync_dir(&*shared.disk, &self.dir)
     }
 
     /// A truncation that was under way is at its end, and so are what was known of the records that it took away and

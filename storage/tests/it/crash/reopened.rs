@@ -286,27 +286,68 @@ fn files_that_were_pinned_for_a_failed_log_are_used_again() {
 #[test]
 fn a_log_whose_next_segment_cannot_be_made_fails() {
     let options = Options { direct_bytes: u64::MAX, ..tiny(SyncPolicy::Always) };
-    let disk = FakeDisk::new();
-    let storage = open(&disk, &options).unwrap();
-    let log = storage.open(&id("t")).unwrap();
-    disk.fail_creations_in("writer");
-    let mut durable = 0;
-    while append(&*log, vec![entry_at(&*log, 1, 0, &[&[b'x'; 1000]])]).is_ok() {
-        durable += 1;
-        assert!(durable < 2000, "it goes on with nothing but the journal");
+    for is_made in [false, true] {
+        let disk = FakeDisk::new();
+        let storage = open(&disk, &options).unwrap();
+        let log = storage.open(&id("t")).unwrap();
+        match is_made {
+            true => disk.fail_syncs_in("writer"),
+            false => disk.fail_creations_in("writer"),
+        }
+        let mut durable = 0;
+        while append(&*log, vec![entry_at(&*log, 1, 0, &[&[b'x'; 1000]])]).is_ok() {
+            durable += 1;
+            assert!(durable < 2000, "it goes on with nothing but the journal");
+        }
+        let refused = append(&*log, vec![entry_at(&*log, 1, 0, &[b"refused"])]).unwrap_err();
+        assert!(matches!(refused, StorageError::Poisoned(_)), "{refused:?}");
+        disk.heal();
+        let log = storage.open(&id("t")).unwrap();
+        let read = read_values(&*log, Offset::ZERO, 1).len();
+        assert!((durable..=durable + 1).contains(&read), "{read} of {durable}");
+        let end = append_message(&*log, 1, b"after");
+        let image = disk.image_after(&PowerLoss::NothingUnsynced);
+        let left = open(&FakeDisk::with(&image), &options).unwrap().open(&id("t")).unwrap().bounds();
+        assert_eq!((left.damaged, left.end), (0, Offset::ZERO.plus(end)));
+        // The writer empties the files when it has its turn.
+        let mut appends = 0;
+        while storage.stats().journal.unwrap().pinned_files > 0 {
+            append_message(&*log, 1, b"after");
+            appends += 1;
+            assert!(appends < 10_000, "{:?}", storage.stats());
+        }
     }
-    let refused = append(&*log, vec![entry_at(&*log, 1, 0, &[b"refused"])]).unwrap_err();
-    assert!(matches!(refused, StorageError::Poisoned(_)), "{refused:?}");
-    disk.heal();
-    let log = storage.open(&id("t")).unwrap();
-    let read = read_values(&*log, Offset::ZERO, 1).len();
-    assert!((durable..=durable + 1).contains(&read), "{read} of {durable}");
-    // The writer empties the files when it has its turn.
-    let mut appends = 0;
-    while storage.stats().journal.unwrap().pinned_files > 0 {
-        append_message(&*log, 1, b"after");
-        appends += 1;
-        assert!(appends < 10_000, "{:?}", storage.stats());
+}
+
+/// A round of so many logs that what is said of them in the next record is more than a file holds.
+#[test]
+fn a_file_smaller_than_its_marks_is_used_nonetheless() {
+    let options = Options {
+        direct_bytes: u64::MAX,
+        journal_bytes: 4096,
+        journal_files: 12,
+        ..tiny(SyncPolicy::Always)
+    };
+    let disk = FakeDisk::new();
+    let topics: Vec<_> = (0..300).map(|number| format!("t{number}")).collect();
+    let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+    let (_storage, logs) = started(&disk, &options, &topics);
+    for _ in 0..3 {
+        disk.hold_syncs();
+        let first = begin_append(&*logs[0], vec![entry_at(&*logs[0], 1, 0, &[b"first"])]);
+        disk.wait_for_held_sync();
+        let rest: Vec<_> =
+            logs[1..].iter().map(|log| begin_append(&**log, vec![entry_at(&**log, 1, 0, &[b"x"])])).collect();
+        disk.release_syncs();
+        first.recv().unwrap().unwrap();
+        rest.into_iter().for_each(|wait| wait.recv().unwrap().unwrap());
+        // Its files may be full, until the writer has had its turn.
+        let (before, mut appends) = (disk.file_syncs("journal"), 0);
+        while disk.file_syncs("journal") == before {
+            append_message(&*logs[0], 1, b"alone");
+            appends += 1;
+            assert!(appends < 2000, "the journal is not used any more");
+        }
     }
 }
 
