@@ -64,8 +64,8 @@ pub(super) async fn begin(
         ApiKey::ListOffsets => {
             let request = request.decode()?;
             Box::pin(async move {
-                let listed = list_offsets::list(&door, head.version, request).await;
-                large_reply::tell(&door, head, &listed).await
+                let list = |request| list_offsets::list(&door, head.version, request);
+                large_reply::describe(&door, head, request, list).await
             })
         }
         ApiKey::Metadata => {

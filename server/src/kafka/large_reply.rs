@@ -22,7 +22,7 @@ const USUAL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of usual ones that are not written yet, over all connections, and the same for larger ones.
 const USUAL_BUDGET_BYTES: usize = 64 * 1024 * 1024;
 const HUGE_BUDGET_BYTES: usize = 64 * 1024 * 1024;
-/// Longest wait for room. Then the connection ends: what waits is memory, too.
+/// Longest wait for room, each time. Then the connection ends: what waits is memory, too.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// A description has grown by less than this part when it is made again; otherwise it would wait anew, behind all others.
 const GROWTH_PART: usize = 8;
@@ -65,8 +65,8 @@ impl LargeReplies {
     }
 }
 
-/// The reply that `describe` makes of a request, once there is room for it. It may be made several times, and is to change
-/// nothing.
+/// The reply that `describe` makes of a request, once there is room for it. It may be made several times, so what it changes
+/// may be done again; errors that it tells of are counted each time.
 pub(super) async fn describe<Q: Clone, R: Encodable, F: Future<Output = R>>(
     door: &Door,
     head: Head,
@@ -96,8 +96,8 @@ pub(super) async fn describe<Q: Clone, R: Encodable, F: Future<Output = R>>(
     }
 }
 
-/// A reply that was made once, and is kept until there is room for its bytes: what it is made of takes less, or is
-/// there anyhow.
+/// A reply that was made once, because it tells of a change, and is kept until there is room for its bytes. What it is made
+/// of is there anyhow, or in proportion to the request.
 pub(super) async fn tell(door: &Door, head: Head, response: &impl Encodable) -> Outcome {
     let bytes = response.compute_size(head.version).unwrap_or(0);
     if bytes <= SMALL_BYTES {

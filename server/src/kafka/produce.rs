@@ -24,9 +24,10 @@ use minikafka_record::{BatchHeader, Compression};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    dispatch::{Work, outcome},
+    dispatch::Work,
     door::Door,
     frames::LARGE_BYTES,
+    large_reply,
     refused::Refused,
     reply::Outcome,
     request::Head,
@@ -149,7 +150,10 @@ impl Finish {
             // There is no reply to say so, but a connection that ends, as in Kafka.
             ACKS_NONE if has_failed => Outcome::Close,
             ACKS_NONE => Outcome::Silence,
-            _ => outcome(self.head, &ProduceResponse::default().with_responses(responses)),
+            _ => {
+                let response = ProduceResponse::default().with_responses(responses);
+                large_reply::tell(&self.door, self.head, &response).await
+            }
         }
     }
 }

@@ -53,7 +53,7 @@ pub(in super::super) async fn create(
     for topic in topics {
         let outcome = create_one(door, &topic, purpose, beside).await;
         if let Ok((plan, None)) = &outcome {
-            beside += plan.partitions;
+            beside = plan.partitions.saturating_add(beside);
         }
         results.push(result(door, version, topic.name, outcome));
     }
