@@ -10,7 +10,9 @@ use tracing::Span;
 use super::{
     admin, api_versions,
     door::Door,
-    fetch, group, init_producer_id, large_reply, list_offsets, metadata, produce,
+    fetch, group, init_producer_id,
+    large_reply::described,
+    list_offsets, metadata, produce,
     reply::{Outcome, Reply},
     request::{Head, Offence, Read},
     sasl, trace,
@@ -62,18 +64,10 @@ pub(super) async fn begin(
             Box::pin(async move { Outcome::Reply(fetch::fetch(&door, head, request, &gone).await) })
         }
         ApiKey::ListOffsets => {
-            let request = request.decode()?;
-            Box::pin(async move {
-                let list = |request| list_offsets::list(&door, head.version, request);
-                large_reply::describe(&door, head, request, list).await
-            })
+            described!(door, request, |door, request| list_offsets::list(door, head.version, request))
         }
         ApiKey::Metadata => {
-            let request = request.decode()?;
-            Box::pin(async move {
-                let describe = |request| metadata::describe(&door, head.version, request);
-                large_reply::describe(&door, head, request, describe).await
-            })
+            described!(door, request, |door, request| metadata::describe(door, head.version, request))
         }
         ApiKey::ApiVersions => {
             let request = request.decode()?;

@@ -27,6 +27,33 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// A description has grown by less than this part when it is made again; otherwise it would wait anew, behind all others.
 const GROWTH_PART: usize = 8;
 
+/// The work of a request that is decoded and changes something: `$answer` is done once, and the client told of it.
+macro_rules! told {
+    ($door:ident, $request:ident, |$borrowed:ident, $decoded:ident| $answer:expr) => {{
+        let head = $request.head;
+        let $decoded = $request.decode()?;
+        Box::pin(async move {
+            let $borrowed = &*$door;
+            let response = $answer.await;
+            $crate::kafka::large_reply::tell($borrowed, head, &response).await
+        })
+    }};
+}
+
+/// The same for what can be described again.
+macro_rules! described {
+    ($door:ident, $request:ident, |$borrowed:ident, $decoded:ident| $description:expr) => {{
+        let head = $request.head;
+        let request = $request.decode()?;
+        Box::pin(async move {
+            let $borrowed = &*$door;
+            $crate::kafka::large_reply::describe($borrowed, head, request, |$decoded| $description).await
+        })
+    }};
+}
+
+pub(super) use {described, told};
+
 /// Room for the bytes of large replies, over all connections. Usual ones do not wait for those that are huge.
 #[derive(Debug)]
 pub(super) struct LargeReplies {
@@ -48,10 +75,10 @@ impl LargeReplies {
         room.try_acquire_many_owned(permits).ok()
     }
 
-    /// Waits for room for so many bytes; none in time.
+    /// Takes room for so many bytes when it is there; `None`: not in time.
     async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        tracing::debug!(bytes, "waits for the room of a large reply");
         let (room, permits) = self.room(bytes);
+        tracing::debug!(bytes, available = room.available_permits(), "takes the room of a large reply");
         timeout(WAIT_MAX, room.acquire_many_owned(permits)).await.ok()?.ok()
     }
 
@@ -103,12 +130,29 @@ pub(super) async fn tell(door: &Door, head: Head, response: &impl Encodable) -> 
     if bytes <= SMALL_BYTES {
         return dispatch::outcome(head, response);
     }
-    let room = match door.large_replies.try_take(bytes) {
-        None => door.large_replies.take(bytes).await,
-        room => room,
-    };
-    match room {
+    match door.large_replies.take(bytes).await {
         None => Outcome::Close,
         room => dispatch::outcome_with_room(head, response, room),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn usual_replies_do_not_wait_for_huge_ones_and_nobody_waits_for_ever() {
+        let replies = LargeReplies::default();
+        // Larger than all there is.
+        let huge = replies.take(2 * HUGE_BUDGET_BYTES).await.unwrap();
+        assert_eq!(replies.huge.available_permits(), 0);
+        assert!(replies.try_take(USUAL_BYTES_MAX).is_some());
+        let begin = Instant::now();
+        assert!(replies.take(USUAL_BYTES_MAX + 1).await.is_none());
+        assert!(begin.elapsed() >= WAIT_MAX, "{:?}", begin.elapsed());
+        drop(huge);
+        assert!(replies.try_take(USUAL_BYTES_MAX + 1).is_some());
     }
 }

@@ -26,33 +26,9 @@ use kafka_protocol::messages::{ApiKey, CreateTopicsRequest};
 use super::{
     dispatch::Work,
     door::Door,
-    large_reply,
+    large_reply::{self, described, told},
     request::{Offence, Request},
 };
-
-/// Decodes a request, and leaves it to `$answer`.
-macro_rules! work {
-    ($door:ident, $request:ident, $answer:path) => {{
-        let head = $request.head;
-        let request = $request.decode()?;
-        Box::pin(async move {
-            let response = $answer(&$door, head.version, request).await;
-            large_reply::tell(&$door, head, &response).await
-        })
-    }};
-}
-
-/// The same for what may be described at length.
-macro_rules! description {
-    ($door:ident, $request:ident, $answer:path) => {{
-        let head = $request.head;
-        let request = $request.decode()?;
-        Box::pin(async move {
-            let describe = |request| $answer(&$door, head.version, request);
-            large_reply::describe(&$door, head, request, describe).await
-        })
-    }};
-}
 
 /// Whether something is to be done, or only to be found out whether it could be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,30 +48,55 @@ impl Purpose {
 /// # Errors
 /// When the body cannot be read, or it is no request of these.
 pub(super) fn begin(door: Arc<Door>, request: Request) -> Result<Work, Offence> {
+    let version = request.head.version;
     Ok(match request.head.key {
         ApiKey::CreateTopics => {
             let (head, request) = (request.head, request.decode::<CreateTopicsRequest>()?);
             Box::pin(async move {
                 if request.validate_only {
-                    let validate = |request| create_topics::create(&door, head.version, request);
+                    let validate = |request| create_topics::create(&door, version, request);
                     return large_reply::describe(&door, head, request, validate).await;
                 }
-                let created = create_topics::create(&door, head.version, request).await;
+                let created = create_topics::create(&door, version, request).await;
                 large_reply::tell(&door, head, &created).await
             })
         }
-        ApiKey::DeleteTopics => work!(door, request, delete_topics::delete),
-        ApiKey::CreatePartitions => work!(door, request, create_partitions::create),
-        ApiKey::DeleteRecords => work!(door, request, delete_records::delete),
-        ApiKey::DescribeConfigs => description!(door, request, config::describe::describe),
-        ApiKey::AlterConfigs => work!(door, request, config::alter::replace),
-        ApiKey::IncrementalAlterConfigs => work!(door, request, config::alter::change),
-        ApiKey::ListConfigResources => description!(door, request, config_resources::list),
-        ApiKey::DescribeCluster => work!(door, request, cluster::describe),
-        ApiKey::DescribeLogDirs => description!(door, request, log_dirs::describe),
-        ApiKey::OffsetForLeaderEpoch => work!(door, request, leader_epoch::look_up),
-        ApiKey::DescribeProducers => description!(door, request, producers::describe),
-        ApiKey::DescribeTopicPartitions => description!(door, request, topic_partitions::describe),
-        key => return Err(Offence::Unknown { key: key as i16, version: request.head.version }),
+        ApiKey::DeleteTopics => {
+            told!(door, request, |door, request| delete_topics::delete(door, version, request))
+        }
+        ApiKey::CreatePartitions => {
+            told!(door, request, |door, request| create_partitions::create(door, version, request))
+        }
+        ApiKey::DeleteRecords => {
+            told!(door, request, |door, request| delete_records::delete(door, version, request))
+        }
+        ApiKey::DescribeConfigs => {
+            described!(door, request, |door, request| config::describe::describe(door, version, request))
+        }
+        ApiKey::AlterConfigs => {
+            told!(door, request, |door, request| config::alter::replace(door, version, request))
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            told!(door, request, |door, request| config::alter::change(door, version, request))
+        }
+        ApiKey::ListConfigResources => {
+            described!(door, request, |door, request| config_resources::list(door, version, request))
+        }
+        ApiKey::DescribeCluster => {
+            told!(door, request, |door, request| cluster::describe(door, version, request))
+        }
+        ApiKey::DescribeLogDirs => {
+            described!(door, request, |door, request| log_dirs::describe(door, version, request))
+        }
+        ApiKey::OffsetForLeaderEpoch => {
+            told!(door, request, |door, request| leader_epoch::look_up(door, version, request))
+        }
+        ApiKey::DescribeProducers => {
+            described!(door, request, |door, request| producers::describe(door, version, request))
+        }
+        ApiKey::DescribeTopicPartitions => {
+            described!(door, request, |door, request| topic_partitions::describe(door, version, request))
+        }
+        key => return Err(Offence::Unknown { key: key as i16, version }),
     })
 }

@@ -38,34 +38,9 @@ use minikafka_broker::{ClassicMember, Error};
 use super::{
     dispatch::{Caller, Work},
     door::Door,
-    large_reply,
+    large_reply::{described, told},
     request::{Offence, Request},
 };
-
-/// Decodes a request, and leaves it to `$answer`, of which the client is told.
-macro_rules! told {
-    ($door:ident, $request:ident, |$borrowed:ident, $decoded:ident| $answer:expr) => {{
-        let head = $request.head;
-        let $decoded = $request.decode()?;
-        Box::pin(async move {
-            let $borrowed = &*$door;
-            let response = $answer.await;
-            large_reply::tell($borrowed, head, &response).await
-        })
-    }};
-}
-
-/// The same for what changes nothing.
-macro_rules! described {
-    ($door:ident, $request:ident, $describe:path) => {{
-        let head = $request.head;
-        let request = $request.decode()?;
-        Box::pin(async move {
-            let describe = |request| ready($describe(&$door, head.version, request));
-            large_reply::describe(&$door, head, request, describe).await
-        })
-    }};
-}
 
 /// Begins what a request about groups asks for.
 ///
@@ -99,10 +74,18 @@ pub(super) fn begin(door: Arc<Door>, caller: &Caller, request: Request) -> Resul
         }
         ApiKey::OffsetDelete => told!(door, request, |door, request| offset_delete::delete(door, request)),
         ApiKey::DeleteGroups => told!(door, request, |door, request| delete_groups::delete(door, request)),
-        ApiKey::ConsumerGroupDescribe => described!(door, request, consumer_describe::describe),
-        ApiKey::OffsetFetch => described!(door, request, offset_fetch::fetch),
-        ApiKey::ListGroups => described!(door, request, list_groups::list),
-        ApiKey::DescribeGroups => described!(door, request, describe_groups::describe),
+        ApiKey::ConsumerGroupDescribe => described!(door, request, |door, request| ready(
+            consumer_describe::describe(door, version, request)
+        )),
+        ApiKey::OffsetFetch => {
+            described!(door, request, |door, request| ready(offset_fetch::fetch(door, version, request)))
+        }
+        ApiKey::ListGroups => {
+            described!(door, request, |door, request| ready(list_groups::list(door, version, request)))
+        }
+        ApiKey::DescribeGroups => described!(door, request, |door, request| ready(
+            describe_groups::describe(door, version, request)
+        )),
         key => return Err(Offence::Unknown { key: key as i16, version }),
     })
 }
