@@ -6,7 +6,8 @@
 //!
 //! A round makes durable what it took in one of two ways, log by log:
 //!
-//! - *to the journal*: all small parts together, with one sync, however many logs there are;
+//! - *to the journal*: all small parts together, with one sync, however many logs there are, and a round that is small
+//!   as a whole;
 //! - *straight to its segment*: a part of many bytes, which costs a sync of its own and no second write.
 //!
 //! A part of middling size that would have to wait for its segment (it is full, or the writer is busy with it)
@@ -42,6 +43,9 @@ const WAIT_BYTES: u64 = 1024 * 1024;
 /// they are written already: while the flusher syncs these, the writer writes those behind them, and neither
 /// waits for the other.
 const PIECES_TAKEN: u64 = 4;
+/// A round that has fewer bytes than so many parts that are just too large for the journal goes to it as a whole: one
+/// sync of a file that does not grow costs less than one of a segment that does.
+const SMALL_PARTS: u64 = 4;
 /// Parts of a round that go to segments from which on several threads write and sync them, which take a fraction of a
 /// millisecond to start.
 const HELPED_MIN: usize = 8;
@@ -246,10 +250,15 @@ impl Flusher {
     fn make_durable(&mut self, parts: Vec<Part>) {
         let may_journal = self.journal.is_usable() && !self.shared.writer.is_overloaded();
         let direct_bytes = if may_journal { self.shared.options.direct_bytes } else { 0 };
-        let is_small = |part: &Part| part.taken.bytes > 0 && part.taken.bytes < direct_bytes;
+        let is_little = bytes_of(&parts) < direct_bytes.saturating_mul(SMALL_PARTS);
+        let is_small = |part: &Part| part.taken.bytes > 0 && (is_little || part.taken.bytes < direct_bytes);
         let (small, large): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(is_small);
         let Left { to_journal, mut to_segments } = self.make_both_durable(small, large, may_journal);
-        to_segments.extend(self.make_small_durable(to_journal));
+        if !to_journal.is_empty() {
+            to_segments.extend(self.make_small_durable(to_journal));
+            // A segment that had no room for one of them is to be followed by another.
+            self.shared.writer.push_urgent(None);
+        }
         if !to_segments.is_empty() {
             // Nothing is left then: each waits for its segment.
             self.make_both_durable(Vec::new(), to_segments, false);
@@ -386,10 +395,6 @@ impl Flusher {
             // It may be busy with syncs for long. To write is soon done; without the journal, each of these logs would
             // need a sync of its own.
             parts.iter().for_each(|part| part.log.help_writer());
-        }
-        // A segment that had no room for what was too large for the journal is to be followed by another.
-        if parts.iter().any(|part| part.taken.bytes >= self.shared.options.direct_bytes) {
-            self.shared.writer.push_urgent(None);
         }
     }
 

@@ -129,7 +129,8 @@ pub struct Options {
     /// Time without a journal after a write or a sync of it has failed. Then it begins anew, in new files.
     pub journal_pause: Duration,
     /// What waits of one log goes to the journal together with that of others while it has fewer bytes than
-    /// this, and straight to the log's segment otherwise.
+    /// this, and straight to the log's segment otherwise; unless all that waits, of all logs, has fewer than four
+    /// times as many, which goes to the journal together.
     pub direct_bytes: u64,
     /// Each time that so many bytes more wait of one log, they are written while the flusher is still busy with
     /// what came before; it syncs them in its next round. Few times as much is written, synced and completed

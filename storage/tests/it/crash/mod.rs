@@ -10,7 +10,7 @@
 //! - `failing`: operations that fail, and a disk that fills up; `slow`: syncs that take their time.
 //! - `reopened`: logs that have failed and are opened again while the others go on; `panics`: threads that end.
 //! - `racing`: readers, and a log that changes under them; `checkpoints`: how much an opening reads.
-//! - `acks`: what is durable at the moment of an answer.
+//! - `acks`: what is durable at the moment of an answer; `places`: in which file.
 //! - `torn`: writes cut at every byte; `flips`: flipped bits; `golden`: what earlier versions wrote.
 //! - `damaged`: damage that was found is known for good; `unreadable`: bytes that cannot be read.
 //! - `planted`: bugs that the suites must find. A checker that finds nothing proves nothing.
@@ -28,6 +28,7 @@ mod golden;
 mod inspected;
 mod ledger;
 mod panics;
+mod places;
 mod planted;
 mod points;
 mod racing;
@@ -54,7 +55,7 @@ fn tiny(sync: SyncPolicy) -> Options {
         journal_bytes: 16 * 1024,
         journal_files: 3,
         journal_pause: Duration::ZERO,
-        direct_bytes: 500,
+        direct_bytes: 125,
         ..Options::default()
     }
 }
