@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use minikafka_storage::{Durability, FailureHook, Log, LogId, Storage, StorageError, TopicId};
+use minikafka_storage::{Durability, FailureHook, Log, LogId, Spares, Storage, StorageError, TopicId};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
@@ -145,6 +145,11 @@ impl Broker {
     /// [`Error::BatchTooLarge`].
     pub fn check(&self, payload: Payload) -> Result<CheckedPayload, Error> {
         payload.check(self.0.config.message_bytes_max)
+    }
+
+    /// Memory that large messages have left behind, for a door to receive others in.
+    pub fn spares(&self) -> Spares {
+        self.0.storage.spares()
     }
 
     /// A partition of a topic that is there; no number means partition 0.

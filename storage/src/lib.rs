@@ -33,6 +33,7 @@ mod histogram;
 mod log_id;
 pub mod memory;
 mod run;
+mod spares;
 mod stats;
 
 use std::{fmt, ops::Range, sync::Arc};
@@ -43,6 +44,7 @@ pub use error::StorageError;
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use log_id::{LogId, LogIdError, TopicId};
 use minikafka_record::{Offset, RecordBatch};
+pub use spares::Spares;
 pub use stats::{JournalStats, StorageStats};
 
 /// A place that holds logs.
@@ -104,6 +106,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// room there is.
     fn stats(&self) -> StorageStats {
         StorageStats::default()
+    }
+
+    /// Memory of large entries that nobody needs any more, for those that come. One that keeps its entries in memory
+    /// has none.
+    fn spares(&self) -> Spares {
+        Spares::default()
     }
 
     /// What a completion means here.

@@ -56,9 +56,9 @@ impl KafkaDoor {
         stopping: CancellationToken,
     ) -> KafkaDoor {
         let door = Door {
+            incoming: Arc::new(Incoming::new(broker.spares())),
             broker,
             counts,
-            incoming: Arc::default(),
             outgoing: Arc::new(Semaphore::new(fetch::BUDGET_BYTES)),
             large_replies: LargeReplies::default(),
             idle_timeout,

@@ -90,6 +90,7 @@ use self::{
     buffers::Buffers, counters::Counters, crash::Crash, disk::Disk, flusher::FlushQueue, handles::Handles,
     indexes::Indexes, writer_queue::WriterQueue,
 };
+use crate::Spares;
 
 /// When written entries are synced, and so when they complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -162,6 +163,7 @@ struct Shared {
     handles: Handles,
     indexes: Indexes,
     buffers: Buffers,
+    spares: Spares,
     queue: FlushQueue,
     writer: Arc<WriterQueue>,
     /// Sequence of the next record of the journal.
@@ -196,6 +198,7 @@ mod tests {
             handles: Handles::new(disk.clone(), 8),
             indexes: Indexes::default(),
             buffers: Buffers::default(),
+            spares: Spares::default(),
             queue: FlushQueue::default(),
             writer: Arc::new(WriterQueue::new(Options::default().journal_files)),
             journal_sequence: Arc::new(AtomicU64::new(1)),

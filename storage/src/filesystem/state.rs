@@ -17,7 +17,7 @@ use super::{
     segments::Segments,
 };
 use crate::{
-    Bounds, Completion, Entry, Index, LogId, Millis, Removed, StorageError,
+    Bounds, Completion, Entry, Index, LogId, Millis, Removed, Spares, StorageError,
     run::{Next, Run},
 };
 
@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) key: LogKey,
     /// The newest entries. **Invariant:** holds everything that is not written.
     pub(super) tail: Run,
+    /// Where entries that leave the tail leave their memory.
+    pub(super) spares: Spares,
     /// Completions of what is not complete, in order.
     pub(super) waiting: VecDeque<Waiting>,
     /// Segments in order; the last one is written to. May be empty.
@@ -340,7 +342,9 @@ impl State {
     fn shrink_tail(&mut self) {
         let index = self.release_before.min(self.written.index).min(self.completed);
         while self.tail.first().is_some_and(|first| first.index < index) {
-            self.tail.pop_front();
+            if let Some(Entry { payload, .. }) = self.tail.pop_front() {
+                self.spares.keep(payload);
+            }
         }
     }
 

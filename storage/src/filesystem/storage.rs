@@ -34,7 +34,7 @@ use super::{
     writer,
     writer_queue::{FILES_MIN, WriterQueue},
 };
-use crate::{Durability, FailureHook, Log, LogId, Storage, StorageError, StorageStats};
+use crate::{Durability, FailureHook, Log, LogId, Spares, Storage, StorageError, StorageStats};
 
 pub(super) const BLOB_MAGIC: [u8; 4] = *b"MKBL";
 pub(super) const BLOB_FORMAT: u32 = 1;
@@ -86,6 +86,7 @@ impl FileStorage {
             handles: Handles::new(disk.clone(), options.open_files),
             indexes: Indexes::default(),
             buffers: Buffers::default(),
+            spares: Spares::default(),
             queue: FlushQueue::default(),
             writer: Arc::new(WriterQueue::new(options.journal_files)),
             journal_sequence: Arc::new(AtomicU64::new(replay.next_sequence())),
@@ -294,6 +295,10 @@ impl Storage for FileStorage {
 
     fn stats(&self) -> StorageStats {
         self.collect_stats()
+    }
+
+    fn spares(&self) -> Spares {
+        self.shared.spares.clone()
     }
 
     fn durability(&self) -> Durability {

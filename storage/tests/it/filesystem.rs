@@ -31,6 +31,25 @@ fn open(root: &Path) -> Result<FileStorage, StorageError> {
     FileStorage::open(root, Options::default())
 }
 
+/// The memory of large entries that are no longer the newest is there for others, once nobody reads them.
+#[test]
+fn large_entries_leave_their_memory_behind() {
+    const LEN: usize = 1 << 20;
+    for sync in [SyncPolicy::Always, SyncPolicy::Never] {
+        let backend = Backend::filesystem(Options { sync, tail_bytes: 0, ..Options::default() });
+        let log = backend.log("t");
+        let spares = backend.storage.spares();
+        let mut entry = entry_at(&*log, 1, 0, &[&vec![b'x'; LEN]]);
+        entry.payload = entry.payload.to_vec().into();
+        let len = entry.payload.len();
+        append(&*log, vec![entry]).unwrap();
+        // The next round lets go of what has completed by then, if nothing has before.
+        append_message(&*log, 2, b"small");
+        let spare = spares.take(len).expect("the memory of the first one");
+        assert!(spare.is_empty() && spare.capacity() >= len);
+    }
+}
+
 #[test]
 fn a_tail_torn_at_any_byte_is_cut_to_the_last_whole_frame() {
     let mut backend = Backend::filesystem(Options { journal_bytes: 0, ..Options::default() });

@@ -296,6 +296,7 @@ impl Opened {
             release_before: self.end.index,
             completed: self.end.index,
             tail,
+            spares: shared.spares.clone(),
             waiting: VecDeque::new(),
             segments: self.segments.into(),
             removed: self.manifest.removed,
