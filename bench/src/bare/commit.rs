@@ -14,6 +14,9 @@ use crate::load::Done;
 
 /// Larger appends are written from where they are, smaller ones are copied together first.
 const COPIED_MAX: usize = 16 * 1024;
+/// Bytes that one call writes: whoever writes much more takes memory that the host of a virtual machine has taken back. The
+/// log does not either.
+const WRITE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The least that group commit takes: one file, one thread that writes what waits, syncs it and answers.
 #[derive(Debug)]
@@ -104,11 +107,18 @@ impl Shared {
 }
 
 fn write(file: &mut File, copied: &[u8], large: &[Bytes]) -> io::Result<()> {
-    file.write_all(copied)?;
-    let mut slices: Vec<IoSlice<'_>> = large.iter().map(|bytes| IoSlice::new(bytes)).collect();
+    let parts = [copied].into_iter().chain(large.iter().map(|bytes| &bytes[..]));
+    let mut slices: Vec<IoSlice<'_>> =
+        parts.flat_map(|part| part.chunks(WRITE_BYTES_MAX)).map(IoSlice::new).collect();
     let mut slices = &mut slices[..];
     while !slices.is_empty() {
-        let written = file.write_vectored(slices)?;
+        let mut bytes = 0;
+        let is_within = |slice: &&IoSlice<'_>| {
+            bytes += slice.len();
+            bytes <= WRITE_BYTES_MAX
+        };
+        let count = slices.iter().take_while(is_within).count();
+        let written = file.write_vectored(&slices[..count])?;
         IoSlice::advance_slices(&mut slices, written);
     }
     Ok(())

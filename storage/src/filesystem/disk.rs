@@ -20,6 +20,11 @@ use std::{
     sync::Arc,
 };
 
+/// Bytes that one call writes to a [`File`], at most. For 2 MiB and more Linux looks for that much memory in one piece, to
+/// cache it in; and pieces so large that lie free are what a virtual machine gives back to its host, so that to have one
+/// again takes many times as long as to copy into it.
+const WRITE_BYTES_MAX: usize = 1024 * 1024;
+
 /// A file system.
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Opens a file for reading and writing.
@@ -214,8 +219,18 @@ impl DiskFile for File {
     }
 
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        let mut bytes = 0;
+        let is_within = |slice: &&IoSlice<'_>| {
+            bytes += slice.len();
+            bytes <= WRITE_BYTES_MAX
+        };
+        let whole = slices.iter().take_while(is_within).count();
+        let part = match slices.first() {
+            Some(first) if whole == 0 => &[IoSlice::new(&first[..WRITE_BYTES_MAX])],
+            _ => &slices[..whole],
+        };
         loop {
-            match rustix::io::pwritev(self, slices, position) {
+            match rustix::io::pwritev(self, part, position) {
                 Err(rustix::io::Errno::INTR) => {}
                 outcome => return Ok(outcome?),
             }
@@ -238,5 +253,30 @@ impl DiskFile for File {
         // A hint: it may fail.
         let _ =
             rustix::fs::fadvise(self, position, std::num::NonZeroU64::new(len), rustix::fs::Advice::WillNeed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filesystem::durable::write_all_at;
+
+    #[test]
+    fn much_is_written_piece_by_piece() {
+        let file = tempfile::tempfile().unwrap();
+        let lens = [10, WRITE_BYTES_MAX - 10, 1, 0, 2 * WRITE_BYTES_MAX + 1, WRITE_BYTES_MAX - 1, 7];
+        let parts: Vec<Vec<u8>> = lens.iter().zip(1..).map(|(len, n)| vec![n; *len]).collect();
+        let slices = || parts.iter().map(|part| IoSlice::new(part)).collect::<Vec<_>>();
+        let written = |from: usize| DiskFile::write_at(&file, &slices()[from..], 0).unwrap();
+        // Up to what would be too much; of that by itself a piece.
+        assert_eq!(
+            [0, 1, 2, 4, 6].map(written),
+            [WRITE_BYTES_MAX, WRITE_BYTES_MAX - 9, 1, WRITE_BYTES_MAX, 7]
+        );
+        let all = parts.concat();
+        assert_eq!(write_all_at(&file, &mut slices(), 3).unwrap(), all.len() as u64);
+        let mut read = vec![0; all.len()];
+        FileExt::read_exact_at(&file, &mut read, 3).unwrap();
+        assert!(read == all && DiskFile::len(&file).unwrap() == 3 + all.len() as u64);
     }
 }
