@@ -374,6 +374,7 @@ mod tests {
         let sent = [&(LEN as u32).to_be_bytes()[..], &[0; LEN]].concat().repeat(2);
         let mut frames = Frames::new(&sent[..], incoming);
         for is_proven in [false, true] {
+            assert!(spares.take(LEN).is_none(), "nothing is kept for which nobody has asked");
             spares.keep(vec![1; LEN + LEN / 100].into());
             assert!(frames.begins().await.unwrap());
             let frame = frames.next().await.unwrap().bytes;

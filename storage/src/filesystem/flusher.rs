@@ -33,7 +33,7 @@ use super::{
     write::{Rolling, Unsynced, WriteError},
     writer_queue::Behind,
 };
-use crate::{Index, StorageError, run::Next};
+use crate::{Index, Spares, StorageError, run::Next};
 
 /// Logs that one round takes: bounds the files that are open at once.
 const ROUND_LOGS_MAX: usize = 1024;
@@ -43,9 +43,6 @@ const WAIT_BYTES: u64 = 1024 * 1024;
 /// they are written already: while the flusher syncs these, the writer writes those behind them, and neither
 /// waits for the other.
 const PIECES_TAKEN: u64 = 4;
-/// A round that has fewer bytes than so many parts that are just too large for the journal goes to it as a whole: one
-/// sync of a file that does not grow costs less than one of a segment that does.
-const SMALL_PARTS: u64 = 4;
 /// Parts of a round that go to segments from which on several threads write and sync them, which take a fraction of a
 /// millisecond to start.
 const HELPED_MIN: usize = 8;
@@ -187,7 +184,8 @@ impl Flusher {
         headroom: Headroom,
         watch: Watch,
     ) -> io::Result<JoinHandle<()>> {
-        let recent = Recent { bytes_max: shared.options.tail_bytes, bytes: 0, written: VecDeque::new() };
+        let (bytes_max, spares) = (shared.options.tail_bytes, shared.spares.clone());
+        let recent = Recent { bytes_max, bytes: 0, written: VecDeque::new(), spares };
         let synced_at = Instant::now();
         let flusher = Flusher { shared, journal, headroom, lagging: HashMap::new(), synced_at, recent };
         thread::Builder::new().name("flusher".to_owned()).spawn(move || {
@@ -249,9 +247,12 @@ impl Flusher {
     /// With [`SyncPolicy::Always`]: writes, syncs, completes.
     fn make_durable(&mut self, parts: Vec<Part>) {
         let may_journal = self.journal.is_usable() && !self.shared.writer.is_overloaded();
-        let direct_bytes = if may_journal { self.shared.options.direct_bytes } else { 0 };
-        let is_little = bytes_of(&parts) < direct_bytes.saturating_mul(SMALL_PARTS);
-        let is_small = |part: &Part| part.taken.bytes > 0 && (is_little || part.taken.bytes < direct_bytes);
+        let direct_bytes = match bytes_of(&parts) < self.shared.options.small_round_bytes {
+            _ if !may_journal => 0,
+            true => u64::MAX,
+            false => self.shared.options.direct_bytes,
+        };
+        let is_small = |part: &Part| (1..direct_bytes).contains(&part.taken.bytes);
         let (small, large): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(is_small);
         let Left { to_journal, mut to_segments } = self.make_both_durable(small, large, may_journal);
         if !to_journal.is_empty() {
@@ -542,6 +543,8 @@ struct Recent {
     bytes_max: u64,
     bytes: u64,
     written: VecDeque<(Weak<FileLog>, Index, u64)>,
+    /// Where entries that are no longer kept leave their memory.
+    spares: Spares,
 }
 
 impl Recent {
@@ -556,7 +559,8 @@ impl Recent {
             let Some((log, index, bytes)) = self.written.pop_front() else { return };
             self.bytes -= bytes;
             if let Some(log) = log.upgrade() {
-                log.state().release(index);
+                let released = log.state().release(index);
+                released.into_iter().for_each(|payload| self.spares.keep(payload));
             }
         }
     }

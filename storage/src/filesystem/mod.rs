@@ -130,9 +130,11 @@ pub struct Options {
     /// Time without a journal after a write or a sync of it has failed. Then it begins anew, in new files.
     pub journal_pause: Duration,
     /// What waits of one log goes to the journal together with that of others while it has fewer bytes than
-    /// this, and straight to the log's segment otherwise; unless all that waits, of all logs, has fewer than four
-    /// times as many, which goes to the journal together.
+    /// this, and straight to the log's segment otherwise.
     pub direct_bytes: u64,
+    /// All that waits, of all logs, goes to the journal as a whole while it has fewer bytes than this: one sync of a
+    /// file that does not grow costs less than one of a segment that does.
+    pub small_round_bytes: u64,
     /// Each time that so many bytes more wait of one log, they are written while the flusher is still busy with
     /// what came before; it syncs them in its next round. Few times as much is written, synced and completed
     /// at once, so that the disk always has something to do and nobody waits for much else.
@@ -151,6 +153,7 @@ impl Default for Options {
             journal_files: 12,
             journal_pause: Duration::from_secs(10),
             direct_bytes: 64 * 1024,
+            small_round_bytes: 256 * 1024,
             early_bytes: 1024 * 1024,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, ops::Range};
 
+use bytes::Bytes;
 use minikafka_record::Offset;
 
 use super::{
@@ -43,8 +44,6 @@ pub(super) struct State {
     pub(super) key: LogKey,
     /// The newest entries. **Invariant:** holds everything that is not written.
     pub(super) tail: Run,
-    /// Where entries that leave the tail leave their memory.
-    pub(super) spares: Spares,
     /// Completions of what is not complete, in order.
     pub(super) waiting: VecDeque<Waiting>,
     /// Segments in order; the last one is written to. May be empty.
@@ -216,7 +215,7 @@ impl State {
             true => 0,
             false => self.behind_bytes.saturating_sub(frames_len(entries)),
         };
-        self.shrink_tail();
+        let _ = self.shrink_tail();
     }
 
     /// Everything written before `upto` is on disk, in segments.
@@ -331,21 +330,23 @@ impl State {
         due
     }
 
-    /// Entries before `index` need not be kept in memory.
-    pub(super) fn release(&mut self, index: Index) {
+    /// Entries before `index` need not be kept in memory. Gives what is worth to be used again of what is not.
+    pub(super) fn release(&mut self, index: Index) -> Vec<Bytes> {
         self.release_before = self.release_before.max(index);
-        self.shrink_tail();
+        self.shrink_tail()
     }
 
     /// Lets go of entries in memory that are written, have completed, and that nobody wants to keep. Written is
-    /// not enough: what is under way may be written in part, and then goes to the journal as a whole.
-    fn shrink_tail(&mut self) {
+    /// not enough: what is under way may be written in part, and then goes to the journal as a whole. Gives the large
+    /// ones.
+    fn shrink_tail(&mut self) -> Vec<Bytes> {
+        let mut large = Vec::new();
         let index = self.release_before.min(self.written.index).min(self.completed);
         while self.tail.first().is_some_and(|first| first.index < index) {
-            if let Some(Entry { payload, .. }) = self.tail.pop_front() {
-                self.spares.keep(payload);
-            }
+            let payload = self.tail.pop_front().map(|entry| entry.payload);
+            large.extend(payload.filter(Spares::is_worth_keeping));
         }
+        large
     }
 
     pub(super) fn bounds(&self) -> Bounds {

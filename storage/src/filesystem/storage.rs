@@ -437,7 +437,8 @@ mod tests {
         // Into a segment with room, and into one that is full then.
         for segment_bytes in [1, 1 << 20] {
             let dir = tempfile::tempdir().unwrap();
-            let options = Options { segment_bytes, direct_bytes: 0, ..Options::default() };
+            let options =
+                Options { segment_bytes, direct_bytes: 0, small_round_bytes: 0, ..Options::default() };
             let storage = FileStorage::open(dir.path(), options).unwrap();
             let log = storage.open_log(&id()).unwrap();
             let (done, outcomes) = channel();

@@ -37,6 +37,7 @@ impl Backend {
             open_files: 2,
             journal_bytes: 16 * 1024,
             direct_bytes,
+            small_round_bytes: 0,
             early_bytes: 150,
             ..Options::default()
         };

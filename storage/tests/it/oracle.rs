@@ -107,10 +107,11 @@ proptest! {
         segment_bytes in 300..3000u64,
         tail_bytes in 0..2000u64,
         sync in prop_oneof![3 => Just(SyncPolicy::Always), 1 => Just(SyncPolicy::Never)],
-        direct_bytes in prop_oneof![Just(0), Just(u64::MAX), 0..200u64],
+        small_round_bytes in prop_oneof![Just(0), 0..1000u64],
+        direct_bytes in prop_oneof![Just(0), Just(u64::MAX), 0..500u64],
     ) {
         let mut oracle = Backend::memory();
-        let mut backend = Backend::filesystem(Options { sync, segment_bytes, tail_bytes, open_files: 2, journal_bytes: 32 * 1024, direct_bytes, early_bytes: 400, ..Options::default() });
+        let mut backend = Backend::filesystem(Options { sync, segment_bytes, tail_bytes, open_files: 2, journal_bytes: 32 * 1024, direct_bytes, small_round_bytes, early_bytes: 400, ..Options::default() });
         let (mut clock, mut epoch) = (0, 0);
         for step in &steps {
             if let Step::Append { wait_ms, epoch: newer, .. } = step {

@@ -133,7 +133,8 @@ fn serve() {
         tail_bytes: 256 << 10,
         open_files: 6,
         journal_bytes: 1 << 20,
-        direct_bytes: 4 << 10,
+        direct_bytes: 16 << 10,
+        small_round_bytes: 24 << 10,
         ..Options::default()
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

@@ -12,7 +12,7 @@
 //!
 //! Syncing the segment of each log costs one sync for each; with a thousand logs that is all the disk can do.
 //! The journal costs one, and a second write of the same bytes; so what is large goes straight to its segment
-//! (see module `flusher`), and only what is small comes here.
+//! (see module `flusher`), and only what is small comes here, by itself or with all that waits.
 //!
 //! Files are reused in place once every log that has entries in them has them in synced segments. Writing over
 //! blocks that are there is faster to sync than growing a file, because only the bytes have to reach the disk.

@@ -296,7 +296,6 @@ impl Opened {
             release_before: self.end.index,
             completed: self.end.index,
             tail,
-            spares: shared.spares.clone(),
             waiting: VecDeque::new(),
             segments: self.segments.into(),
             removed: self.manifest.removed,

@@ -78,7 +78,7 @@ fn golden_dir(kind: &Kind) -> PathBuf {
 }
 
 fn options() -> Options {
-    Options { direct_bytes: 200, ..tiny(SyncPolicy::Always) }
+    Options { direct_bytes: 800, ..tiny(SyncPolicy::Always) }
 }
 
 /// A data directory with [`SCRIPT`] done to it, killed, so that the journal is still needed.

@@ -55,7 +55,8 @@ fn tiny(sync: SyncPolicy) -> Options {
         journal_bytes: 16 * 1024,
         journal_files: 3,
         journal_pause: Duration::ZERO,
-        direct_bytes: 125,
+        direct_bytes: 500,
+        small_round_bytes: 0,
         ..Options::default()
     }
 }

@@ -15,8 +15,6 @@ use crate::{
 
 type Waiting = mpsc::Receiver<Result<(), StorageError>>;
 
-const DIRECT_BYTES: u64 = 1000;
-
 fn begin(log: &Arc<dyn Log>, bytes: usize) -> Waiting {
     begin_append(&**log, vec![entry_at(&**log, 1, 0, &[&vec![b'x'; bytes]])])
 }
@@ -38,7 +36,8 @@ fn round(disk: &FakeDisk, logs: &[Arc<dyn Log>], bytes: &[usize]) -> (usize, usi
 #[test]
 fn a_round_that_is_small_as_a_whole_goes_to_the_journal_and_large_parts_of_others_to_segments() {
     let options = Options {
-        direct_bytes: DIRECT_BYTES,
+        direct_bytes: 1000,
+        small_round_bytes: 4000,
         segment_bytes: 1 << 20,
         journal_bytes: 1 << 20,
         ..tiny(SyncPolicy::Always)

@@ -54,7 +54,8 @@ fn random_options(rng: &mut Rng) -> Options {
         tail_bytes: rng.below(2000),
         journal_bytes: [0, 12 * 1024, 40 * 1024][rng.below(3) as usize],
         journal_files: [2, 3, 8, 12][rng.below(4) as usize],
-        direct_bytes: [0, 100, 400, u64::MAX][rng.below(4) as usize],
+        direct_bytes: [0, 300, 1500, u64::MAX][rng.below(4) as usize],
+        small_round_bytes: [0, 700, u64::MAX][rng.below(3) as usize],
         early_bytes: [200, 1000, u64::MAX][rng.below(3) as usize],
         ..tiny(sync)
     }

@@ -167,7 +167,7 @@ fn an_eviction_behind_a_truncation_that_failed_loses_nothing() {
 /// What is not acknowledged and gone stays gone, although the journal may still have it.
 #[test]
 fn what_the_journal_has_of_a_round_that_failed_does_not_come_back() {
-    let options = Options { direct_bytes: 250, ..tiny(SyncPolicy::Always) };
+    let options = Options { direct_bytes: 1000, ..tiny(SyncPolicy::Always) };
     // Whatever the disk made of the record: all of it, a part, nothing.
     for seed in 0..20 {
         let disk = FakeDisk::new();
