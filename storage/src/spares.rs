@@ -24,7 +24,7 @@ struct Kept {
     /// The oldest first.
     buffers: VecDeque<BytesMut>,
     bytes: usize,
-    /// How often somebody has asked and nothing was kept since: nothing is for which nobody has.
+    /// How many more may be kept: one for each time that somebody has asked.
     asked: usize,
 }
 

@@ -215,6 +215,7 @@ impl State {
             true => 0,
             false => self.behind_bytes.saturating_sub(frames_len(entries)),
         };
+        // Whoever has written them holds them still: their memory cannot be used again.
         let _ = self.shrink_tail();
     }
 
@@ -330,7 +331,7 @@ impl State {
         due
     }
 
-    /// Entries before `index` need not be kept in memory. Gives what is worth to be used again of what is not.
+    /// Entries before `index` need not be kept in memory. Gives the large ones of them, whose memory may be used again.
     pub(super) fn release(&mut self, index: Index) -> Vec<Bytes> {
         self.release_before = self.release_before.max(index);
         self.shrink_tail()
