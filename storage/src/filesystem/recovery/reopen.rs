@@ -93,9 +93,14 @@ impl FileLog {
     /// the file, says how often it was surely written, and so which slot is written next, by whichever handle. The
     /// other one is the last that is surely on the disk.
     fn recover(&self, known: Known, sequence: &mut Sequence) -> Result<Arc<FileLog>, StorageError> {
-        let Some((manifest, _)) = Manifest::load(&*self.shared.disk, &self.dir)? else {
+        let disk = &*self.shared.disk;
+        let Some((manifest, mut found)) = Manifest::load(disk, &self.dir)? else {
             return Err(StorageError::damaged(&self.dir, 0, "the manifest is missing"));
         };
+        if sequence.is_before(found) {
+            Manifest::settle(disk, &self.dir, &mut found)?;
+            *sequence = found;
+        }
         // A truncation or a reset that has failed may have made it void.
         let is_same = manifest.journal_from == known.journal_from;
         let progress = Arc::new(Progress::new(1));

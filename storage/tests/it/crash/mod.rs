@@ -10,6 +10,7 @@
 //! - `failing`: operations that fail, and a disk that fills up; `slow`: syncs that take their time.
 //! - `reopened`: logs that have failed and are opened again while the others go on; `panics`: threads that end.
 //! - `racing`: readers, and a log that changes under them; `checkpoints`: how much an opening reads.
+//! - `killed`: what one process did not sync, and the next one goes by.
 //! - `acks`: what is durable at the moment of an answer; `places`: in which file.
 //! - `torn`: writes cut at every byte; `flips`: flipped bits; `golden`: what earlier versions wrote.
 //! - `damaged`: damage that was found is known for good; `unreadable`: bytes that cannot be read.
@@ -26,6 +27,7 @@ mod failing;
 mod flips;
 mod golden;
 mod inspected;
+mod killed;
 mod ledger;
 mod panics;
 mod places;
