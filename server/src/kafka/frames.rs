@@ -4,10 +4,10 @@
 //!   i32 length | that many bytes
 //! ```
 //!
-//! Of a frame that is larger than [`FREE_BYTES`] the rest is read once so much has come, and it has permits for its
-//! length out of a budget that all connections share: see [`Incoming`]. Then it waits for nobody but its own client,
-//! who has to send it at a pace; so whoever waits for permits gets them soon. Memory grows with the bytes that come,
-//! not with the length that is claimed.
+//! Of a frame that is larger than [`FREE_BYTES`] the rest is read once so much has come, or its head from a client that
+//! has sent as large ones, and it has permits for its length out of a budget that all connections share: see
+//! [`Incoming`]. Then it waits for nobody but its own client, who has to send it at a pace; so whoever waits for permits
+//! gets them soon. Memory grows with the bytes that come, not with the length that is claimed.
 //!
 //! A frame of more than [`LARGE_BYTES`] lies in memory of its own, so that a batch which is nearly all of it can be
 //! stored where it lies.
@@ -55,6 +55,9 @@ const FRAMES_AT_ONCE: usize = 8;
 /// Most room for what a client may send next, once it has sent something: a batch of 16 KiB, which Kafka's producers
 /// send by default, and what is around it.
 const NEXT_BYTES_MAX: usize = 20 * 1024;
+/// Least room for it, and all there is behind a large frame: the next one is like it, and the rest of that comes straight
+/// into memory of its own.
+const HEAD_BYTES: usize = READ_BYTES_MIN / FRAMES_AT_ONCE;
 /// Large frames have room for so large a share more than they need, so that it is enough for the next one that is
 /// nearly as large.
 const SLACK_SHARE: usize = 64;
@@ -132,15 +135,19 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         if !self.buffer.is_empty() {
             return Ok(true);
         }
-        if self.buffer.capacity() < self.last.clamp(READ_BYTES_MIN / FRAMES_AT_ONCE, NEXT_BYTES_MAX) {
-            let room = (FRAMES_AT_ONCE * self.last).max(READ_BYTES_MIN);
+        let (expected, limit) = match self.last > LARGE_BYTES {
+            true => (HEAD_BYTES, HEAD_BYTES),
+            false => (self.last.clamp(HEAD_BYTES, NEXT_BYTES_MAX), usize::MAX),
+        };
+        if self.buffer.capacity() < expected {
+            let room = FRAMES_AT_ONCE * expected;
             // One for a large frame would still be in use.
             if room <= NEXT_BYTES_MAX {
                 std::mem::swap(&mut self.buffer, &mut self.spare);
             }
             self.buffer.reserve(room.min(NEXT_BYTES_MAX));
         }
-        Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
+        Ok(self.stream.read_buf(&mut (&mut self.buffer).limit(limit)).await? > 0)
     }
 
     /// Waits until the client has gone, and meanwhile reads no more than a little. Cancel safe.
@@ -173,7 +180,10 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     /// When it is too large, too slow or not to be answered, or the client goes away in the middle.
     pub(super) async fn next(&mut self) -> Result<Frame, FrameError> {
         let (len, _) = self.announced().await?;
-        self.fill(PREFIX_LEN + len.min(FREE_BYTES), RECEIVE_TIME).await?;
+        // Of a client who has sent as much before nothing more is asked first.
+        if len <= FREE_BYTES || len > self.proven {
+            self.fill(PREFIX_LEN + len.min(FREE_BYTES), RECEIVE_TIME).await?;
+        }
         let permit = match len > FREE_BYTES {
             true => Some(self.incoming.permits(len).await),
             false => None,
@@ -199,13 +209,11 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             return;
         }
         let room = PREFIX_LEN + len.min(self.proven.max(2 * self.buffer.len()));
-        let mut own = self
-            .incoming
-            .spares
-            .take(room)
-            .unwrap_or_else(|| BytesMut::with_capacity(room + room / SLACK_SHARE));
+        let spare = self.incoming.spares.take(room);
+        let mut own = spare.unwrap_or_else(|| BytesMut::with_capacity(room + room / SLACK_SHARE));
         own.extend_from_slice(&self.buffer);
-        self.buffer = own;
+        self.buffer.clear();
+        self.spare = std::mem::replace(&mut self.buffer, own);
     }
 
     /// The length of the frame, if such a request may have it.
@@ -364,6 +372,21 @@ mod tests {
                 |spare: &Result<usize, Bytes>| spare.as_ref().is_ok_and(|spare| *spare <= len / 32);
             assert!(spare[2..].iter().all(is_slight), "{len}: {spare:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn behind_a_large_frame_no_more_than_a_head_is_read_before_there_is_room_for_the_next() {
+        let large = [&100_000u32.to_be_bytes()[..], &vec![0; 100_000]].concat();
+        let small = [&900u32.to_be_bytes()[..], &[0; 900]].concat();
+        let sent = [&large[..], &large, &small, &small, &large].concat();
+        let mut frames = frames(&sent);
+        let (mut heads, mut lens) = (Vec::new(), Vec::new());
+        while frames.begins().await.unwrap() {
+            heads.push(frames.buffer.len());
+            lens.push(frames.next().await.unwrap().bytes.len());
+        }
+        assert_eq!(lens, [100_000, 100_000, 900, 900, 100_000]);
+        assert!(heads[1..3].iter().all(|head| *head <= HEAD_BYTES), "{heads:?}");
     }
 
     #[tokio::test]
