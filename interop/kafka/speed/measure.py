@@ -4,7 +4,8 @@
 
 A producer writes to a topic of its own in each round; consumers read, from its start, the one that Kafka's producer
 wrote last with the larger batches. A figure is what the client itself reports, without its start; a ratio is the
-median of the rounds' own ratios. Words choose the loads whose names have them all; ROUNDS is how many rounds there are.
+median of the rounds' own ratios. Words choose the loads whose names have them all; ROUNDS is how many rounds there are, WARM_GIB how much
+memory is used before each producer.
 """
 
 import os
@@ -17,8 +18,8 @@ COUNTS = {100: 1_000_000, 1024: 200_000}
 # What else producers are told; the rest is as the client has it by default.
 CONFIGS = {"default": {}, "linger 5 ms, batch 64 KiB": {"linger.ms": "5", "batch.size": "65536"}}
 TIMEOUT_S = 120
-# More than any of them writes.
-WARM_BYTES = 2 << 30
+# More than any of them writes, and more still where free memory is in many pieces.
+WARM_BYTES = int(os.environ.get("WARM_GIB", "2")) << 30
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 

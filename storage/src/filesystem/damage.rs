@@ -122,8 +122,9 @@ impl Damage {
     pub(super) fn store(&self, disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
         let path = dir.join(DAMAGE);
         if self.is_none() {
-            // If it comes back, it speaks of what is evicted.
-            return durable::remove_file(disk, &path);
+            durable::remove_file(disk, &path)?;
+            // If it came back, it could speak of messages that have taken the numbers of those that were lost.
+            return durable::sync_dir(disk, dir);
         }
         let envelope = sealed::seal(MAGIC, FORMAT, &self.encode());
         durable::replace(disk, &path, &[&envelope[..], &envelope[..]].concat())

@@ -83,15 +83,13 @@ impl Directory {
             Some(salt) => salt,
             None => {
                 let salt = Salt::random()?;
-                durable::keep_dir(disk, root)?;
                 create_marker(disk, root, &marker, salt)?;
                 salt
             }
         };
         let directory = Directory { root: root.to_owned(), salt, _lock: lock };
+        directory.keep(disk)?;
         directory.sweep(disk)?;
-        // Whoever made the last log may not have come as far.
-        durable::sync_dir(disk, &root.join(LOGS))?;
         Ok(directory)
     }
 
@@ -121,6 +119,15 @@ impl Directory {
     pub(super) fn log_dirs(&self, disk: &dyn Disk) -> Result<Vec<PathBuf>, StorageError> {
         let logs = self.root.join(LOGS);
         disk.list(&logs).map_err(|error| StorageError::io("reading", logs, error))
+    }
+
+    /// Makes durable what the last server has left, which may have been killed before it synced that. From here on what
+    /// is found is what the disk has: whatever is removed, written over or promised because of it, a power loss does not
+    /// bring an older state back.
+    fn keep(&self, disk: &dyn Disk) -> Result<(), StorageError> {
+        // They may be on disks of their own.
+        let dirs = [self.root.clone(), self.root.join(LOGS), self.journal_dir()];
+        dirs.iter().filter(|dir| disk.is_dir(dir)).try_for_each(|dir| durable::sync_all(disk, dir))
     }
 
     /// Removes what was being made or removed when the last server ended.

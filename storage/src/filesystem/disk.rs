@@ -8,7 +8,8 @@
 //!
 //! - bytes and length of a file: after its [`sync`](DiskFile::sync);
 //! - the name of a file or directory, its absence, or its change: after [`sync_dir`](Disk::sync_dir) of the
-//!   directory that holds it. A rename is atomic: after a crash the old or the new name is there.
+//!   directory that holds it. A rename is atomic: after a crash the old or the new name is there;
+//! - all of this, below a directory and whoever has done it: after [`sync_all`](Disk::sync_all).
 
 use std::{
     any::Any,
@@ -71,6 +72,13 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// When that fails.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes durable whatever there is below a directory, as far as it lies on the same disk: also what another process has
+    /// written, renamed or removed, and not synced before it was killed.
+    ///
+    /// # Errors
+    /// When that fails.
+    fn sync_all(&self, dir: &Path) -> io::Result<()>;
 
     /// Locks a file, creating it if need be, against all other processes for as long as the guard lives;
     /// `None` when another process has it.
@@ -192,6 +200,14 @@ impl Disk for SystemDisk {
         File::open(dir)?.sync_all()
     }
 
+    /// On Linux what other programs have written to the same file system waits to be synced with it.
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        return Ok(rustix::fs::syncfs(File::open(dir)?)?);
+        #[cfg(not(target_os = "linux"))]
+        sync_tree(dir)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>> {
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         match file.try_lock() {
@@ -206,6 +222,15 @@ impl Disk for SystemDisk {
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
         Ok(Space { available_bytes: bytes(stat.f_bavail), total_bytes: bytes(stat.f_blocks) })
     }
+}
+
+/// Syncs files and directories one by one, what is in a directory before its names.
+#[cfg(any(test, not(target_os = "linux")))]
+fn sync_tree(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        fs::read_dir(path)?.try_for_each(|entry| sync_tree(&entry?.path()))?;
+    }
+    File::open(path)?.sync_all()
 }
 
 impl DiskFile for File {
@@ -257,6 +282,19 @@ impl DiskFile for File {
 mod tests {
     use super::*;
     use crate::filesystem::durable::write_all_at;
+
+    #[test]
+    fn everything_below_a_directory_is_synced_or_that_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("below")).unwrap();
+        fs::write(dir.path().join("below/file"), b"content").unwrap();
+        SystemDisk.sync_all(dir.path()).unwrap();
+        sync_tree(dir.path()).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("below/broken")).unwrap();
+        assert_eq!(sync_tree(dir.path()).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let missing = SystemDisk.sync_all(&dir.path().join("missing")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn much_is_written_piece_by_piece() {

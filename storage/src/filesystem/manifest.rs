@@ -5,9 +5,6 @@
 //! takes one sync instead of the two of a rename. The slot with the larger sequence counts. What must not be
 //! undone by the loss of a slot, a truncation or a reset, is written to both.
 //!
-//! A process may have been killed before the sync of what the next one reads here. So opening writes the slot once more
-//! before it removes anything because of it, and both of them when they differ in what must be in both.
-//!
 //! A slot is an [envelope](super::sealed), magic `MKLM`, with this body, and zeros behind it; all integers
 //! are big-endian:
 //!
@@ -61,26 +58,8 @@ const NAME_LEN_MAX: usize = SLOT_LEN - FIXED_LEN - sealed::HEADER_LEN - 8;
 pub(super) const MANIFEST: &str = "manifest";
 
 /// How often a manifest was written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sequence {
-    number: u64,
-    /// Whether that is surely on the disk. Of what was found in a file nobody knows: whoever wrote it may have been killed
-    /// before the sync,
-    is_durable: bool,
-    /// or before what must be in both slots was in the other one.
-    pub(super) is_alone: bool,
-}
-
-impl Sequence {
-    pub(super) fn is_before(self, other: Sequence) -> bool {
-        self.number < other.number
-    }
-
-    /// Where in the file the slot is.
-    fn position(self) -> u64 {
-        (self.number % 2) * SLOT_LEN as u64
-    }
-}
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Sequence(u64);
 
 /// What a slot says.
 pub(super) type Slot = Result<(Manifest, Sequence), StorageError>;
@@ -124,12 +103,7 @@ impl Manifest {
 
     /// Reads the manifest of the log in `dir`, and how often it was written; `None` when there is none.
     pub(super) fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<(Manifest, Sequence)>, StorageError> {
-        let Some(slots) = Manifest::load_slots(disk, dir)? else { return Ok(None) };
-        let in_both = |slot: &Slot| slot.as_ref().ok().map(|(manifest, _)| manifest.in_both());
-        let [first, second] = slots.each_ref().map(in_both);
-        let (manifest, mut sequence) = newest(slots)?;
-        sequence.is_alone = first.zip(second).is_some_and(|(first, second)| first != second);
-        Ok(Some((manifest, sequence)))
+        Manifest::load_slots(disk, dir)?.map(newest).transpose()
     }
 
     /// As [`load`](Manifest::load), both slots.
@@ -154,8 +128,8 @@ impl Manifest {
             let error = io::Error::new(io::ErrorKind::InvalidInput, what);
             return Err(StorageError::io("creating", path, error));
         }
-        let mut slots = self.slot(0);
-        slots.extend(self.slot(1));
+        let mut slots = self.slot(Sequence(0));
+        slots.extend(self.slot(Sequence(1)));
         let write = || {
             let file = disk.open(&path, OpenMode::Create)?;
             durable::write_all_at(&*file, &mut [IoSlice::new(&slots)], 0)?;
@@ -173,31 +147,17 @@ impl Manifest {
         sequence: &mut Sequence,
     ) -> Result<(), StorageError> {
         let path = dir.join(MANIFEST);
-        let next = Sequence { number: sequence.number + 1, is_durable: true, is_alone: false };
+        let next = Sequence(sequence.0 + 1);
         let write = || {
             let file = disk.open(&path, OpenMode::Existing)?;
-            durable::write_all_at(&*file, &mut [IoSlice::new(&self.slot(next.number))], next.position())?;
+            let position = (next.0 % 2) * SLOT_LEN as u64;
+            durable::write_all_at(&*file, &mut [IoSlice::new(&self.slot(next))], position)?;
             Ok(file)
         };
         let file = write().map_err(|error| durable::io_or_full("writing", &path, error))?;
         // From here on nobody knows which manifest counts: no error of a sync passes.
         durable::sync(&*file, &path)?;
         *sequence = next;
-        Ok(())
-    }
-
-    /// Makes durable what the file was found to say, if it may not be. Whoever removes something because of it does this
-    /// first: the slot could be lost, and the other one speak of what is gone.
-    pub(super) fn settle(disk: &dyn Disk, dir: &Path, sequence: &mut Sequence) -> Result<(), StorageError> {
-        if sequence.is_durable {
-            return Ok(());
-        }
-        let path = dir.join(MANIFEST);
-        let opened = disk.open(&path, OpenMode::Existing);
-        let file = opened.map_err(|error| durable::io_or_full("opening", &path, error))?;
-        let position = sequence.position();
-        durable::rewrite(&*file, &path, position..position + SLOT_LEN as u64, durable::WhenFull::Fail)?;
-        sequence.is_durable = true;
         Ok(())
     }
 
@@ -232,21 +192,16 @@ impl Manifest {
         self.store(disk, dir, sequence)
     }
 
-    /// What must not be undone by the loss of a slot.
-    fn in_both(&self) -> (u64, u64, Option<Index>) {
-        (self.generation, self.journal_from, self.truncating)
-    }
-
-    fn slot(&self, sequence: u64) -> Vec<u8> {
+    fn slot(&self, sequence: Sequence) -> Vec<u8> {
         let format = if self.truncating.is_some() { FORMAT_TRUNCATING } else { FORMAT };
         let mut slot = sealed::seal(MAGIC, format, &self.encode(sequence));
         slot.resize(SLOT_LEN, 0);
         slot
     }
 
-    fn encode(&self, sequence: u64) -> Vec<u8> {
+    fn encode(&self, sequence: Sequence) -> Vec<u8> {
         let mut out = Vec::with_capacity(FIXED_LEN + self.id.topic.len());
-        out.put_u64(sequence);
+        out.put_u64(sequence.0);
         out.put_slice(self.id.topic_id.as_bytes());
         out.put_u32(self.id.partition);
         out.put_u64(self.generation);
@@ -268,7 +223,7 @@ impl Manifest {
         if body.len() < FIXED_LEN {
             return None;
         }
-        let sequence = Sequence { number: body.get_u64(), is_durable: false, is_alone: false };
+        let sequence = Sequence(body.get_u64());
         let mut topic_id = [0; 16];
         body.copy_to_slice(&mut topic_id);
         let partition = body.get_u32();
@@ -307,7 +262,7 @@ impl Manifest {
 /// The slot that counts.
 pub(super) fn newest(slots: [Slot; 2]) -> Slot {
     match slots {
-        [Ok(first), Ok(second)] if first.1.is_before(second.1) => Ok(second),
+        [Ok(first), Ok(second)] if second.1 > first.1 => Ok(second),
         [Ok(first), _] => Ok(first),
         [Err(_), Ok(second)] => Ok(second),
         [Err(error), Err(_)] => Err(error),

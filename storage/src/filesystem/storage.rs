@@ -265,10 +265,6 @@ impl Storage for FileStorage {
         }
         let path = self.blob_path(id, name);
         let file = durable::read_file(&*self.shared.disk, &path)?;
-        if file.is_some() {
-            // Whoever stored it may have been killed before the sync, and what is removed next may be only in here.
-            durable::sync_dir(&*self.shared.disk, durable::parent(&path))?;
-        }
         file.map(|file| sealed::unseal(&path, file, BLOB_MAGIC, BLOB_FORMAT)).transpose()
     }
 

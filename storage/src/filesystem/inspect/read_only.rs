@@ -51,6 +51,10 @@ impl Disk for ReadOnly {
         Err(refused())
     }
 
+    fn sync_all(&self, _: &Path) -> io::Result<()> {
+        Err(refused())
+    }
+
     /// Locks the file if it is there. Without it no server is there either: each creates it first of all.
     fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>> {
         let file = match File::open(path) {

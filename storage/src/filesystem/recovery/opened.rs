@@ -82,14 +82,7 @@ impl Opened {
         shared: &Shared,
         progress: &Arc<Progress>,
     ) -> Result<Opened, StorageError> {
-        if sequence.is_alone {
-            manifest.store_twice(&*shared.disk, dir, sequence)?;
-        }
         let stored_damage = Damage::load(&*shared.disk, dir)?;
-        if !stored_damage.is_none() {
-            // It is not stored again, and whoever stored it may have been killed before the sync.
-            durable::sync_dir(&*shared.disk, dir)?;
-        }
         let mut damage = stored_damage.clone();
         let when_full = why.when_full();
         if let Why::Failure { damaged } = why {
@@ -105,7 +98,7 @@ impl Opened {
             truncation::finish(dir, &manifest, from, &damage, shared)?;
         }
         let Segments { segments, checkpoint, last_len } =
-            segments::find(dir, (&manifest, sequence), &damage, shared, progress)?;
+            segments::find(dir, &manifest, &damage, shared, progress)?;
         let mut opened = Opened {
             durable: (manifest.durable, manifest.durable_index),
             end: Next { index: 0, offset: Offset::ZERO, epoch_min: 0, append_time_min: Millis::MIN },

@@ -90,19 +90,20 @@ impl FileLog {
     }
 
     /// The log as the disk has it. What is in the manifest may come from a write that has failed: `sequence`, and not
-    /// the file, says how often it was surely written, and so which slot is written next, by whichever handle. The
-    /// other one is the last that is surely on the disk.
+    /// the file, says how often it was surely written, and so which slot is written next, by whichever handle.
     fn recover(&self, known: Known, sequence: &mut Sequence) -> Result<Arc<FileLog>, StorageError> {
         let disk = &*self.shared.disk;
-        let Some((manifest, mut found)) = Manifest::load(disk, &self.dir)? else {
+        let Some((manifest, found)) = Manifest::load(disk, &self.dir)? else {
             return Err(StorageError::damaged(&self.dir, 0, "the manifest is missing"));
         };
-        if sequence.is_before(found) {
-            Manifest::settle(disk, &self.dir, &mut found)?;
-            *sequence = found;
+        if found > *sequence {
+            // It may be in the system's cache only: written again, before anything is removed because of it.
+            manifest.store(disk, &self.dir, sequence)?;
         }
         // A truncation or a reset that has failed may have made it void.
-        let is_same = manifest.journal_from == known.journal_from;
+        let is_same = manifest.journal_from == known.journal_from
+            && manifest.generation == known.damage.generation
+            && manifest.truncating.is_none();
         let progress = Arc::new(Progress::new(1));
         let damaged = known.damage.segments;
         let mut opened =

@@ -16,7 +16,7 @@ use crate::{
         disk::{Disk, OpenMode},
         durable::{self, NEW_SUFFIX},
         index::{Health, IndexPoint, SegmentIndex},
-        manifest::{Manifest, Sequence},
+        manifest::Manifest,
         scan::FrameScan,
         segment::{
             INDEX_SUFFIX, READ_CHUNK_LEN, SEGMENT_HEADER_LEN, SUFFIX, Segment, SegmentHeader, scan_error,
@@ -97,7 +97,7 @@ pub(super) struct Segments {
 /// says, no further.
 pub(super) fn find(
     dir: &Path,
-    (manifest, sequence): (&Manifest, &mut Sequence),
+    manifest: &Manifest,
     damage: &Damage,
     shared: &Shared,
     progress: &Arc<Progress>,
@@ -107,12 +107,9 @@ pub(super) fn find(
         return Err(StorageError::damaged(&ahead.path, 0, "the manifest is older than this segment"));
     }
     let (void, kept) = found.drain(..).partition::<Vec<_>, _>(|found| found.is_void(manifest));
+    void.iter().try_for_each(|found| found.remove(damage, shared))?;
     let first = manifest.removed.next_index;
     let trimmed = kept.windows(2).take_while(|pair| pair[1].base_index <= first).count();
-    if !void.is_empty() || trimmed > 0 {
-        Manifest::settle(&*shared.disk, dir, sequence)?;
-    }
-    void.iter().try_for_each(|found| found.remove(damage, shared))?;
     kept[..trimmed].iter().try_for_each(|found| found.remove(damage, shared))?;
     let (mut segments, mut checkpoint, mut last_len) = (Vec::new(), None, 0);
     for (at, found) in kept.iter().enumerate().skip(trimmed) {

@@ -438,6 +438,28 @@ fn a_crash_in_a_truncation_leaves_no_damage_of_what_it_took() {
     assert!(before > 0 && after > 0, "{before}, {after}");
 }
 
+/// A note that came back would speak of messages that have taken the numbers of those that were lost.
+#[test]
+fn once_nothing_is_damaged_any_more_the_disk_says_so() {
+    let disk = FakeDisk::new();
+    let storage = open(&disk, &options()).unwrap();
+    let log = storage.open(&id("t")).unwrap();
+    (0..COUNT).for_each(|time| _ = append_message(&*log, time as i64, b"some message"));
+    storage.close().unwrap();
+    let mut image = disk.live_image();
+    let segment = |path: &&Path| path.extension().is_some_and(|found| found == "log");
+    let last = image.files().filter(segment).max().unwrap().to_owned();
+    image.file_mut(&last).unwrap()[SECOND_FRAME - 79 - 64 + 70] ^= 1;
+    let (disk, _storage, log) = opened(&image);
+    log.read(Offset::ZERO, Offset::new(COUNT), usize::MAX).unwrap();
+    let first_lost =
+        (0..COUNT).find(|at| log.read(Offset::new(*at), Offset::new(COUNT), 1).is_err()).unwrap();
+    wait_for(&disk, "/damage");
+    log.truncate(first_lost - 1).unwrap();
+    assert_eq!(log.bounds().damaged, 0);
+    assert_eq!(file(&disk.image_after(&PowerLoss::NothingUnsynced), "/damage"), None);
+}
+
 fn verify(image: &Image) -> Vec<Finding> {
     let disk = Arc::new(FakeDisk::with(image));
     let mut findings = Vec::new();

@@ -55,26 +55,32 @@ struct Lived {
 
 #[test]
 fn a_disk_that_fails_once_loses_nothing_that_was_answered() {
-    fail_everywhere(Errno::Eio, Class::Change);
+    fail_everywhere(Errno::Eio, Class::Change, usize::MAX);
+}
+
+/// A record then takes several writes, of which one fails.
+#[test]
+fn a_disk_that_writes_little_at_once_and_fails_once_loses_nothing_that_was_answered() {
+    fail_everywhere(Errno::Eio, Class::Change, 700);
 }
 
 #[test]
 fn a_disk_that_cannot_be_read_once_loses_nothing_that_was_answered() {
-    fail_everywhere(Errno::Eio, Class::Look);
+    fail_everywhere(Errno::Eio, Class::Look, usize::MAX);
 }
 
 #[test]
 fn a_disk_that_is_full_once_loses_nothing_that_was_answered() {
-    fail_everywhere(Errno::Enospc, Class::Change);
+    fail_everywhere(Errno::Enospc, Class::Change, usize::MAX);
 }
 
-fn fail_everywhere(errno: Errno, class: Class) {
+fn fail_everywhere(errno: Errno, class: Class, write_bytes_max: usize) {
     let steps = parse(SCRIPT);
     let mut faults = 0;
     for options in variants(SyncPolicy::Always) {
         for after in 0.. {
             let fault = Fault { class, after, count: 1, errno };
-            match fail_at(&steps, fault, &options) {
+            match fail_at(&steps, fault, write_bytes_max, &options) {
                 Ok(true) => faults += 1,
                 Ok(false) => break,
                 Err(error) => panic!("{error}\n{fault:?}, {options:?}\n{}", text(&steps)),
@@ -86,8 +92,9 @@ fn fail_everywhere(errno: Errno, class: Class) {
 }
 
 /// Lives through a history with a fault, and checks what is left. Says whether the fault happened.
-fn fail_at(steps: &[Step], fault: Fault, options: &Options) -> Result<bool, String> {
+fn fail_at(steps: &[Step], fault: Fault, write_bytes_max: usize, options: &Options) -> Result<bool, String> {
     let disk = FakeDisk::new();
+    disk.write_short(write_bytes_max);
     disk.fail(fault);
     let Lived { disk, ledger, happened } = live(disk, steps, fault, options)?;
     let context = |what: &str, error: String| format!("{what}: {error}\nthe changes:\n{}", disk.trace(200));

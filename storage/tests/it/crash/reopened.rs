@@ -164,6 +164,31 @@ fn an_eviction_behind_a_truncation_that_failed_loses_nothing() {
     assert!(failures > 10, "{failures}");
 }
 
+/// What the failed log remembers as durable is from before the truncation that its manifest speaks of.
+#[test]
+fn reopening_behind_a_second_truncation_that_failed_finds_no_damage() {
+    let mut failures = 0;
+    for options in variants(SyncPolicy::Always) {
+        for after in 0.. {
+            let disk = FakeDisk::new();
+            let (storage, logs) = started(&disk, &options, &["t"]);
+            (0..20).for_each(|_| _ = append_message(&*logs[0], 1, b"more"));
+            logs[0].truncate(10).unwrap();
+            disk.fail(Fault { after, ..EIO });
+            let outcome = logs[0].truncate(5);
+            disk.heal();
+            if outcome.is_ok() {
+                break;
+            }
+            failures += 1;
+            disk.forgive_failed_syncs("/data/logs");
+            let again = storage.open(&id("t")).unwrap().bounds();
+            assert!(again.damaged == 0 && [5, 10].contains(&again.next_index), "after {after}: {again:?}");
+        }
+    }
+    assert!(failures > 10, "{failures}");
+}
+
 /// What is not acknowledged and gone stays gone, although the journal may still have it.
 #[test]
 fn what_the_journal_has_of_a_round_that_failed_does_not_come_back() {

@@ -54,6 +54,8 @@ pub(super) struct Plan {
     pub(super) fault: Option<Fault>,
     /// The fault is not for a thread of this name, whose operations are not counted.
     pub(super) spared: Option<&'static str>,
+    /// A write takes no more bytes than this, as the system may have it.
+    pub(super) write_bytes_max: Option<usize>,
     /// Bytes that cannot be read, by the name that the file is opened by.
     pub(super) spoilt: Vec<(PathBuf, Range<u64>)>,
     /// All changes that a thread of this name asks for fail, or those of this kind.

@@ -39,6 +39,8 @@ impl DiskFile for FakeFile {
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         let mut state = self.disk.state();
+        let len = state.plan.write_bytes_max.unwrap_or(usize::MAX).min(bytes.len());
+        let bytes = &bytes[..len];
         let range = position..position + bytes.len() as u64;
         let (len, outcome) = match state.begin(Class::Change, "write", &self.path, range) {
             Verdict::Go => {

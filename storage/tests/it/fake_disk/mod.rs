@@ -115,6 +115,11 @@ impl FakeDisk {
         self.state().plan.spared = Some(thread);
     }
 
+    /// From now on a write takes no more bytes than this.
+    pub(crate) fn write_short(&self, bytes_max: usize) {
+        self.state().plan.write_bytes_max = Some(bytes_max);
+    }
+
     /// From now on these bytes of a file cannot be read.
     pub(crate) fn spoil(&self, path: &Path, bytes: Range<u64>) {
         self.state().plan.spoilt.push((path.to_owned(), bytes));
@@ -432,6 +437,11 @@ impl Disk for FakeDisk {
         if !lie {
             names.sync();
         }
+        Ok(())
+    }
+
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        self.begin(Class::Change, "sync_all", dir)?.sync_all();
         Ok(())
     }
 

@@ -380,6 +380,17 @@ impl State {
         self.failed_syncs.insert(node, path.to_owned());
     }
 
+    /// Everything is durable; but not what a failed sync has forgotten.
+    pub(super) fn sync_all(&mut self) {
+        let upto = self.sequence;
+        for node in self.nodes.values_mut() {
+            match node {
+                Node::File(file) => file.sync(upto),
+                Node::Dir(names) => names.sync(),
+            }
+        }
+    }
+
     /// Failed syncs of files below a directory are forgiven.
     pub(super) fn forgive(&mut self, dir: &Path) {
         self.failed_syncs.retain(|_, path| !path.starts_with(dir));
