@@ -4,10 +4,10 @@
 //!   i32 length | that many bytes
 //! ```
 //!
-//! Of a frame that is larger than [`FREE_BYTES`] the rest is read once so much has come, or its head from a client that
-//! has sent as large ones, and it has permits for its length out of a budget that all connections share: see
-//! [`Incoming`]. Then it waits for nobody but its own client, who has to send it at a pace; so whoever waits for permits
-//! gets them soon. Memory grows with the bytes that come, not with the length that is claimed.
+//! Of a frame that is larger than [`FREE_BYTES`] the rest is read once so much has come, or only its head if this client
+//! has sent as large a one before. Then it gets permits for its length out of a budget that all connections share (see
+//! [`Incoming`]), and waits for nobody but its own client, who has to send it at a pace; so whoever waits for permits gets
+//! them soon. Memory grows with the bytes that come, not with a length that is claimed and was never sent.
 //!
 //! A frame of more than [`LARGE_BYTES`] lies in memory of its own, so that a batch which is nearly all of it can be
 //! stored where it lies.
@@ -55,8 +55,8 @@ const FRAMES_AT_ONCE: usize = 8;
 /// Most room for what a client may send next, once it has sent something: a batch of 16 KiB, which Kafka's producers
 /// send by default, and what is around it.
 const NEXT_BYTES_MAX: usize = 20 * 1024;
-/// Least room for it, and all there is behind a large frame: the next one is like it, and the rest of that comes straight
-/// into memory of its own.
+/// Least room for it, and all that is read behind a large frame: the next one is like it, and the rest of that comes
+/// straight into memory of its own.
 const HEAD_BYTES: usize = READ_BYTES_MIN / FRAMES_AT_ONCE;
 /// Large frames have room for so large a share more than they need, so that it is enough for the next one that is
 /// nearly as large.
@@ -95,12 +95,13 @@ impl Incoming {
 pub(super) struct Frames<R> {
     stream: R,
     buffer: BytesMut,
-    /// The one before, of small frames: by the time that it is needed, they are mostly gone, and its memory is used again.
+    /// The one before, of small frames or heads: by the time that it is needed, they are mostly gone, and its memory is
+    /// used again.
     spare: BytesMut,
     incoming: Arc<Incoming>,
     /// Bytes of the largest frame so far: for as many there is room at once, because this client has sent them.
     proven: usize,
-    /// Bytes of the last frame: the next one is often like it.
+    /// Bytes of the last frame, its prefix included: the next one is often like it.
     last: usize,
 }
 
@@ -135,13 +136,13 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         if !self.buffer.is_empty() {
             return Ok(true);
         }
-        let (expected, limit) = match self.last > LARGE_BYTES {
+        let (expected, limit) = match self.last > PREFIX_LEN + LARGE_BYTES {
             true => (HEAD_BYTES, HEAD_BYTES),
             false => (self.last.clamp(HEAD_BYTES, NEXT_BYTES_MAX), usize::MAX),
         };
         if self.buffer.capacity() < expected {
             let room = FRAMES_AT_ONCE * expected;
-            // One for a large frame would still be in use.
+            // One that holds a frame or two would still be in use.
             if room <= NEXT_BYTES_MAX {
                 std::mem::swap(&mut self.buffer, &mut self.spare);
             }
@@ -387,6 +388,30 @@ mod tests {
         }
         assert_eq!(lens, [100_000, 100_000, 900, 900, 100_000]);
         assert!(heads[1..3].iter().all(|head| *head <= HEAD_BYTES), "{heads:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_alone_is_enough_for_permits_from_who_has_sent_as_much_and_for_ten_seconds() {
+        const LEN: usize = 100_000;
+        let large = [&(LEN as u32).to_be_bytes()[..], &[0; LEN]].concat();
+        for (before, permits, seconds) in [(0, 0, 30), (1, LEN, 10)] {
+            let (mut client, server) = tokio::io::duplex(2 * LEN);
+            let incoming = incoming();
+            let mut frames = Frames::new(server, incoming.clone());
+            for _ in 0..before {
+                tokio::io::AsyncWriteExt::write_all(&mut client, &large).await.unwrap();
+                frames.next().await.unwrap();
+            }
+            tokio::io::AsyncWriteExt::write_all(&mut client, &large[..HEAD_BYTES]).await.unwrap();
+            assert!(frames.begins().await.unwrap());
+            let started = Instant::now();
+            let mut next = std::pin::pin!(frames.next());
+            assert!(tokio::time::timeout(Duration::from_secs(1), &mut next).await.is_err());
+            assert_eq!(incoming.usual.available_permits(), USUAL_BUDGET_BYTES - permits);
+            let error = next.await.unwrap_err();
+            assert!(matches!(error, FrameError::Offence(Offence::TooSlow)), "{error}");
+            assert_eq!(started.elapsed().as_secs(), seconds);
+        }
     }
 
     #[tokio::test]

@@ -114,6 +114,10 @@ impl Disk for MoodyDisk {
         SystemDisk.sync_dir(dir)
     }
 
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.sync_all(dir)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>> {
         SystemDisk.lock(path)
     }

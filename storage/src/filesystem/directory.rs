@@ -21,7 +21,11 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -49,6 +53,8 @@ pub(super) const JOURNAL: &str = "journal";
 /// The system takes a moment to let go of the lock of a server that was killed.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// While what was left unsynced is made durable, it is said so this often.
+const SYNC_PAUSE: Duration = Duration::from_secs(1);
 const TOPIC_LEN_MAX: usize = 180;
 /// What stays as it is in the name of a log's directory.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
@@ -66,8 +72,8 @@ impl Directory {
         &self.root
     }
 
-    /// Opens `root`, making it a data directory if it is new or empty, and removes what a crash left half
-    /// done.
+    /// Opens `root`, making it a data directory if it is new or empty, makes durable what was left unsynced, and removes
+    /// what a crash left half done.
     ///
     /// # Errors
     /// When it holds something else, another server uses it, or its format is unknown.
@@ -83,12 +89,13 @@ impl Directory {
             Some(salt) => salt,
             None => {
                 let salt = Salt::random()?;
+                durable::keep_dir(disk, root)?;
                 create_marker(disk, root, &marker, salt)?;
                 salt
             }
         };
         let directory = Directory { root: root.to_owned(), salt, _lock: lock };
-        directory.keep(disk)?;
+        directory.make_durable(disk);
         directory.sweep(disk)?;
         Ok(directory)
     }
@@ -122,12 +129,30 @@ impl Directory {
     }
 
     /// Makes durable what the last server has left, which may have been killed before it synced that. From here on what
-    /// is found is what the disk has: whatever is removed, written over or promised because of it, a power loss does not
-    /// bring an older state back.
-    fn keep(&self, disk: &dyn Disk) -> Result<(), StorageError> {
+    /// is found is what the disk has, but for what a failed sync has lost: whatever is removed, written over or promised
+    /// because of it, a power loss does not bring an older state back. A disk that cannot do that is no reason not to
+    /// open what was opened before.
+    fn make_durable(&self, disk: &dyn Disk) {
         // They may be on disks of their own.
         let dirs = [self.root.clone(), self.root.join(LOGS), self.journal_dir()];
-        dirs.iter().filter(|dir| disk.is_dir(dir)).try_for_each(|dir| durable::sync_all(disk, dir))
+        let (done, wait) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            // Others may have left much more to sync.
+            let say = move || {
+                let mut seconds = 0;
+                while wait.recv_timeout(SYNC_PAUSE) == Err(RecvTimeoutError::Timeout) {
+                    seconds += SYNC_PAUSE.as_secs();
+                    tracing::info!(seconds, "waiting for the disk: what was left unsynced is synced first");
+                }
+            };
+            let _ = thread::Builder::new().spawn_scoped(scope, say);
+            for dir in dirs.iter().filter(|dir| disk.is_dir(dir)) {
+                if let Err(error) = disk.sync_all(dir) {
+                    tracing::warn!(?dir, %error, "what was left unsynced is not all synced: a power loss may take it");
+                }
+            }
+            drop(done);
+        });
     }
 
     /// Removes what was being made or removed when the last server ended.
@@ -198,7 +223,7 @@ fn lock(disk: &dyn Disk, root: &Path) -> Result<LockGuard, StorageError> {
     loop {
         match disk.lock(&path) {
             Ok(Some(guard)) => return Ok(guard),
-            Ok(None) if started.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_PAUSE),
+            Ok(None) if started.elapsed() < LOCK_PATIENCE => thread::sleep(LOCK_PAUSE),
             Ok(None) => return Err(StorageError::Locked(root.to_owned())),
             Err(error) => return Err(durable::io_or_full("locking", &path, error)),
         }

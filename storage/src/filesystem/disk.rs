@@ -9,7 +9,8 @@
 //! - bytes and length of a file: after its [`sync`](DiskFile::sync);
 //! - the name of a file or directory, its absence, or its change: after [`sync_dir`](Disk::sync_dir) of the
 //!   directory that holds it. A rename is atomic: after a crash the old or the new name is there;
-//! - all of this, below a directory and whoever has done it: after [`sync_all`](Disk::sync_all).
+//! - all of this, below a directory and whoever has done it: after [`sync_all`](Disk::sync_all), but for what a failed
+//!   sync has lost.
 
 use std::{
     any::Any,
@@ -74,10 +75,11 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Makes durable whatever there is below a directory, as far as it lies on the same disk: also what another process has
-    /// written, renamed or removed, and not synced before it was killed.
+    /// written, renamed or removed, and not synced before it was killed. But not what a sync that failed has lost: the
+    /// system takes that for written.
     ///
     /// # Errors
-    /// When that fails.
+    /// When that fails, for one of the files at least.
     fn sync_all(&self, dir: &Path) -> io::Result<()>;
 
     /// Locks a file, creating it if need be, against all other processes for as long as the guard lives;
@@ -200,11 +202,13 @@ impl Disk for SystemDisk {
         File::open(dir)?.sync_all()
     }
 
-    /// On Linux what other programs have written to the same file system waits to be synced with it.
+    /// By `syncfs` on Linux, where what other programs have written to the same file system waits to be synced with it.
+    /// That may also fail because of a file of theirs: then, and elsewhere, file by file. Plain FUSE does not pass it on.
     fn sync_all(&self, dir: &Path) -> io::Result<()> {
         #[cfg(target_os = "linux")]
-        return Ok(rustix::fs::syncfs(File::open(dir)?)?);
-        #[cfg(not(target_os = "linux"))]
+        if rustix::fs::syncfs(File::open(dir)?).is_ok() {
+            return Ok(());
+        }
         sync_tree(dir)
     }
 
@@ -224,13 +228,22 @@ impl Disk for SystemDisk {
     }
 }
 
-/// Syncs files and directories one by one, what is in a directory before its names.
-#[cfg(any(test, not(target_os = "linux")))]
-fn sync_tree(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        fs::read_dir(path)?.try_for_each(|entry| sync_tree(&entry?.path()))?;
+/// Syncs files and directories one by one, what is in a directory before its names. What is neither, or not to be opened,
+/// is not ours.
+fn sync_tree(dir: &Path) -> io::Result<()> {
+    let unless_forbidden = |error: io::Error| match error.kind() {
+        io::ErrorKind::PermissionDenied => Ok(()),
+        _ => Err(error),
+    };
+    for entry in fs::read_dir(dir)? {
+        let (entry, path) = entry.and_then(|entry| Ok((entry.file_type()?, entry.path())))?;
+        if entry.is_dir() {
+            sync_tree(&path).or_else(unless_forbidden)?;
+        } else if entry.is_file() {
+            File::open(&path).and_then(|file| file.sync_all()).or_else(unless_forbidden)?;
+        }
     }
-    File::open(path)?.sync_all()
+    File::open(dir)?.sync_all()
 }
 
 impl DiskFile for File {
@@ -291,9 +304,11 @@ mod tests {
         SystemDisk.sync_all(dir.path()).unwrap();
         sync_tree(dir.path()).unwrap();
         std::os::unix::fs::symlink("nowhere", dir.path().join("below/broken")).unwrap();
-        assert_eq!(sync_tree(dir.path()).unwrap_err().kind(), io::ErrorKind::NotFound);
-        let missing = SystemDisk.sync_all(&dir.path().join("missing")).unwrap_err();
-        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        sync_tree(dir.path()).unwrap();
+        let missing = dir.path().join("missing");
+        for missing in [SystemDisk.sync_all(&missing), sync_tree(&missing)] {
+            assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
     }
 
     #[test]

@@ -30,9 +30,15 @@ pub(super) fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> 
     })
 }
 
-/// Makes durable whatever there is below a directory, whoever has left it there.
-pub(super) fn sync_all(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
-    disk.sync_all(dir).map_err(|error| StorageError::io("syncing", dir, error))
+/// Makes the name of a directory durable that was there already: whoever made it may not have come as far as that. If
+/// the one above it may not be read, it was not made by the same user.
+pub(super) fn keep_dir(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+    match disk.sync_dir(parent(dir)) {
+        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+            Err(StorageError::io("syncing", parent(dir), error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Makes the bytes and the length of a file durable.

@@ -25,6 +25,7 @@ use crate::{
 
 /// What is known of a log that has failed beside what its files say.
 struct Known {
+    generation: u64,
     /// First record of the journal that speaks of it.
     journal_from: u64,
     /// What was durable; `None` if a truncation was under way, which takes some of it back.
@@ -38,6 +39,7 @@ struct Known {
 impl Known {
     fn of(state: &State) -> Known {
         Known {
+            generation: state.generation,
             journal_from: state.journal_from,
             durable: (state.truncation == Truncation::None).then_some(state.durable),
             journaled: state.tail.entries(state.written.index..state.durable.index, usize::MAX),
@@ -102,7 +104,7 @@ impl FileLog {
         }
         // A truncation or a reset that has failed may have made it void.
         let is_same = manifest.journal_from == known.journal_from
-            && manifest.generation == known.damage.generation
+            && manifest.generation == known.generation
             && manifest.truncating.is_none();
         let progress = Arc::new(Progress::new(1));
         let damaged = known.damage.segments;

@@ -26,8 +26,9 @@ use crate::{
 };
 
 const COUNT: u64 = 20;
-/// Where the second frame of a segment begins: behind its header and the first one.
-const SECOND_FRAME: usize = 128 + 64 + 79;
+/// Where frames of a segment begin: behind its header, and the first one.
+const FIRST_FRAME: usize = 128;
+const SECOND_FRAME: usize = FIRST_FRAME + 64 + 79;
 /// Of the message that is lost.
 const LOST: Offset = Offset::new(1);
 
@@ -449,7 +450,7 @@ fn once_nothing_is_damaged_any_more_the_disk_says_so() {
     let mut image = disk.live_image();
     let segment = |path: &&Path| path.extension().is_some_and(|found| found == "log");
     let last = image.files().filter(segment).max().unwrap().to_owned();
-    image.file_mut(&last).unwrap()[SECOND_FRAME - 79 - 64 + 70] ^= 1;
+    image.file_mut(&last).unwrap()[FIRST_FRAME + 70] ^= 1;
     let (disk, _storage, log) = opened(&image);
     log.read(Offset::ZERO, Offset::new(COUNT), usize::MAX).unwrap();
     let first_lost =

@@ -116,9 +116,10 @@ fn fail_at(steps: &[Step], fault: Fault, write_bytes_max: usize, options: &Optio
     let mut served =
         reopen(&disk, &ledger, Trust::Answers, options).map_err(|error| context("restarted", error))?;
     served.logs.extend(ledger.logs.into_iter().filter(|(_, worlds)| is_in_doubt(worlds)));
-    let lost = disk.image_after(&PowerLoss::NothingUnsynced);
-    reopen(&FakeDisk::with(&lost), &served, Trust::Answers, options)
-        .map_err(|error| context("restarted, then power lost", error))?;
+    for loss in [PowerLoss::NothingUnsynced, PowerLoss::seeded(fault.after + 1)] {
+        reopen(&FakeDisk::with(&disk.image_after(&loss)), &served, Trust::Answers, options)
+            .map_err(|error| context("restarted, then power lost", error))?;
+    }
     Ok(happened)
 }
 

@@ -441,8 +441,7 @@ impl Disk for FakeDisk {
     }
 
     fn sync_all(&self, dir: &Path) -> io::Result<()> {
-        self.begin(Class::Change, "sync_all", dir)?.sync_all();
-        Ok(())
+        self.begin(Class::Change, "sync_all", dir)?.sync_all(dir)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>> {

@@ -380,15 +380,21 @@ impl State {
         self.failed_syncs.insert(node, path.to_owned());
     }
 
-    /// Everything is durable; but not what a failed sync has forgotten.
-    pub(super) fn sync_all(&mut self) {
+    /// Everything below a directory is durable; but not what a failed sync has forgotten.
+    pub(super) fn sync_all(&mut self, dir: &Path) -> io::Result<()> {
         let upto = self.sequence;
-        for node in self.nodes.values_mut() {
-            match node {
-                Node::File(file) => file.sync(upto),
-                Node::Dir(names) => names.sync(),
+        let mut left = vec![self.find(dir).ok_or_else(not_found)?];
+        while let Some(node) = left.pop() {
+            match self.nodes.get_mut(&node) {
+                Some(Node::File(file)) => file.sync(upto),
+                Some(Node::Dir(names)) => {
+                    names.sync();
+                    left.extend(names.live().values());
+                }
+                None => {}
             }
         }
+        Ok(())
     }
 
     /// Failed syncs of files below a directory are forgiven.
