@@ -4,8 +4,8 @@
 
 A producer writes to a topic of its own in each round; consumers read, from its start, the one that Kafka's producer
 wrote last with the larger batches. A figure is what the client itself reports, without its start; a ratio is the
-median of the rounds' own ratios. Words choose the loads whose names have them all; ROUNDS is how many rounds there are, WARM_GIB how much
-memory is used before each producer.
+median of the rounds' own ratios. Words choose the loads whose names have them all; ROUNDS is how
+many rounds there are, WARM_GIB how much memory is used before each producer.
 """
 
 import os

@@ -28,9 +28,8 @@
 //! - **Invariant:** what is read from a file is verified before it is returned.
 //! - **Invariant:** an offset is never used for two records, whatever was lost.
 //!
-//! Opening first makes durable what a killed process has left unsynced, and reads what was written since the last
-//! checkpoint: of each log the end of its last segment, and the
-//! journal. Bytes behind the last whole frame that were never synced are a torn tail: they are cut off, and
+//! Opening first makes durable what a killed process has left unsynced. Then it reads what was written since the last
+//! checkpoint: of each log the end of its last segment, and the journal. Bytes behind the last whole frame that were never synced are a torn tail: they are cut off, and
 //! kept aside in a file that ends in `.torn`, if there is room for it. If anything whole says that these bytes
 //! had been synced once (a later frame, an index, the manifest, the journal), they are damage: they stay where
 //! they are, what was in them is lost and reported, and the log goes on behind them. One case cannot be told

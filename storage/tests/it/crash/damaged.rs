@@ -36,14 +36,19 @@ fn options() -> Options {
     Options { segment_bytes: 500, tail_bytes: 0, journal_bytes: 0, ..tiny(SyncPolicy::Always) }
 }
 
-/// A log in several segments that was stopped, and whose first one has lost its second message since.
-fn damaged() -> Image {
+/// A log in several segments that was stopped.
+fn stopped() -> Image {
     let disk = FakeDisk::new();
     let storage = open(&disk, &options()).unwrap();
     let log = storage.open(&id("t")).unwrap();
     (0..COUNT).for_each(|time| _ = append_message(&*log, time as i64, b"some message"));
     storage.close().unwrap();
-    let mut image = disk.live_image();
+    disk.live_image()
+}
+
+/// One whose first segment has lost its second message since.
+fn damaged() -> Image {
+    let mut image = stopped();
     let first = first_segment(&image).unwrap();
     image.file_mut(&first).unwrap()[SECOND_FRAME + 70] ^= 1;
     image
@@ -442,12 +447,7 @@ fn a_crash_in_a_truncation_leaves_no_damage_of_what_it_took() {
 /// A note that came back would speak of messages that have taken the numbers of those that were lost.
 #[test]
 fn once_nothing_is_damaged_any_more_the_disk_says_so() {
-    let disk = FakeDisk::new();
-    let storage = open(&disk, &options()).unwrap();
-    let log = storage.open(&id("t")).unwrap();
-    (0..COUNT).for_each(|time| _ = append_message(&*log, time as i64, b"some message"));
-    storage.close().unwrap();
-    let mut image = disk.live_image();
+    let mut image = stopped();
     let segment = |path: &&Path| path.extension().is_some_and(|found| found == "log");
     let last = image.files().filter(segment).max().unwrap().to_owned();
     image.file_mut(&last).unwrap()[FIRST_FRAME + 70] ^= 1;

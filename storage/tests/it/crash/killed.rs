@@ -1,7 +1,7 @@
 //! What a process had changed and not synced when it was killed, and the next one finds and goes by: a power loss behind
 //! that takes nothing of what the next one showed.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use minikafka_record::Offset;
@@ -95,7 +95,6 @@ fn end_in_opening(disk: &FakeDisk, options: &Options, seed: u64, expected: &[Sho
             let image = disk.image_after(&PowerLoss::seeded(loss));
             let there = open(&FakeDisk::with(&image), options);
             let there = there.unwrap_or_else(|error| panic!("{when}, {loss}: {error}"));
-            there.open(&id("t")).unwrap_or_else(|error| panic!("{when}, {loss}: {error}"));
             let shown = Shown::by(&there);
             let is_like = |other: &Shown| shown.values == other.values && shown.blob == other.blob;
             let is_right = shown.bounds.damaged == 0 && expected.iter().any(is_like);
@@ -165,6 +164,23 @@ fn a_blob() {
 #[test]
 fn a_removal() {
     assert!(kill_in(|storage, _| storage.remove(&id("t")), 5) > 10);
+}
+
+/// What was opened before is opened still: whatever is found may only be less durable.
+#[test]
+fn a_disk_that_cannot_make_durable_what_was_left() {
+    let options = &options()[0];
+    let disk = FakeDisk::new();
+    let (storage, log) = started(&disk, options);
+    let shown = Shown::by(&storage);
+    let disk = disk.after_kill();
+    drop((storage, log));
+    // The whole, the logs and the journal, before anything else is changed.
+    disk.fail(Fault { class: Class::Change, after: 0, count: 3, errno: Errno::Eio });
+    let storage = open(&disk, options).unwrap();
+    let is_sync_all = |name: &str, _: &Path, _: &Range<u64>| name == "sync_all";
+    disk.wait_for_changes(&[&is_sync_all, &is_sync_all, &is_sync_all]);
+    assert_eq!(Shown::by(&storage), shown);
 }
 
 /// A log that has failed is opened anew by what its manifest says, which may not be on the disk either.

@@ -133,60 +133,56 @@ fn an_eviction_behind_a_reopening_that_failed_is_not_undone() {
     assert!(evictions > 10, "{evictions} of {failures}");
 }
 
-/// A truncation of everything that fails half way has happened: an eviction behind it makes no damage of that.
-#[test]
-fn an_eviction_behind_a_truncation_that_failed_loses_nothing() {
+/// Lets a truncation fail at each of its changes, behind one that has not, and looks at what is there then.
+fn fail_truncations(
+    first: Option<u64>,
+    second: u64,
+    look: impl Fn(&FakeDisk, &Options, &FileStorage, &dyn Log),
+) {
     let mut failures = 0;
     for options in variants(SyncPolicy::Always) {
         for after in 0.. {
             let disk = FakeDisk::new();
             let (storage, logs) = started(&disk, &options, &["t"]);
             (0..20).for_each(|_| _ = append_message(&*logs[0], 1, b"more"));
+            first.into_iter().for_each(|first| logs[0].truncate(first).unwrap());
             disk.fail(Fault { after, ..EIO });
-            let outcome = logs[0].truncate(0);
+            let outcome = logs[0].truncate(second);
             disk.heal();
             if outcome.is_ok() {
                 break;
             }
             failures += 1;
-            // Refused where nothing is left.
-            let _ = logs[0].trim(Offset::new(5));
-            for image in [disk.live_image(), disk.image_after(&PowerLoss::NothingUnsynced)] {
-                let storage = open(&FakeDisk::with(&image), &options).unwrap();
-                let bounds = storage.open(&id("t")).unwrap().bounds();
-                assert_eq!(bounds.damaged, 0, "after {after}: {bounds:?}");
-            }
-            disk.forgive_failed_syncs("/data/logs");
-            let again = storage.open(&id("t")).unwrap();
-            assert_eq!(again.bounds().damaged, 0, "after {after}");
+            println!("after {after}, {options:?}");
+            look(&disk, &options, &storage, &*logs[0]);
         }
     }
     assert!(failures > 10, "{failures}");
 }
 
+/// A truncation of everything that fails half way has happened: an eviction behind it makes no damage of that.
+#[test]
+fn an_eviction_behind_a_truncation_that_failed_loses_nothing() {
+    fail_truncations(None, 0, |disk, options, storage, log| {
+        // Refused where nothing is left.
+        let _ = log.trim(Offset::new(5));
+        for image in [disk.live_image(), disk.image_after(&PowerLoss::NothingUnsynced)] {
+            let storage = open(&FakeDisk::with(&image), options).unwrap();
+            assert_eq!(storage.open(&id("t")).unwrap().bounds().damaged, 0);
+        }
+        disk.forgive_failed_syncs("/data/logs");
+        assert_eq!(storage.open(&id("t")).unwrap().bounds().damaged, 0);
+    });
+}
+
 /// What the failed log remembers as durable is from before the truncation that its manifest speaks of.
 #[test]
 fn reopening_behind_a_second_truncation_that_failed_finds_no_damage() {
-    let mut failures = 0;
-    for options in variants(SyncPolicy::Always) {
-        for after in 0.. {
-            let disk = FakeDisk::new();
-            let (storage, logs) = started(&disk, &options, &["t"]);
-            (0..20).for_each(|_| _ = append_message(&*logs[0], 1, b"more"));
-            logs[0].truncate(10).unwrap();
-            disk.fail(Fault { after, ..EIO });
-            let outcome = logs[0].truncate(5);
-            disk.heal();
-            if outcome.is_ok() {
-                break;
-            }
-            failures += 1;
-            disk.forgive_failed_syncs("/data/logs");
-            let again = storage.open(&id("t")).unwrap().bounds();
-            assert!(again.damaged == 0 && [5, 10].contains(&again.next_index), "after {after}: {again:?}");
-        }
-    }
-    assert!(failures > 10, "{failures}");
+    fail_truncations(Some(10), 5, |disk, _, storage, _| {
+        disk.forgive_failed_syncs("/data/logs");
+        let bounds = storage.open(&id("t")).unwrap().bounds();
+        assert!(bounds.damaged == 0 && [5, 10].contains(&bounds.next_index), "{bounds:?}");
+    });
 }
 
 /// What is not acknowledged and gone stays gone, although the journal may still have it.

@@ -75,6 +75,32 @@ fn a_name_is_durable_after_the_sync_of_its_directory() {
 }
 
 #[test]
+fn everything_below_a_directory_is_durable_after_a_sync_of_all() {
+    let disk = FakeDisk::new();
+    for dir in ["/d", "/d/below", "/other"] {
+        disk.create_dir(path(dir)).unwrap();
+    }
+    disk.sync_dir(path("/")).unwrap();
+    for file in ["/d/f", "/d/below/f", "/other/f"] {
+        write(&*create(&disk, file), b"x", 0).unwrap();
+    }
+    disk.sync_all(path("/d")).unwrap();
+    let image = disk.image_after(&PowerLoss::NothingUnsynced);
+    assert_eq!(image.files().collect::<Vec<_>>(), [path("/d/below/f"), path("/d/f")]);
+    assert!(image.files().all(|file| image.file(file).unwrap() == b"x"));
+    assert!(disk.sync_all(path("/missing")).is_err());
+}
+
+#[test]
+fn a_disk_may_write_less_than_it_is_given() {
+    let disk = FakeDisk::new();
+    disk.write_short(3);
+    let file = create(&disk, "/f");
+    assert_eq!(file.write_at(&[IoSlice::new(b"ab"), IoSlice::new(b"cdef")], 0).unwrap(), 3);
+    assert_eq!(file.len().unwrap(), 3);
+}
+
+#[test]
 fn a_rename_is_atomic() {
     for order in [NameOrder::AsMade, NameOrder::Any] {
         let disk = FakeDisk::new();
