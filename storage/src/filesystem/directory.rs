@@ -135,23 +135,17 @@ impl Directory {
     fn make_durable(&self, disk: &dyn Disk) {
         // They may be on disks of their own.
         let dirs = [self.root.clone(), self.root.join(LOGS), self.journal_dir()];
-        let (done, wait) = mpsc::channel::<()>();
-        thread::scope(|scope| {
-            // Others may have left much more to sync.
-            let say = move || {
-                let mut seconds = 0;
-                while wait.recv_timeout(SYNC_PAUSE) == Err(RecvTimeoutError::Timeout) {
-                    seconds += SYNC_PAUSE.as_secs();
-                    tracing::info!(seconds, "waiting for the disk: what was left unsynced is synced first");
-                }
-            };
-            let _ = thread::Builder::new().spawn_scoped(scope, say);
+        // Others may have left much more to sync.
+        let say = |lasted: Duration| {
+            let seconds = lasted.as_secs();
+            tracing::info!(seconds, "waiting for the disk: what was left unsynced is synced first");
+        };
+        while_saying(SYNC_PAUSE, say, || {
             for dir in dirs.iter().filter(|dir| disk.is_dir(dir)) {
                 if let Err(error) = disk.sync_all(dir) {
                     tracing::warn!(?dir, %error, "what was left unsynced is not all synced: a power loss may take it");
                 }
             }
-            drop(done);
         });
     }
 
@@ -165,6 +159,24 @@ impl Directory {
         }
         Ok(())
     }
+}
+
+/// Does the work. Whenever it has lasted for another `pause`, `say` is called with how long it lasts, by a thread of its own.
+fn while_saying(pause: Duration, mut say: impl FnMut(Duration) + Send, work: impl FnOnce()) {
+    let (done, wait) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let say_all = move || {
+            let mut lasted = Duration::ZERO;
+            while wait.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                lasted += pause;
+                say(lasted);
+            }
+        };
+        // Without a thread, nothing is said.
+        let _ = thread::Builder::new().spawn_scoped(scope, say_all);
+        work();
+        drop(done);
+    });
 }
 
 /// The salt that the marker of a data directory names. `None` when there is no marker; then the directory
@@ -241,6 +253,21 @@ fn dir_name(id: &LogId) -> String {
 mod tests {
     use super::*;
     use crate::TopicId;
+
+    #[test]
+    fn it_is_said_again_and_again_that_work_lasts() {
+        let pause = Duration::from_millis(1);
+        let (say, said) = mpsc::channel();
+        while_saying(
+            pause,
+            |lasted| say.send(lasted).unwrap(),
+            || {
+                let twice = [said.recv().unwrap(), said.recv().unwrap()];
+                assert_eq!(twice, [pause, 2 * pause]);
+            },
+        );
+        while_saying(Duration::MAX, |_| panic!("nothing lasts so long"), || {});
+    }
 
     #[test]
     fn directory_names_are_safe_and_short() {
