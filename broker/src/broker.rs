@@ -105,10 +105,12 @@ impl Broker {
         producers: Memory<Produce>,
         limits: Arc<TopicLimits>,
     ) -> Partition {
-        let progress = Progress { high_watermark: log.bounds().end, log, state: PartitionState::Open };
+        let bounds = log.bounds();
+        let progress = Progress { high_watermark: bounds.end, log, state: PartitionState::Open };
         Partition::start(PartitionCore {
             meter: self.0.traffic.meter(&id.topic),
             id,
+            leader_epoch: bounds.last_epoch,
             storage: Arc::downgrade(&self.0.storage),
             has_failed: AtomicBool::new(false),
             clock: self.0.clock.clone(),

@@ -34,6 +34,7 @@ pub struct Partition {
 /// What a partition's handles, its owner and its completions share.
 pub(crate) struct PartitionCore {
     pub(crate) id: LogId,
+    pub(crate) leader_epoch: Epoch,
     /// Where its log is opened again when it has failed. The broker's: whoever drops that lets go of the storage.
     pub(crate) storage: Weak<dyn Storage>,
     /// Whether its log has failed.
@@ -100,7 +101,8 @@ impl Partition {
         self.core.id.topic_id
     }
 
-    /// The current leader epoch; 0 without a cluster.
+    /// The current leader epoch. Without a cluster nobody begins another one: it is the one that the log was last written
+    /// under, and 0 from the start.
     pub fn leader_epoch(&self) -> Epoch {
         self.core.leader_epoch()
     }
@@ -185,7 +187,7 @@ impl Partition {
 
 impl PartitionCore {
     pub(crate) fn leader_epoch(&self) -> Epoch {
-        0
+        self.leader_epoch
     }
 
     pub(crate) fn log(&self) -> Arc<dyn Log> {

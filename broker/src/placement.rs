@@ -83,6 +83,11 @@ impl Broker {
         Some(self.node_id())
     }
 
+    /// How many nodes have each partition. Without a cluster, this one.
+    pub fn replication_factor(&self) -> u32 {
+        1
+    }
+
     /// Where a partition is. Without a cluster, here.
     pub fn placement(&self, partition: &Partition) -> Placement {
         let here = self.node_id();

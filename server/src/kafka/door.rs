@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use kafka_protocol::{ResponseError, messages::BrokerId, protocol::StrBytes};
 use minikafka_broker::{Broker, Endpoint, Error, Node, NodeId, Partition, TopicDescription, TopicSummary};
-use minikafka_storage::TopicId;
+use minikafka_storage::{Epoch, TopicId};
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -172,11 +172,11 @@ impl Door {
         let wanted = u64::try_from(epoch).ok();
         partition.check_leader_epoch(wanted).map_err(|error| errors::code(&error))
     }
+}
 
-    /// The term of a partition's leader, as the protocol has it.
-    pub(super) fn epoch(&self, partition: &Partition) -> i32 {
-        i32::try_from(partition.leader_epoch()).unwrap_or(i32::MAX)
-    }
+/// The term of a leader, as the protocol has it.
+pub(super) fn epoch(epoch: Epoch) -> i32 {
+    i32::try_from(epoch).unwrap_or(i32::MAX)
 }
 
 /// A node, as the protocol has it.

@@ -14,7 +14,7 @@ use minikafka_broker::{Error, Partition, RecordPlace};
 use minikafka_record::Offset;
 
 use super::{
-    door::Door,
+    door::{self, Door},
     shape::{Field, I8, I32, I64, TEXT, array},
 };
 
@@ -78,8 +78,14 @@ async fn look_up(
     Ok(match place {
         Some((offset, timestamp)) => {
             let found = nothing.with_offset(offset.as_i64()).with_timestamp(timestamp);
-            // One server has one leader, whose term all records have.
-            if version >= 4 { found.with_leader_epoch(door.epoch(&partition)) } else { found }
+            match version {
+                ..4 => found,
+                // Where that cannot be read just now, nobody knows it.
+                _ => match partition.leader_epoch_at(offset).await {
+                    Ok(epoch) => found.with_leader_epoch(door::epoch(epoch)),
+                    Err(_) => found,
+                },
+            }
         }
         None => nothing,
     })

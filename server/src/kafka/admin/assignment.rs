@@ -1,4 +1,6 @@
-//! Replicas that a client has chosen itself. Without a cluster there is one choice: each partition is on this node.
+//! Replicas that a client has chosen itself: as many as the broker makes, on nodes that it knows.
+
+use std::collections::HashSet;
 
 use kafka_protocol::{
     ResponseError,
@@ -6,21 +8,28 @@ use kafka_protocol::{
 };
 
 use super::super::{
-    door::Door,
+    door::{self, Door},
     refused::{Outcome, Refused},
 };
 
-/// Replicas that each partition has.
-pub(super) const REPLICAS: i16 = 1;
 /// As many as the server has them.
 const DEFAULT: i16 = -1;
 
+/// How many replicas each partition has.
+pub(super) fn factor(door: &Door) -> i16 {
+    i16::try_from(door.broker.replication_factor()).unwrap_or(i16::MAX)
+}
+
 /// Checks how many replicas each partition is to have.
-pub(super) fn check_factor(wanted: i16) -> Outcome<()> {
+pub(super) fn check_factor(door: &Door, wanted: i16) -> Outcome<()> {
+    let factor = factor(door);
     let rule = match wanted {
-        DEFAULT | REPLICAS => return Ok(()),
+        DEFAULT => return Ok(()),
+        wanted if wanted == factor => return Ok(()),
         ..1 => "the replication factor is larger than 0, or -1 for the default".to_owned(),
-        _ => format!("there is one node, so that {wanted} replicas of a partition have no place"),
+        _ => {
+            format!("the replication factor is {factor} here: {wanted} replicas of a partition have no place")
+        }
     };
     Err(Refused::new(ResponseError::InvalidReplicationFactor, rule))
 }
@@ -40,14 +49,16 @@ pub(super) fn count(door: &Door, assignments: &[CreatableReplicaAssignment]) -> 
 
 /// Checks the nodes that a partition is to be on.
 pub(super) fn check_nodes(door: &Door, nodes: &[BrokerId]) -> Outcome<()> {
-    let this = door.node_id();
-    match nodes {
-        [node] if *node == this => Ok(()),
-        [] => Err(refuse("a partition is on one node at least")),
-        nodes if nodes.iter().all(|node| *node == this) => {
-            Err(refuse("a node has one replica of a partition"))
-        }
-        _ => Err(refuse(format!("there is no node but {}", *this))),
+    let known: Vec<BrokerId> = door.broker.nodes().iter().map(|node| door::node_id(node.id)).collect();
+    if let Some(unknown) = nodes.iter().find(|node| !known.contains(node)) {
+        return Err(refuse(format!("there is no node {}", **unknown)));
+    }
+    if nodes.iter().collect::<HashSet<_>>().len() < nodes.len() {
+        return Err(refuse("a node has one replica of a partition"));
+    }
+    match factor(door) {
+        factor if nodes.len() == factor as usize => Ok(()),
+        factor => Err(refuse(format!("the replication factor is {factor} here, not {}", nodes.len()))),
     }
 }
 

@@ -96,7 +96,7 @@ fn plan(door: &Door, wanted: &CreatableTopic) -> Outcome<Plan> {
 
 fn partitions(door: &Door, wanted: &CreatableTopic) -> Outcome<u32> {
     if wanted.assignments.is_empty() {
-        assignment::check_factor(wanted.replication_factor)?;
+        assignment::check_factor(door, wanted.replication_factor)?;
         return match u32::try_from(wanted.num_partitions) {
             Ok(count @ 1..) => Ok(count),
             _ if wanted.num_partitions == PARTITIONS_DEFAULT => Ok(door.broker.config().partitions),
@@ -134,7 +134,7 @@ fn result(
     let configs = topic::entries(door, &topic::Settings::of(&plan.settings, door.broker.config()));
     result
         .with_num_partitions(i32::try_from(plan.partitions).unwrap_or(i32::MAX))
-        .with_replication_factor(assignment::REPLICAS)
+        .with_replication_factor(assignment::factor(door))
         .with_configs(Some(configs.iter().map(config).collect()))
 }
 

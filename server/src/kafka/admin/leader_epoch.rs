@@ -9,8 +9,12 @@ use kafka_protocol::{
     },
 };
 
+use minikafka_broker::TermEnd;
+use minikafka_storage::Epoch;
+
 use super::super::{
-    door::Door,
+    door::{self, Door},
+    errors,
     shape::{Field, I32, TEXT, array},
 };
 
@@ -27,28 +31,35 @@ pub(in super::super) async fn look_up(
     _version: i16,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
-    let topics = request.topics.into_iter().map(|topic| {
-        let ends = topic.partitions.iter().map(|wanted| {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let mut ends = Vec::with_capacity(topic.partitions.len());
+        for wanted in topic.partitions {
             let nothing = EpochEndOffset::default()
                 .with_partition(wanted.partition)
                 .with_leader_epoch(UNDEFINED)
                 .with_end_offset(UNDEFINED.into());
-            match end(door, &topic.topic, wanted) {
-                Ok(Some(offset)) => nothing.with_leader_epoch(wanted.leader_epoch).with_end_offset(offset),
+            ends.push(match end(door, &topic.topic, &wanted).await {
+                Ok(Some(found)) => nothing
+                    .with_leader_epoch(door::epoch(found.leader_epoch))
+                    .with_end_offset(found.end.as_i64()),
                 Ok(None) => nothing,
                 Err(error) => nothing.with_error_code(door.counts.error(error)),
-            }
-        });
-        let ends = ends.collect();
-        OffsetForLeaderTopicResult::default().with_topic(topic.topic).with_partitions(ends)
-    });
-    OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
+            });
+        }
+        topics.push(OffsetForLeaderTopicResult::default().with_topic(topic.topic).with_partitions(ends));
+    }
+    OffsetForLeaderEpochResponse::default().with_topics(topics)
 }
 
-/// One server has one leader, whose term all records have: it ends where they do. Of other terms nothing is known.
-fn end(door: &Door, topic: &str, wanted: &OffsetForLeaderPartition) -> Result<Option<i64>, ResponseError> {
+/// `None` where nothing is known of the term.
+async fn end(
+    door: &Door,
+    topic: &str,
+    wanted: &OffsetForLeaderPartition,
+) -> Result<Option<TermEnd>, ResponseError> {
     let partition = door.partition(topic, wanted.partition)?;
     door.check_epoch(&partition, wanted.current_leader_epoch)?;
-    let is_ours = wanted.leader_epoch == door.epoch(&partition);
-    Ok(is_ours.then(|| partition.bounds().high_watermark.as_i64()))
+    let Ok(epoch) = Epoch::try_from(wanted.leader_epoch) else { return Ok(None) };
+    partition.term_end(epoch).await.map_err(|error| errors::code(&error))
 }

@@ -1,54 +1,17 @@
 //! Producers whose batches come once: the end of their sequences, and what is known after a restart.
 
-use std::{
-    path::Path,
-    sync::mpsc,
-    time::{SystemTime, UNIX_EPOCH},
-};
-
 use kafka_protocol::messages::{InitProducerIdRequest, produce_response::PartitionProduceResponse};
 use minikafka_record::RecordBatch;
-use minikafka_server::Server;
-use minikafka_storage::{
-    Entry, EntryKind, Storage,
-    filesystem::{FileStorage, Options},
-};
 
-use super::client::{Client, batch, batches, fetch_from, stamped, start, start_with};
-use crate::support::Fixture;
+use super::{
+    client::{Client, batch, batches, fetch_from, stamped, start},
+    stopped::{append, serve},
+};
 
 const ID: i64 = 7_000;
 
 fn told(answer: &PartitionProduceResponse) -> (i16, i64) {
     (answer.error_code, answer.base_offset)
-}
-
-async fn serve(root: &Path) -> (Fixture, Client) {
-    let fixture = start_with(Server::builder().filesystem(root)).await;
-    let client = Client::connect(&fixture).await;
-    (fixture, client)
-}
-
-/// Puts a batch at the end of the one topic of a server that is stopped, as if a producer had sent all that comes
-/// before it.
-fn append(root: &Path, batch: &RecordBatch) {
-    let storage = FileStorage::open(root, Options::default()).unwrap();
-    let id = storage.list().unwrap().into_iter().find(|id| id.to_string().starts_with("t-")).unwrap();
-    let log = storage.open(&id).unwrap();
-    let bounds = log.bounds();
-    let entry = Entry {
-        index: bounds.next_index,
-        epoch: 0,
-        base_offset: bounds.end,
-        record_count: u32::try_from(batch.records().count()).unwrap(),
-        append_time: SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64,
-        kind: EntryKind::Data,
-        payload: batch.bytes().clone(),
-    };
-    let (send, stored) = mpsc::channel();
-    log.append(vec![entry], Box::new(move |outcome| send.send(outcome).unwrap()));
-    stored.recv().unwrap().unwrap();
-    storage.close().unwrap();
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@
 //! | all of that survives a restart | `idempotence::each_of_the_last_five_batches_is_known_after_a_restart_and_the_one_before_is_not`, `produce::what_is_known_of_producers_survives_a_kill` |
 //! | ListOffsets by time: the very record inside of the batch | `list_offsets::the_very_record_is_found_inside_of_a_batch` |
 //! | -1, -2, -3 | `list_offsets::the_ends_are_known_in_every_version`, `list_offsets::the_record_with_the_largest_timestamp_is_found` |
-//! | the leader epoch is the record's | `list_offsets::the_very_record_is_found_inside_of_a_batch` |
+//! | the leader epoch is the record's | `terms::a_record_is_listed_with_its_own_term` |
 //! | MEMBER_ID_REQUIRED from JoinGroup 4 on | `groups::members::a_member_joins_in_every_version` |
 //! | the rebalance timeout is another one than that of the session | `groups::members::who_does_not_join_again_is_gone_after_the_rebalance_timeout_although_its_session_lasts`, `groups::members::a_silent_member_is_gone` |
 //! | a follower's SyncGroup waits for the leader's | `groups::members::a_followers_sync_waits_for_that_of_the_leader` |
@@ -57,6 +57,8 @@ mod limits;
 mod list_offsets;
 mod metadata;
 mod produce;
+mod stopped;
+mod terms;
 mod topic_ids;
 mod trouble;
 mod versions;

@@ -8,7 +8,7 @@ use minikafka_storage::Durability;
 use super::{
     super::{
         super::{door::Door, frames::MESSAGES_BYTES_MAX},
-        assignment::REPLICAS,
+        assignment,
     },
     Entry, Kind, Source, Synonym, limit,
     topic::{self, Config},
@@ -69,7 +69,7 @@ pub(super) fn entries(door: &Door) -> Vec<Entry> {
     for (name, kind, value) in [
         ("broker.id", Kind::Int, config.node_id.0.to_string()),
         ("connections.max.idle.ms", Kind::Long, idle.to_string()),
-        ("default.replication.factor", Kind::Int, REPLICAS.to_string()),
+        ("default.replication.factor", Kind::Int, assignment::factor(door).to_string()),
         ("delete.topic.enable", Kind::Boolean, true.to_string()),
         ("socket.request.max.bytes", Kind::Int, MESSAGES_BYTES_MAX.to_string()),
     ] {
