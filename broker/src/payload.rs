@@ -16,7 +16,8 @@ const REQUEST_OVERHEAD_BYTES: usize = 512;
 pub enum Payload {
     /// Messages, in order; at least one.
     Messages(Vec<NewMessage>),
-    /// One encoded record batch, compressed or not. It is stored as it is.
+    /// One encoded record batch, compressed or not. It is stored as it is, but for a maximum timestamp that is not that of its
+    /// records: that is put right.
     Batch(Bytes),
     /// One encoded record batch, whose bytes are nearly all of what they are a slice of. It is stored where it lies,
     /// if nobody else holds any of that by then, and not copied.
@@ -138,8 +139,7 @@ fn check_batch(bytes: Bytes, bytes_max: usize, is_lone: bool) -> Result<CheckedP
     if bytes.len() > bytes_max {
         return Err(Error::MessageTooLarge { size: bytes.len(), max: bytes_max });
     }
-    let batch = RecordBatch::parse(bytes)?;
-    batch.validate_within(Expansion::of_batches(bytes_max))?;
+    let batch = RecordBatch::parse(bytes)?.mended_within(Expansion::of_batches(bytes_max))?;
     let count = u32::try_from(batch.count()).expect("the count of a batch is an i32");
     Ok(CheckedPayload {
         bytes: batch.bytes().len(),

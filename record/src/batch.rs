@@ -137,8 +137,18 @@ impl RecordBatch {
     /// The batch with another stamp, or with none.
     #[must_use]
     pub fn stamped(&self, producer: Option<ProducerStamp>) -> RecordBatch {
+        self.patched(|out| header::put_producer(out, producer))
+    }
+
+    /// The batch with another maximum timestamp.
+    pub(crate) fn with_max_timestamp(&self, max_timestamp: i64) -> RecordBatch {
+        self.patched(|out| put(out, header::MAX_TIMESTAMP, &max_timestamp.to_be_bytes()))
+    }
+
+    /// A copy of which something behind the checksum is changed, and nothing that makes it unsound.
+    fn patched(&self, change: impl FnOnce(&mut [u8])) -> RecordBatch {
         let mut out = BytesMut::from(&self.bytes[..]);
-        header::put_producer(&mut out, producer);
+        change(&mut out);
         let crc = crc32c(&out[header::ATTRIBUTES..]);
         put(&mut out, header::CRC, &crc.to_be_bytes());
         RecordBatch::parse(out.freeze()).expect("the header was sound and is")

@@ -28,20 +28,37 @@ impl RecordBatch {
     /// # Errors
     /// The first rule that is broken.
     pub fn validate_within(&self, limit: Expansion) -> Result<(), BatchError> {
-        self.verify_checksum()?;
-        let codec = self.validate_attributes()?;
-        self.validate_counts()?;
-        let max_timestamp = match codec {
-            Compression::None => self.validate_plain(self.packed_records())?,
-            _ => self.validate_packed(codec, self.bytes().slice(BATCH_HEADER_LEN..), limit)?,
-        };
-        // As in Kafka: records without a timestamp count as -1, so a batch of nothing else has a maximum of
-        // -1.
+        let max_timestamp = self.validate_but_for_time(limit)?;
         match self.header().max_timestamp {
             claimed if claimed != max_timestamp => {
                 Err(BatchError::MaxTimestamp { claimed, found: max_timestamp })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// As [`validate_within`](RecordBatch::validate_within), but a maximum timestamp that is not that of the records is put
+    /// right, in a copy, as Kafka's broker does: clients find it in various ways, or not at all.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn mended_within(self, limit: Expansion) -> Result<RecordBatch, BatchError> {
+        let max_timestamp = self.validate_but_for_time(limit)?;
+        match self.header().max_timestamp == max_timestamp {
+            true => Ok(self),
+            false => Ok(self.with_max_timestamp(max_timestamp)),
+        }
+    }
+
+    /// Checks all but the maximum timestamp, and returns that of the records. As in Kafka, records without a timestamp count
+    /// as -1, so that a batch of nothing else has a maximum of -1.
+    fn validate_but_for_time(&self, limit: Expansion) -> Result<i64, BatchError> {
+        self.verify_checksum()?;
+        let codec = self.validate_attributes()?;
+        self.validate_counts()?;
+        match codec {
+            Compression::None => self.validate_plain(self.packed_records()),
+            _ => self.validate_packed(codec, self.bytes().slice(BATCH_HEADER_LEN..), limit),
         }
     }
 

@@ -9,7 +9,9 @@ mod kafka;
 mod messages;
 
 use bytes::{Bytes, BytesMut};
-use minikafka_record::{BatchBuilder, BatchError, Compression, Offset, ProducerStamp, RecordBatch, Sequence};
+use minikafka_record::{
+    BatchBuilder, BatchError, Compression, Expansion, Offset, ProducerStamp, RecordBatch, Sequence,
+};
 use proptest::{collection::vec, prelude::*};
 
 use crate::messages::{build, framed, message, read};
@@ -138,6 +140,31 @@ fn each_rule_is_named() {
     }
     let many = patched(23, &[0, 0, 0x0f, 0xff]).unwrap_err();
     assert!(matches!(many, BatchError::Count { .. }));
+}
+
+#[test]
+fn a_wrong_maximum_timestamp_is_put_right_and_nothing_else() {
+    let mut builder = BatchBuilder::new();
+    (0..50).for_each(|n| builder.push(7 + n, None, Some(b"value"), &[]));
+    let plain = RecordBatch::parse(builder.finish(Offset::ZERO, 0)).unwrap();
+    for batch in [plain.compress(Compression::Gzip), plain] {
+        assert_eq!(batch.clone().mended_within(Expansion::MAX).unwrap(), batch);
+        for claimed in [-1i64, 0, 55, 57, i64::MAX] {
+            let mut wrong = batch.bytes().to_vec();
+            wrong[35..43].copy_from_slice(&claimed.to_be_bytes());
+            let crc = minikafka_record::crc32c(&wrong[21..]).to_be_bytes();
+            wrong[17..21].copy_from_slice(&crc);
+            let wrong = RecordBatch::parse(wrong.into()).unwrap();
+            assert_eq!(wrong.validate(), Err(BatchError::MaxTimestamp { claimed, found: 56 }));
+            assert_eq!(wrong.mended_within(Expansion::MAX).unwrap(), batch);
+        }
+    }
+    let mut broken = BatchBuilder::new();
+    broken.push(7, None, Some(b"value"), &[]);
+    let mut broken = broken.finish(Offset::ZERO, 0).to_vec();
+    broken[35] = 1;
+    let broken = RecordBatch::parse(broken.into()).unwrap().mended_within(Expansion::MAX);
+    assert!(broken.is_err(), "its checksum says that the network has changed it");
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest};
 use minikafka_broker::BrokerConfig;
-use minikafka_record::{Compression, Offset};
+use minikafka_record::{Compression, Offset, crc32c};
 use minikafka_server::Server;
 use rustix::process::Signal;
 
 use super::client::{
-    ALL, Client, batch, batches, compressed, fetch_from, produce, stamped, start, start_with, values,
+    ALL, Client, TIME, batch, batches, compressed, fetch_from, produce, stamped, start, start_with, values,
 };
 use crate::binary::Running;
 
@@ -37,6 +37,32 @@ async fn a_leader_that_has_it_is_enough_or_all() {
         assert_eq!(response.responses[0].partition_responses[0].error_code, code, "acks={acks}");
     }
     assert_eq!(values(&client.fetch(4, fetch_from("t", 0)).await).len(), 2);
+}
+
+#[tokio::test]
+async fn a_maximum_timestamp_that_a_client_gets_wrong_is_put_right() {
+    let fixture = start().await;
+    let mut client = Client::connect(&fixture).await;
+    client.create("t").await;
+    // None at all, as of old versions of sarama, and one that is too small, as of kafkajs when only some messages have a time.
+    for (n, claimed) in [(0, -1i64), (1, TIME)] {
+        for codec in
+            [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd]
+        {
+            let topic = format!("{codec}-{n}");
+            client.create(&topic).await;
+            let sound = compressed(codec, 500);
+            let mut wrong = sound.to_vec();
+            wrong[35..43].copy_from_slice(&claimed.to_be_bytes());
+            let crc = crc32c(&wrong[21..]).to_be_bytes();
+            wrong[17..21].copy_from_slice(&crc);
+            assert_eq!(client.produce(&topic, wrong.into()).await.error_code, 0, "{topic}");
+            assert_eq!(client.list(7, &topic, TIME + 321).await.offset, 321, "{topic}");
+            assert_eq!(client.list(7, &topic, TIME + 500).await.offset, -1, "{topic}");
+            let fetched = client.fetch(12, fetch_from(&topic, 0)).await;
+            assert_eq!(batches(&fetched)[0].bytes()[12..], sound[12..], "{topic}");
+        }
+    }
 }
 
 #[tokio::test]
