@@ -169,6 +169,17 @@ impl Broker {
         }
     }
 
+    /// Whether a topic has a partition, which need not be in service.
+    ///
+    /// # Errors
+    /// As [`partition`](Broker::partition), but for [`Error::PartitionLost`].
+    pub fn check_partition(&self, topic: &str, partition: u32) -> Result<(), Error> {
+        match self.partition(topic, Some(partition)) {
+            Ok(_) | Err(Error::PartitionLost { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A partition of the topic that has this id.
     ///
     /// # Errors

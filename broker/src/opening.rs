@@ -55,8 +55,8 @@ struct Found {
     newest: Option<i64>,
     /// Whether there is a log of the metadata.
     has_metadata: bool,
-    /// Topics with a log that is there and cannot be opened.
-    unusable: BTreeMap<String, StorageError>,
+    /// Logs that are there and cannot be opened.
+    unusable: Vec<(LogId, StorageError)>,
 }
 
 impl Broker {
@@ -110,9 +110,9 @@ impl Broker {
     /// Puts the logs that were found in their places, and tells the metadata what it does not know.
     async fn place(&self, found: Found) -> Result<(), Error> {
         let metadata = &self.0.metadata;
+        let found = self.remove_deleted(found).await?;
         let mut topics = found.topics;
         self.set_unusable_aside(&mut topics, found.unusable);
-        self.remove_deleted(&mut topics).await?;
         // Before the first start of a version that has metadata there were logs without it.
         let is_knowing = found.has_metadata && !metadata.has_losses();
         if is_knowing {
@@ -138,9 +138,9 @@ impl Broker {
     fn set_unusable_aside(
         &self,
         topics: &mut BTreeMap<String, Namesakes>,
-        unusable: BTreeMap<String, StorageError>,
+        unusable: Vec<(LogId, StorageError)>,
     ) {
-        for (name, why) in unusable {
+        for (LogId { topic: name, .. }, why) in unusable {
             if self.0.metadata.read(|metadata| !metadata.topics().contains_key(&name)) {
                 topics.remove(&name);
                 self.0.topics.refuse(name, why);
@@ -148,23 +148,20 @@ impl Broker {
         }
     }
 
-    /// Removes the logs of topics that were deleted.
-    async fn remove_deleted(&self, topics: &mut BTreeMap<String, Namesakes>) -> Result<(), Error> {
+    /// Removes the logs of topics that were deleted, also those that cannot be opened: once nobody knows any more that they
+    /// were deleted, the next start would adopt them. Returns the others.
+    async fn remove_deleted(&self, mut found: Found) -> Result<Found, Error> {
         let deleted = self.0.metadata.read(|metadata| metadata.deleted().clone());
         if deleted.is_empty() {
-            return Ok(());
+            return Ok(found);
         }
-        let mut logs = Vec::new();
-        for (name, namesakes) in topics.iter_mut() {
-            namesakes.retain(|topic_id, found| {
-                let is_deleted = deleted.contains(topic_id);
-                if is_deleted {
-                    logs.extend(ids(name, *topic_id, found));
-                }
-                !is_deleted
-            });
-        }
-        self.clear_away(&mut *self.0.admin.lock().await, deleted, logs).await
+        found.topics.values_mut().for_each(|namesakes| namesakes.retain(|id, _| !deleted.contains(id)));
+        found.unusable.retain(|(id, _)| !deleted.contains(&id.topic_id));
+        let storage = self.0.storage.clone();
+        let mut logs = blocking(move || storage.list()).await?;
+        logs.retain(|id| deleted.contains(&id.topic_id));
+        self.clear_away(&mut *self.0.admin.lock().await, deleted, logs).await?;
+        Ok(found)
     }
 
     /// Removes logs whose creation did not come to its end: no topic has them, and they are empty.
@@ -281,7 +278,7 @@ fn open_logs(storage: &dyn Storage) -> Result<Found, StorageError> {
             }
             Err(why) => {
                 tracing::error!(partition = %id, error = %why, "the partition cannot be used until the server is started again");
-                found.unusable.insert(id.topic, why);
+                found.unusable.push((id, why));
                 continue;
             }
         };

@@ -144,7 +144,7 @@ impl Broker {
     ) -> Result<Vec<(TopicPartition, StoredPosition)>, Error> {
         check_group_name(group)?;
         for TopicPartition { topic, partition } in of.into_iter().flatten() {
-            self.partition(topic, Some(*partition))?;
+            self.check_partition(topic, *partition)?;
         }
         let wanted: Option<BTreeSet<(&str, u32)>> =
             of.map(|of| of.iter().map(|of| (of.topic.as_str(), of.partition)).collect());

@@ -219,3 +219,22 @@ async fn a_failed_removal_is_finished_by_the_next_start() {
     let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
     assert!(broker.topics("", 10).is_empty() && logs(&*storage).is_empty());
 }
+
+#[tokio::test]
+async fn a_deleted_topic_whose_log_cannot_be_opened_does_not_come_back() {
+    let (storage, rig) = Rig::new();
+    let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
+    produce(&broker, "t", "old").await.unwrap();
+    rig.fail("remove t");
+    broker.delete_topic("t").await.unwrap_err();
+    drop(broker);
+    rig.mend("remove t");
+    rig.fail("open t");
+    let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
+    assert!(broker.topics("", 10).is_empty() && logs(&*storage).is_empty());
+    rig.mend("open t");
+    assert_eq!(produce(&broker, "t", "new").await.unwrap().base_offset, Offset::ZERO, "its name is free");
+    drop(broker);
+    let broker = Broker::open(storage, BrokerConfig::default()).await.unwrap();
+    assert_eq!(values(&broker.partition("t", None).unwrap(), 0).await, ["new"]);
+}

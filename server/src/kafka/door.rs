@@ -115,11 +115,15 @@ impl Door {
 
     /// A partition of a topic that Kafka's clients may see.
     pub(super) fn partition(&self, topic: &str, partition: i32) -> Result<Partition, ResponseError> {
-        if !topic_name::is_allowed(topic) {
-            return Err(ResponseError::InvalidTopicException);
-        }
-        let number = u32::try_from(partition).map_err(|_| ResponseError::UnknownTopicOrPartition)?;
+        let number = number(topic, partition)?;
         self.broker.partition(topic, Some(number)).map_err(|error| errors::code(&error))
+    }
+
+    /// The number of a partition that is there, in service or not.
+    pub(super) fn number_of(&self, topic: &str, partition: i32) -> Result<u32, ResponseError> {
+        let number = number(topic, partition)?;
+        self.broker.check_partition(topic, number).map_err(|error| errors::code(&error))?;
+        Ok(number)
     }
 
     /// A partition of a topic that has this id.
@@ -172,6 +176,14 @@ impl Door {
         let wanted = u64::try_from(epoch).ok();
         partition.check_leader_epoch(wanted).map_err(|error| errors::code(&error))
     }
+}
+
+/// A partition's number, of a topic that Kafka's clients may name.
+fn number(topic: &str, partition: i32) -> Result<u32, ResponseError> {
+    if !topic_name::is_allowed(topic) {
+        return Err(ResponseError::InvalidTopicException);
+    }
+    u32::try_from(partition).map_err(|_| ResponseError::UnknownTopicOrPartition)
 }
 
 /// The term of a leader, as the protocol has it.

@@ -138,9 +138,9 @@ impl Looking<'_> {
     ) -> Result<BTreeMap<TopicPartition, StoredPosition>, Error> {
         let of = wanted.map(|wanted| {
             let there = |(topic, partitions): &(TopicName, Vec<i32>)| {
-                let found = partitions.iter().filter_map(|index| self.door.partition(topic, *index).ok());
-                let of =
-                    found.map(|found| TopicPartition { topic: topic.to_string(), partition: found.number() });
+                // A partition that is out of service keeps its position: without one, its reader would begin anew elsewhere.
+                let there = partitions.iter().filter_map(|index| self.door.number_of(topic, *index).ok());
+                let of = there.map(|number| TopicPartition { topic: topic.to_string(), partition: number });
                 of.collect::<Vec<_>>()
             };
             wanted.iter().flat_map(there).collect::<Vec<_>>()

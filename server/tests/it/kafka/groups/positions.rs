@@ -9,8 +9,13 @@ use kafka_protocol::{
     protocol::Request,
 };
 
+use crate::support::topic_dirs;
+
 use super::{
-    super::client::{Client, name, start},
+    super::{
+        client::{Client, name, start},
+        stopped::serve,
+    },
     alone, commit_request, fetched, group, topic,
 };
 
@@ -96,6 +101,27 @@ async fn what_is_not_there_has_no_position() {
         assert_eq!((found.error_code, found.committed_offset), (0, -1));
         assert_eq!(found.metadata.as_deref(), Some(""));
     }
+}
+
+#[tokio::test]
+async fn a_partition_without_its_log_keeps_its_position() {
+    let root = tempfile::tempdir().unwrap();
+    let (fixture, mut client) = serve(root.path()).await;
+    topic(&fixture).await;
+    let request = commit_request(&[(0, 2, "")]);
+    assert_eq!(client.ask(9, &request).await.topics[0].partitions[0].error_code, 0);
+    drop(client);
+    fixture.stop().await;
+    std::fs::remove_dir_all(&topic_dirs(root.path())[0]).unwrap();
+
+    let (_fixture, mut client) = serve(root.path()).await;
+    assert_eq!(client.list(7, "t", -1).await.error_code, 56);
+    let found = fetched(&mut client, 7).await;
+    assert_eq!(
+        (found.error_code, found.committed_offset),
+        (0, 2),
+        "else its reader would begin elsewhere once it is mended"
+    );
 }
 
 #[tokio::test]
