@@ -6,7 +6,7 @@ use super::{
     api::{ClassicJoin, ClassicJoined, ClassicPeer, Newcomers},
     group::{Group, Phase},
     limits::{GROUP_BYTES_MAX, MEMBERS_MAX},
-    member::{Member, Outcome, Waiter, answered, of_newcomer},
+    member::{Member, Outcome, Waiter, answered, of_newcomer, shared_protocols},
 };
 use crate::group::core::GroupError;
 
@@ -50,10 +50,11 @@ impl Group {
     /// Checks that the member has a way of assigning partitions that all others have.
     fn check_protocols(&self, join: &ClassicJoin) -> Outcome<()> {
         let others = || self.members.iter().filter(|(id, _)| **id != join.member_id).map(|(_, other)| other);
-        let is_shared = |name: &str| others().all(|other| other.has(name));
+        let is_first = others().next().is_none();
+        let shared = shared_protocols(others());
         let fits = !join.protocol_type.is_empty()
-            && join.protocols.iter().any(|protocol| is_shared(&protocol.name))
-            && (others().next().is_none() || join.protocol_type == self.protocol_type);
+            && join.protocols.iter().any(|protocol| is_first || shared.contains(&*protocol.name))
+            && (is_first || join.protocol_type == self.protocol_type);
         if fits { Ok(()) } else { Err(GroupError::InconsistentProtocol(self.name.clone())) }
     }
 

@@ -1,5 +1,7 @@
 //! [`Member`], what the server knows of one.
 
+use std::collections::HashSet;
+
 use minikafka_storage::Millis;
 use tokio::sync::oneshot;
 
@@ -120,8 +122,8 @@ impl Member {
         self.heard_at.saturating_add(self.session_timeout_ms)
     }
 
-    pub(super) fn has(&self, protocol: &str) -> bool {
-        self.protocols.iter().any(|of| of.name == protocol)
+    fn protocol_names(&self) -> HashSet<&str> {
+        self.protocols.iter().map(|of| of.name.as_str()).collect()
     }
 
     /// What it says for a protocol.
@@ -135,6 +137,12 @@ impl Member {
         let names = self.client_id.len() + self.client_address.len();
         MEMBER_BYTES + names + of_protocols(&self.protocols, &self.topics) + of_assignment(&self.assignment)
     }
+}
+
+/// The protocols that all of these members have. They may name very many: each is looked at once.
+pub(super) fn shared_protocols<'a>(mut members: impl Iterator<Item = &'a Member>) -> HashSet<&'a str> {
+    let first = members.next().map(Member::protocol_names).unwrap_or_default();
+    members.fold(first, |shared, member| &shared & &member.protocol_names())
 }
 
 /// Bytes of memory that a newcomer will take, about.

@@ -1,11 +1,13 @@
 //! Rebalances: everybody joins again, and a generation begins. And what happens when time passes.
 
+use std::collections::HashMap;
+
 use minikafka_storage::Millis;
 
 use super::{
     group::{Group, Phase},
     limits::{OPENING_DELAY_MAX_MS, OPENING_DELAY_MS},
-    member::{Member, tell},
+    member::{Member, shared_protocols, tell},
 };
 
 impl Group {
@@ -96,17 +98,20 @@ impl Group {
     /// Of the protocols that all members have, each member votes for the one that it likes best. Where two have as many
     /// votes, it is the one that the leader likes better.
     fn choose_protocol(&mut self) {
-        let is_shared = |name: &str| self.members.values().all(|member| member.has(name));
-        let vote = |member: &Member| {
-            let mut names = member.protocols.iter().map(|protocol| &protocol.name);
-            names.find(|name| is_shared(name)).cloned()
-        };
-        let votes: Vec<String> = self.members.values().filter_map(vote).collect();
+        let shared = shared_protocols(self.members.values());
+        let mut votes: HashMap<&str, usize> = HashMap::new();
+        for member in self.members.values() {
+            let mut names = member.protocols.iter().map(|protocol| protocol.name.as_str());
+            if let Some(name) = names.find(|name| shared.contains(name)) {
+                *votes.entry(name).or_default() += 1;
+            }
+        }
         let leader = self.leader.as_ref().and_then(|leader| self.members.get(leader));
         let candidates = leader.into_iter().flat_map(|leader| leader.protocols.iter().rev());
-        let count = |name: &str| votes.iter().filter(|vote| *vote == name).count();
         // Of several with as many votes, the last one: the list is the wrong way round.
-        let chosen = candidates.max_by_key(|protocol| (is_shared(&protocol.name), count(&protocol.name)));
+        let chosen = candidates.max_by_key(|protocol| {
+            (shared.contains(&*protocol.name), votes.get(&*protocol.name).copied().unwrap_or_default())
+        });
         self.protocol = chosen.map(|protocol| protocol.name.clone()).unwrap_or_default();
     }
 

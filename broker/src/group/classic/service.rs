@@ -10,6 +10,7 @@ use super::{
         ClassicAssignment, ClassicDescription, ClassicJoin, ClassicJoined, ClassicLeaver, ClassicMember,
         ClassicSync, ClassicSynced,
     },
+    group::Group,
     limits::{REBALANCE_TIMEOUTS, SESSION_TIMEOUTS_MS},
     member::{Outcome, Waiter},
     registry::{Done, unknown},
@@ -90,11 +91,12 @@ impl Broker {
         check_group_name(group)?;
         let groups = &self.0.groups;
         let now = groups.now();
-        let leave = |leaver: &ClassicLeaver| {
-            let done = groups.classic().change(group, now, |of| of.leave(leaver, now));
-            done.map_or_else(|| Err(unknown(group, &leaver.member_id)), |done| done.outcome)
+        let leave = |of: &mut Group| leavers.iter().map(|leaver| of.leave(leaver, now)).collect::<Vec<_>>();
+        // All at once: what a group weighs is looked at before and after.
+        let outcomes = match groups.classic().change(group, now, leave) {
+            Some(done) => done.outcome,
+            None => leavers.iter().map(|leaver| Err(unknown(group, &leaver.member_id))).collect(),
         };
-        let outcomes: Vec<_> = leavers.iter().map(leave).collect();
         if outcomes.iter().any(Result::is_ok) {
             groups.follow_leaving(group, now).await;
         }
@@ -153,7 +155,7 @@ impl Coordinator {
     pub(super) fn as_member(
         &self,
         by: &ClassicMember,
-        act: impl FnOnce(&mut super::group::Group, Millis) -> Outcome<()>,
+        act: impl FnOnce(&mut Group, Millis) -> Outcome<()>,
     ) -> Outcome<()> {
         let now = self.now();
         // What shows that a member lives makes nothing due earlier.

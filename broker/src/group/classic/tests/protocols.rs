@@ -26,6 +26,14 @@ fn the_one_with_the_most_votes_is_chosen_of_those_that_all_have() {
 }
 
 #[test]
+fn very_many_protocols_are_looked_at_once_each() {
+    let names: Vec<String> = (0..100_000).map(|n| format!("{n}")).collect();
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    let odd: Vec<&str> = all.iter().copied().skip(1).step_by(2).rev().collect();
+    assert_eq!(chosen(&[&all, &odd]), "1", "each has one vote, and the leader likes it better");
+}
+
+#[test]
 fn who_has_nothing_in_common_with_the_others_is_refused() {
     let mut rig = Rig::of_two();
     let refused =
