@@ -40,6 +40,13 @@ const ASKING_FOR_ONE: usize = 50;
 const REPLIES_ALLOWED_BYTES: usize = 100 << 20;
 /// Of all this, on a busy machine.
 const REPLIES_TIME: Duration = Duration::from_secs(120);
+/// Requests that a client sends behind one that waits: fewer than are read ahead, whatever they are.
+const REQUESTS_BEHIND: usize = 60;
+/// A request with batches, and another one's: the answers of that take ten times what the request does.
+const PRODUCE_BYTES: usize = 4 << 20;
+const BATCHES: u32 = 99_000;
+/// Those of one such request and the next one, while it is read.
+const ANSWERS_ALLOWED_BYTES: usize = 64 << 20;
 /// A count or a length that claims as much as it can: classic, and compact.
 const CLASSIC: &[u8] = &[0x7f, 0xff, 0xff, 0xff];
 const COMPACT: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0x0f];
@@ -60,8 +67,13 @@ async fn hostile_clients_take_up_little_memory() {
     // A long name for each of many partitions, in what only members understand.
     let grown = growth_by(address, &sync_with_a_long_name()).await;
     assert!(grown < ALLOWED_BYTES, "{grown} bytes for an assignment");
-    let grown = growth_behind_a_join(address).await;
-    assert!(grown < ALLOWED_BYTES, "{grown} bytes behind a join that waits");
+    let (grown, is_taken) = growth_behind_a_join(address, b'w', &describe_long_names()).await;
+    assert!(grown < ALLOWED_BYTES && !is_taken, "{grown} bytes behind a join that waits");
+    // Nobody keeps a frame for its topic's name.
+    let (grown, is_taken) = growth_behind_a_join(address, b'x', &produce_nothing(0, PRODUCE_BYTES)).await;
+    assert!(grown < 5 * PRODUCE_BYTES && is_taken, "{grown} bytes of batches behind a join that waits");
+    let (grown, is_taken) = growth_behind_a_join(address, b'y', &produce_nothing(BATCHES, 0)).await;
+    assert!(grown < ANSWERS_ALLOWED_BYTES && !is_taken, "{grown} bytes of answers behind a join that waits");
     drop(held);
     let unread = growth_by_replies_that_are_not_read(address, server.local_addr());
     let grown = timeout(REPLIES_TIME, unread).await.unwrap();
@@ -126,17 +138,15 @@ fn sync_with_a_long_name() -> Vec<u8> {
     frame
 }
 
-/// Bytes that the server's memory grows by when a client sends as much as it can behind a join that waits.
-async fn growth_behind_a_join(address: SocketAddr) -> usize {
-    // JoinGroup 0, and DescribeGroups 0 of names as long as they can be.
-    let join = b"\0\x0b\0\0\0\0\0\x01\xff\xff\0\x01w\0\0\xff\xff\0\0\0\x01c\0\0\0\x01\0\x01p\0\0\0\0";
-    let mut describe = b"\0\x0f\0\0\0\0\0\x02\xff\xff\0\0\0\x64".to_vec();
-    for _ in 0..100 {
-        describe.extend([0x7f, 0xff]);
-        describe.resize(describe.len() + 0x7fff, b'g');
-    }
+/// Bytes that the server's memory grows by when a client sends requests behind a JoinGroup that waits, and whether it takes
+/// as many as it is sent.
+async fn growth_behind_a_join(address: SocketAddr, group: u8, request: &[u8]) -> (usize, bool) {
+    // JoinGroup 0.
+    let mut join =
+        b"\0\x0b\0\0\0\0\0\x01\xff\xff\0\x01w\0\0\xff\xff\0\0\0\x01c\0\0\0\x01\0\x01p\0\0\0\0".to_vec();
+    join[12] = group;
     let framed = |frame: &[u8]| [&(frame.len() as u32).to_be_bytes(), frame].concat();
-    let (join, describe) = (framed(join), framed(&describe));
+    let (join, request) = (framed(&join), framed(request));
     let [mut member, mut newcomer] =
         [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
     member.write_all(&join).await.unwrap();
@@ -146,13 +156,34 @@ async fn growth_behind_a_join(address: SocketAddr) -> usize {
     // The one that is there does not join again.
     newcomer.write_all(&join).await.unwrap();
     let sending = async {
-        for _ in 0..64 {
-            newcomer.write_all(&describe).await.unwrap();
+        for _ in 0..REQUESTS_BEHIND {
+            newcomer.write_all(&request).await.unwrap();
         }
     };
-    let sent = timeout(Duration::from_secs(1), sending).await;
-    assert!(sent.is_err(), "200 MB were read behind a join that waits");
-    MEMORY.peak_usage().saturating_sub(before)
+    let is_taken = timeout(Duration::from_secs(1), sending).await.is_ok();
+    (MEMORY.peak_usage().saturating_sub(before), is_taken)
+}
+
+/// A DescribeGroups 0 of names as long as they can be.
+fn describe_long_names() -> Vec<u8> {
+    let mut describe = b"\0\x0f\0\0\0\0\0\x02\xff\xff\0\0\0\x64".to_vec();
+    for _ in 0..100 {
+        describe.extend([0x7f, 0xff]);
+        describe.resize(describe.len() + 0x7fff, b'g');
+    }
+    describe
+}
+
+/// A Produce 3 of so many empty batches for a topic that is not there, and what nobody reads behind them.
+fn produce_nothing(batches: u32, len: usize) -> Vec<u8> {
+    let mut produce = b"\0\0\0\x03\0\0\0\x02\xff\xff\xff\xff\xff\xff\0\0\x75\x30\0\0\0\x01\0\x01t".to_vec();
+    produce.extend(batches.to_be_bytes());
+    for index in 0..batches {
+        produce.extend(index.to_be_bytes());
+        produce.extend(0u32.to_be_bytes());
+    }
+    produce.resize(len.max(produce.len()), 0);
+    produce
 }
 
 /// Bytes that the server's memory grows by when many clients ask for a large description and take their time to read it.

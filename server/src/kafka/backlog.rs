@@ -2,7 +2,7 @@
 //!
 //! A JoinGroup may wait for an hour, and so does all that its client sends behind it. Requests of names and numbers are
 //! held in memory meanwhile, decoded: so few bytes of them are read ahead that any number of such connections can be
-//! afforded. What brings messages has its bounds in the broker.
+//! afforded. What brings messages has its bounds in the broker, but for long answers, which are counted here.
 //!
 //! The two halves of a connection share it, and they are one task: the one that reads is polled first, and what it adds the
 //! other one finds when it is polled right after. So nobody is woken for that, which for a client with one request under way

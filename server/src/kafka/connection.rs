@@ -121,7 +121,7 @@ async fn take<R: AsyncRead + Unpin>(
     while frames.begins().await? {
         backlog.begin();
         let behind = match frames.announced().await? {
-            // Those have a bound of their own.
+            // Those have a bound of their own, and what is kept of them is counted once that is known.
             (_, Size::Messages) => 0,
             (len, Size::Names | Size::Credentials) => len,
         };
@@ -138,7 +138,8 @@ async fn take<R: AsyncRead + Unpin>(
         // Whoever stores a large batch wants to be the only holder of its bytes.
         drop(bytes);
         let span = trace::of(&read, peer);
-        let work = dispatch::begin(door, read, caller, &span).instrument(span.clone()).await?;
+        let (work, kept) = dispatch::begin(door, read, caller, &span).instrument(span.clone()).await?;
+        let behind = behind + kept;
         // What holds the bytes now has a bound of its own.
         drop(permit);
         backlog.add(Begun { work, span, behind }, behind);

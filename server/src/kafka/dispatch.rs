@@ -31,7 +31,8 @@ pub(super) struct Caller {
     pub(super) gone: CancellationToken,
 }
 
-/// Begins what a request asks for. `span` is the request's, and is entered already.
+/// Begins what a request asks for. `span` is the request's, and is entered already. Says also how many bytes of memory the
+/// work keeps until it is its turn, beside those of the request.
 ///
 /// # Errors
 /// When the body cannot be read.
@@ -40,23 +41,23 @@ pub(super) async fn begin(
     read: Read,
     caller: &Caller,
     span: &Span,
-) -> Result<Work, Offence> {
+) -> Result<(Work, usize), Offence> {
     let request = match read {
         Read::Request(request) => request,
         Read::UnknownApiVersions(head) => {
             let (head, response) = api_versions::refuse(door, head);
-            return Ok(Box::pin(async move { outcome(head, &response) }));
+            return Ok((Box::pin(async move { outcome(head, &response) }), 0));
         }
     };
     let head = request.head;
     door.counts.request(request.api);
     let door = door.clone();
-    Ok(match head.key {
+    let work: Work = match head.key {
         ApiKey::Produce => {
             let frame_len = request.frame_len;
             let request = request.decode()?;
             trace::produce(span, &request);
-            produce::begin(&door, head, frame_len, request).await
+            return Ok(produce::begin(&door, head, frame_len, request).await);
         }
         ApiKey::Fetch => {
             let (request, gone) = (request.decode()?, caller.gone.clone());
@@ -99,7 +100,8 @@ pub(super) async fn begin(
         | ApiKey::ConsumerGroupDescribe
         | ApiKey::DeleteGroups => group::begin(door, caller, request)?,
         _ => admin::begin(door, request)?,
-    })
+    };
+    Ok((work, 0))
 }
 
 /// The reply to a request.

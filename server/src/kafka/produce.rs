@@ -47,6 +47,10 @@ const PATIENCE_MIN: Duration = Duration::from_secs(1);
 const LONE_BYTES_MIN: usize = LARGE_BYTES;
 /// This share of the frame may be something else, which is kept in memory with the batch.
 const LONE_REST_SHARE: usize = 16;
+/// Bytes that a batch's answer takes in memory until it is its turn.
+const PART_BYTES: usize = 128;
+/// Bytes of answers that a request may keep without being counted: those of a producer with batches for a thousand partitions.
+const KEPT_FREE: usize = 128 * 1024;
 /// Nothing has this offset or time.
 const NONE: i64 = -1;
 /// The `acks` that there are.
@@ -57,16 +61,21 @@ const ACKS_ALL: i16 = -1;
 /// The batch for a partition, on its way or refused.
 type Begun = Result<PendingProduce, Refused>;
 
-/// Gives each batch its place in the order of its partition. Takes until there is room for all of them.
+/// Gives each batch its place in the order of its partition. Takes until there is room for all of them. Says also how many
+/// bytes of memory the reply keeps, beside what the broker has a bound for, if that is much.
 pub(super) async fn begin(
     door: &Arc<Door>,
     head: Head,
     frame_len: usize,
-    mut request: ProduceRequest,
-) -> Work {
-    let is_lone = leave_to_batch(&mut request, frame_len);
+    request: ProduceRequest,
+) -> (Work, usize) {
+    let is_lone = is_lone(&request, frame_len);
+    let mut kept = 0;
     let mut topics = Vec::with_capacity(request.topic_data.len());
     for TopicProduceData { name, partition_data, .. } in request.topic_data {
+        // What waits holds nothing of the frame.
+        let name = TopicName(StrBytes::from_string(name.to_string()));
+        kept += name.len();
         let mut partitions = Vec::with_capacity(partition_data.len());
         for data in partition_data {
             let index = data.index;
@@ -76,6 +85,7 @@ pub(super) async fn begin(
                 }
                 _ => Err(ResponseError::InvalidRequiredAcks.into()),
             };
+            kept += PART_BYTES + begun.as_ref().err().map_or(0, Refused::len);
             partitions.push((index, begun));
         }
         topics.push((name, partitions));
@@ -83,7 +93,7 @@ pub(super) async fn begin(
     let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).max(PATIENCE_MIN);
     let finish =
         Finish { door: door.clone(), head, acks: request.acks, topics, begin: Instant::now(), patience };
-    Box::pin(finish.run())
+    (Box::pin(finish.run()), kept.saturating_sub(KEPT_FREE))
 }
 
 async fn begin_batch(
@@ -98,17 +108,12 @@ async fn begin_batch(
     Ok(partition.produce(payload).await?)
 }
 
-/// Whether the request is one large batch and little else. Then the frame is left to the batch: the name, which the
-/// reply needs, is another's.
-fn leave_to_batch(request: &mut ProduceRequest, frame_len: usize) -> bool {
-    let [topic] = &mut request.topic_data[..] else { return false };
+/// Whether the request is one large batch and little else. Then the frame is left to the batch.
+fn is_lone(request: &ProduceRequest, frame_len: usize) -> bool {
+    let [topic] = &request.topic_data[..] else { return false };
     let [data] = &topic.partition_data[..] else { return false };
     let len = data.records.as_ref().map_or(0, Bytes::len);
-    let is_lone = len >= LONE_BYTES_MIN && len >= frame_len - frame_len / LONE_REST_SHARE;
-    if is_lone {
-        topic.name = TopicName(StrBytes::from_string(topic.name.to_string()));
-    }
-    is_lone
+    len >= LONE_BYTES_MIN && len >= frame_len - frame_len / LONE_REST_SHARE
 }
 
 fn check(door: &Door, version: i16, records: Bytes, is_lone: bool) -> Result<CheckedPayload, Refused> {
@@ -228,12 +233,12 @@ mod tests {
     #[test]
     fn a_large_batch_alone_holds_its_frame_alone() {
         let (frame, mut request) = decoded(&[LONE_BYTES_MIN]);
-        assert!(leave_to_batch(&mut request, frame.len()));
+        assert!(is_lone(&request, frame.len()));
         drop(frame);
         let TopicProduceData { name, partition_data, .. } = request.topic_data.remove(0);
+        drop(name);
         let records = partition_data.into_iter().next().unwrap().records.unwrap();
         assert!(records.try_into_mut().is_ok());
-        assert_eq!(name.as_str(), "topic");
     }
 
     #[test]
@@ -244,8 +249,8 @@ mod tests {
             (&[LONE_BYTES_MIN, LONE_BYTES_MIN], 0),
             (&[], 0),
         ] {
-            let (frame, mut request) = decoded(sizes);
-            assert!(!leave_to_batch(&mut request, frame.len() + beside), "{sizes:?} {beside}");
+            let (frame, request) = decoded(sizes);
+            assert!(!is_lone(&request, frame.len() + beside), "{sizes:?} {beside}");
         }
     }
 }

@@ -21,6 +21,11 @@ impl Refused {
         Refused { code, message: Some(message.into()) }
     }
 
+    /// Bytes of its words.
+    pub(super) fn len(&self) -> usize {
+        self.message.as_ref().map_or(0, String::len)
+    }
+
     /// What the client is told; it is counted.
     pub(super) fn tell(self, door: &Door) -> (i16, Option<StrBytes>) {
         (door.counts.error(self.code), self.message.map(StrBytes::from_string))

@@ -55,6 +55,11 @@ pub(super) enum Took {
 }
 
 impl Part {
+    /// One of which nothing is read.
+    pub(super) fn refuse(door: &Door, index: i32, error: ResponseError) -> Part {
+        Part { index, state: State::Failed(Failure { code: door.counts.error(error), bounds: None }) }
+    }
+
     /// Finds the partition.
     pub(super) fn resolve(door: &Door, version: i16, topic: &Named, wanted: &FetchPartition) -> Part {
         let found = match topic {

@@ -1,9 +1,12 @@
 //! [`Reading`]: all partitions of a fetch, until there is enough.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{collections::HashSet, future::Future, pin::Pin, time::Duration};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use kafka_protocol::messages::{FetchRequest, TopicName};
+use kafka_protocol::{
+    ResponseError,
+    messages::{FetchRequest, TopicName},
+};
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, sleep_until, timeout_at},
@@ -38,7 +41,7 @@ pub(super) struct Reading<'a> {
 }
 
 /// A topic, as the client names it.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Named {
     Name(TopicName),
     Id(Uuid),
@@ -52,13 +55,18 @@ type News = Pin<Box<dyn Future<Output = usize> + Send>>;
 impl<'a> Reading<'a> {
     /// Finds the partitions.
     pub(super) fn new(door: &'a Door, version: i16, request: FetchRequest) -> Reading<'a> {
-        let mut parts = Vec::new();
+        let (mut parts, mut seen) = (Vec::new(), HashSet::new());
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let named =
                 if version >= IDS_SINCE { Named::Id(topic.topic_id) } else { Named::Name(topic.topic) };
-            let wanted = topic.partitions.iter();
-            parts.extend(wanted.map(|wanted| Part::resolve(door, version, &named, wanted)));
+            // Each waits and is woken by itself: a request asks for each partition once.
+            parts.extend(topic.partitions.iter().map(|wanted| {
+                match seen.insert((named.clone(), wanted.partition)) {
+                    true => Part::resolve(door, version, &named, wanted),
+                    false => Part::refuse(door, wanted.partition, ResponseError::InvalidRequest),
+                }
+            }));
             topics.push((named, topic.partitions.len()));
         }
         let bytes = |field: i32| usize::try_from(field).unwrap_or(0);

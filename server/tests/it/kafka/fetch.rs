@@ -4,7 +4,7 @@ use kafka_protocol::messages::{FetchRequest, FetchResponse, fetch_request::Fetch
 use minikafka_record::Compression;
 
 use super::client::{Client, batch, batches, compressed, fetch_from, fetch_topic, start, values};
-use crate::support::Fixture;
+use crate::support::{Fixture, soon};
 
 /// Three batches of three records each.
 async fn three_batches(topic: &str) -> (Fixture, Client) {
@@ -74,7 +74,8 @@ async fn the_limit_goes_by_the_order_of_the_request() {
 #[tokio::test]
 async fn an_error_needs_no_room() {
     let (_fixture, mut client) = three_batches("a").await;
-    let topics = vec![fetch_topic("a", 0), fetch_topic("a", 10)];
+    client.create("b").await;
+    let topics = vec![fetch_topic("a", 0), fetch_topic("b", 10)];
     let response: FetchResponse =
         client.ask(12, &fetch_from("a", 0).with_max_bytes(1).with_topics(topics)).await;
     let codes: Vec<i16> = response.responses.iter().map(|topic| topic.partitions[0].error_code).collect();
@@ -139,6 +140,12 @@ async fn the_wait_ends_in_time_and_with_what_there_is() {
     assert_eq!(client.fetch(12, none).await.records.as_deref(), Some(&b""[..]));
 }
 
+/// How many fetches have begun.
+async fn fetches(fixture: &Fixture) -> f64 {
+    let found = crate::observe::scrape(&fixture.server).await;
+    found.get("minikafka_kafka_requests_total{api=\"Fetch\"}").copied().unwrap_or_default()
+}
+
 #[tokio::test]
 async fn an_error_ends_the_wait() {
     let (fixture, mut client) = three_batches("t").await;
@@ -146,10 +153,25 @@ async fn an_error_ends_the_wait() {
     let topics = vec![fetch_topic("other", 0), fetch_topic("t", 9)];
     let waiting = fetch_from("t", 9).with_min_bytes(1).with_max_wait_ms(200_000).with_topics(topics);
     let id = client.send(12, &waiting).await;
+    soon(async { while fetches(&fixture).await < 1.0 {} }).await;
     fixture.server.broker().delete_topic("t").await.unwrap();
     let response = client.reply::<FetchRequest>(12, id).await;
     let codes: Vec<i16> = response.responses.iter().map(|topic| topic.partitions[0].error_code).collect();
     assert_eq!(codes, [0, 3]);
+}
+
+#[tokio::test]
+async fn a_partition_is_asked_for_once_in_a_request() {
+    let (_fixture, mut client) = three_batches("t").await;
+    client.create("other").await;
+    let topics = vec![fetch_topic("t", 6), fetch_topic("other", 0), fetch_topic("t", 0)];
+    let waiting = fetch_from("t", 0).with_min_bytes(1 << 20).with_max_wait_ms(200_000).with_topics(topics);
+    let response = client.ask(12, &waiting).await;
+    let told = response
+        .responses
+        .iter()
+        .map(|topic| (topic.partitions[0].error_code, values(&topic.partitions[0]).len()));
+    assert_eq!(told.collect::<Vec<_>>(), [(0, 3), (0, 0), (42, 0)]);
 }
 
 #[tokio::test]
@@ -164,13 +186,14 @@ async fn what_cannot_be_read_is_said_at_once() {
             assert_eq!((data.log_start_offset, data.high_watermark), (0, 9));
         }
     }
-    let mut request = fetch_from("t", 0);
     let with_epoch =
         |epoch| FetchPartition::default().with_current_leader_epoch(epoch).with_partition_max_bytes(99);
-    request.topics[0].partitions = vec![with_epoch(0), with_epoch(1), with_epoch(-1).with_partition(7)];
-    let response: FetchResponse = client.ask(12, &request).await;
-    let codes: Vec<i16> = response.responses[0].partitions.iter().map(|data| data.error_code).collect();
-    assert_eq!(codes, [0, 75, 3]);
+    for (partition, code) in [(with_epoch(0), 0), (with_epoch(1), 75), (with_epoch(-1).with_partition(7), 3)]
+    {
+        let mut request = fetch_from("t", 0);
+        request.topics[0].partitions = vec![partition];
+        assert_eq!(client.fetch(12, request).await.error_code, code);
+    }
 }
 
 #[tokio::test]
