@@ -57,6 +57,8 @@ async fn hostile_clients_take_up_little_memory() {
     let server = Server::builder().memory().kafka(door).start("127.0.0.1:0").await.unwrap();
     let address = server.kafka_addr().unwrap();
     let held = frames_that_are_begun(address).await;
+    let grown = growth_by_who_has_sent_a_large_one(address).await;
+    assert!(grown < 2 * PRODUCE_BYTES, "{grown} bytes for as large a frame as can be");
     for (key, version) in first_and_last_versions(address).await {
         let body = samples::body(key, version);
         for at in 0..body.len() {
@@ -94,6 +96,23 @@ async fn frames_that_are_begun(address: SocketAddr) -> Vec<TcpStream> {
     let grown = MEMORY.peak_usage().saturating_sub(before);
     assert!(grown < ALLOWED_BYTES, "{grown} bytes");
     held
+}
+
+/// One that has sent a large frame, and claims a far larger one.
+async fn growth_by_who_has_sent_a_large_one(address: SocketAddr) -> usize {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let produce = produce_nothing(0, PRODUCE_BYTES);
+    client.write_u32(produce.len() as u32).await.unwrap();
+    client.write_all(&produce).await.unwrap();
+    let len = client.read_u32().await.unwrap() as usize;
+    client.read_exact(&mut vec![0; len]).await.unwrap();
+    MEMORY.reset_peak_usage();
+    let before = MEMORY.current_usage();
+    client.write_all(&[0x06, 0x40, 0, 0, 0, 0, 0, 9]).await.unwrap();
+    // Nothing more comes, and so the connection ends.
+    client.shutdown().await.unwrap();
+    client.read_to_end(&mut Vec::new()).await.unwrap();
+    MEMORY.peak_usage().saturating_sub(before)
 }
 
 /// What the server says that it answers.

@@ -7,7 +7,7 @@
 //! Of a frame that is larger than [`FREE_BYTES`] the rest is read once so much has come, or only its head if this client
 //! has sent as large a one before. Then it gets permits for its length out of a budget that all connections share (see
 //! [`Incoming`]), and waits for nobody but its own client, who has to send it at a pace; so whoever waits for permits gets
-//! them soon. Memory grows with the bytes that come, not with a length that is claimed and was never sent.
+//! them soon. Memory grows with the bytes that come, not with a length that is claimed, beyond what this client has sent before.
 //!
 //! A frame of more than [`LARGE_BYTES`] lies in memory of its own, so that a batch which is nearly all of it can be
 //! stored where it lies.

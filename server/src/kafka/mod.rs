@@ -16,7 +16,7 @@
 //!
 //! - **Invariant:** replies go out in the order of the requests.
 //! - **Invariant:** batches go to the broker and to consumers as they are: nothing is recompressed.
-//! - **Invariant:** nothing is allocated by what a frame claims.
+//! - **Invariant:** nothing is allocated by what a frame claims, beyond what its client has sent before.
 //! - **Invariant:** what a client does wrong ends its own connection at most.
 
 mod admin;

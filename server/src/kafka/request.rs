@@ -32,7 +32,7 @@ pub(super) struct Request {
     /// Bytes of the whole frame.
     pub(super) frame_len: usize,
     client_id: Bytes,
-    body: Bytes,
+    pub(super) body: Bytes,
 }
 
 /// What becomes of a frame.
@@ -94,8 +94,9 @@ impl Request {
         let malformed = |why| Offence::Malformed { key, version, why };
         let encoding = api.encoding(version);
         let (client_id, body) = rest_of_header(&frame[FIXED_LEN..], encoding).map_err(malformed)?;
-        shape::check(body, api.shape, version, encoding).map_err(malformed)?;
-        let (client_id, body) = (frame.slice_ref(client_id), frame.slice_ref(body));
+        let len = shape::check(body, api.shape, version, encoding).map_err(malformed)?;
+        // Nothing is decoded that was not checked: what lies behind the body is nobody's.
+        let (client_id, body) = (frame.slice_ref(client_id), frame.slice_ref(&body[..len]));
         Ok(Read::Request(Request { head, api: index, frame_len: frame.len(), client_id, body }))
     }
 

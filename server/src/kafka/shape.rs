@@ -111,7 +111,7 @@ pub(super) enum Encoding {
 }
 
 /// Checks that `body` begins with the shape of `fields` in a version. Bytes behind that are nobody's, as in Kafka:
-/// librdkafka leaves three of them behind a request for all topics.
+/// librdkafka leaves three of them behind a request for all topics. Returns how long it is.
 ///
 /// # Errors
 /// What is wrong with it first.
@@ -120,9 +120,10 @@ pub(super) fn check(
     fields: &[Field],
     version: i16,
     encoding: Encoding,
-) -> Result<(), Malformed> {
+) -> Result<usize, Malformed> {
     let mut walk = Walk { rest: body, version, encoding, elements: 0 };
-    walk.fields(fields)
+    walk.fields(fields)?;
+    Ok(body.len() - walk.rest.len())
 }
 
 /// Takes the header's tagged fields off the front of `body`.

@@ -2,6 +2,7 @@
 //! check is what `kafka-protocol` reads. Every version of every request in the table begins the hunt; `PROPTEST_CASES`
 //! says how long that is, and `tests/kafka_memory.rs` watches the memory of a server meanwhile.
 
+mod framing;
 mod samples;
 
 use std::fmt::Write as _;
@@ -118,8 +119,13 @@ fn read(frame: &Bytes) -> Result<String, Offence> {
     }
 }
 
+/// Also sees that nothing of what was checked is left.
 fn decode<T: Decodable + std::fmt::Debug>(request: Request) -> Result<String, Offence> {
-    Ok(format!("{:?}", request.decode::<T>()?))
+    let (mut body, version) = (request.body.clone(), request.head.version);
+    let decoded = request.decode::<T>()?;
+    T::decode(&mut body, version).expect("it was decoded");
+    assert!(body.is_empty(), "{} bytes were checked and are not read: {decoded:?}", body.len());
+    Ok(format!("{decoded:?}"))
 }
 
 #[test]
