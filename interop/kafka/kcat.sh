@@ -23,7 +23,17 @@ query() { kcat -q -b "$bootstrap" -Q -t "$prefix-zstd:0:$1" 2>&1; }
 
 ends() { query -1 | grep -q "offset $count" && query -2 | grep -q 'offset 0' && metadata; }
 
-by_time() { query 1000 | grep -q 'offset 0' && query 99999999999999 | grep -qE 'offset (-1|200)'; }
+# The first record of that time or later, as the topic itself shows it; and what is before all of them, and behind.
+by_time() {
+  local times time wanted
+  times=$(over_kafka "$prefix-zstd" | cut -f 2,3)
+  for offset in 0 77 $((count - 1)); do
+    time=$(awk -v at=$offset '$1 == at { print $2 }' <<< "$times")
+    wanted=$(awk -v time="$time" '$2 >= time { print $1; exit }' <<< "$times")
+    query "$time" | grep -q "offset $wanted\$" || return
+  done
+  query 1000 | grep -q 'offset 0' && query 99999999999999 | grep -qE "offset (-1|$count)"
+}
 
 # A topic as each door shows it: partition, offset, time, key and value. Over gRPC numbers begin with 1.
 over_kafka() { kcat -q -b "$bootstrap" -t "$1" -p 0 -C -o beginning -e -f '%p\t%o\t%T\t%k\t%s\n'; }

@@ -31,6 +31,8 @@ pub use settings::{Settings, VARIABLE_PREFIX};
 use source::{Given, Source};
 pub use storage::StorageConfig;
 
+use crate::kafka::MESSAGES_BYTES_MAX as KAFKA_REQUEST_BYTES_MAX;
+
 /// Everything that can be chosen at the start, with its default filled in. The names, the defaults and the
 /// rules stand in [`Settings`].
 #[derive(Clone, Debug)]
@@ -92,25 +94,27 @@ impl Config {
                 in_range(parse_byte_size(text)?, MESSAGE_BYTES_MIN..=MESSAGE_BYTES_MAX, format_byte_size)
             })?
             .map_or(default.message_bytes_max, |bytes| bytes as usize);
+        let partitions_max = count(&source.get("partitions_max", |s| &s.partitions_max))?
+            .map_or(default.partitions_max, |count| count as usize);
         let broker = BrokerConfig {
             retention: retention(source)?.or(default.retention),
             retention_bytes: retention_bytes(source)?,
             auto_create: auto_create(source)?,
             producer_expiry: producer_expiry(source)?.unwrap_or(default.producer_expiry),
             position_retention: position_retention(source)?.unwrap_or(default.position_retention),
-            partitions: count(&source.get("partitions", |s| &s.partitions))?
-                .map_or(default.partitions, |count| count as u32),
-            partitions_max: count(&source.get("partitions_max", |s| &s.partitions_max))?
-                .map_or(default.partitions_max, |count| count as usize),
+            partitions: partitions(source, partitions_max)?.unwrap_or(default.partitions),
+            partitions_max,
             message_bytes_max,
             // A few of the largest messages must be able to wait side by side.
             waiting_bytes_max: default.waiting_bytes_max.max(4 * message_bytes_max),
             ..default
         };
-        let (storage, warnings) = storage::check(source)?;
+        let (storage, mut warnings) = storage::check(source)?;
+        let kafka = kafka(source)?;
+        warnings.extend(about_kafka(source, &kafka, message_bytes_max));
         Ok(Config {
             host: source.get("host", |s| &s.host).parse(str::parse)?.unwrap_or_default(),
-            kafka: kafka(source)?,
+            kafka,
             storage,
             broker,
             log: source.get("log", |s| &s.log).parse(str::parse)?.unwrap_or_default(),
@@ -125,6 +129,32 @@ fn kafka(source: &Source) -> Result<KafkaConfig, ConfigError> {
         advertised: source.get("advertised_host", |s| &s.advertised_host).parse(str::parse)?,
         ..KafkaConfig::listening(listen)
     })
+}
+
+/// What is set and does not count at that door.
+fn about_kafka(source: &Source, kafka: &KafkaConfig, message_bytes_max: usize) -> Option<String> {
+    let is_off = kafka.listen == Listen::Off;
+    let (given, why) = if is_off {
+        (source.get("advertised_host", |s| &s.advertised_host), "no Kafka clients are served".to_owned())
+    } else if message_bytes_max > KAFKA_REQUEST_BYTES_MAX {
+        let max = format_byte_size(KAFKA_REQUEST_BYTES_MAX as u64);
+        (source.get("message_max", |s| &s.message_max), format!("a request of theirs has at most {max}"))
+    } else {
+        return None;
+    };
+    let (name, text) = (given.name, given.text?);
+    let whom = if is_off { "" } else { " on Kafka clients" };
+    Some(format!("{name}={text} has no effect{whom}: {why}"))
+}
+
+/// Partitions of a topic that nobody has chosen them for.
+fn partitions(source: &Source, max: usize) -> Result<Option<u32>, ConfigError> {
+    let given = source.get("partitions", |s| &s.partitions);
+    match count(&given)? {
+        Some(count) if count as usize > max => Err(given
+            .refuse(format!("a topic would have more than all topics may have, {max}: see partitions-max"))),
+        count => Ok(count.map(|count| count as u32)),
+    }
 }
 
 fn retention(source: &Source) -> Result<Option<Duration>, ConfigError> {

@@ -79,7 +79,7 @@ pub struct Settings {
     /// then, what it sends again is not stored again [default: 24h]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub producer_expiry: Option<String>,
-    /// Whether a produce creates its topic: true or false [default: true]
+    /// Whether a produce, or a Kafka client that asks for a topic, creates it: true or false [default: true]
     #[arg(long, value_name = "BOOL")]
     pub auto_create: Option<String>,
     /// What to log on stderr: a level (error, warn, info, debug, trace, off), a format (text, json) or both,

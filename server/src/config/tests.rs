@@ -141,6 +141,7 @@ fn errors_name_the_setting_the_value_and_the_rule() {
         ("MEMORY_LIMIT", "much", "MiB"),
         ("MEMORY_LIMIT", "1KiB", "1MiB"),
         ("PARTITIONS", "0", "1 to 1000000"),
+        ("PARTITIONS", "10001", "more than all topics may have, 10000"),
         ("PARTITIONS_MAX", "0", "1 to 1000000"),
         ("PARTITIONS_MAX", "-1", "whole number"),
         ("MESSAGE_MAX", "1", "1KiB to 512MiB"),
@@ -205,6 +206,15 @@ fn settings_without_effect_are_a_warning() {
     let filesystem = warnings(&[], &["-memory-limit", "1GiB"]);
     assert_eq!(filesystem, ["-memory-limit=1GiB has no effect: the storage is filesystem"]);
     assert!(warnings(&[], &["-root-dir", "", "-memory-limit", "1GiB"]).is_empty());
+    let off =
+        warnings(&[("MINIKAFKA_ADVERTISED_HOST", "x")], &["-kafka-host", "off", "-message-max", "200MiB"]);
+    assert_eq!(off, ["MINIKAFKA_ADVERTISED_HOST=x has no effect: no Kafka clients are served"]);
+    let large = warnings(&[], &["-message-max", "101MiB"]);
+    assert_eq!(
+        large,
+        ["-message-max=101MiB has no effect on Kafka clients: a request of theirs has at most 100MiB"]
+    );
+    assert!(warnings(&[], &["-message-max", "100MiB", "-advertised-host", "x"]).is_empty());
 }
 
 #[test]

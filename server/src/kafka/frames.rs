@@ -28,7 +28,7 @@ use super::{
 };
 
 /// Largest request that brings messages: as Kafka has it, because clients gather for many partitions.
-pub(super) const MESSAGES_BYTES_MAX: usize = 100 * 1024 * 1024;
+pub(crate) const MESSAGES_BYTES_MAX: usize = 100 * 1024 * 1024;
 /// Largest request of names and numbers: a fetch of as many partitions as there may be by default has a tenth.
 pub(super) const NAMES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Largest request that says who somebody is: Kafka's `sasl.server.max.receive.size`.

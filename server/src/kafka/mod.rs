@@ -51,3 +51,4 @@ mod trace;
 pub(crate) use counts::Counts;
 pub(crate) use door::KafkaDoor;
 pub(crate) use endpoint::endpoint;
+pub(crate) use frames::MESSAGES_BYTES_MAX;

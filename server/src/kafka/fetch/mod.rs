@@ -54,7 +54,7 @@ const IDS_SINCE: i16 = 13;
 const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of replies that are read and not written yet, over all connections.
 pub(super) const BUDGET_BYTES: usize = 16 * REPLY_BYTES_MAX;
-/// Longest wait: shorter than the time after which a silent connection is ended.
+/// Longest wait: a client that is gone without a word is not noticed before.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 /// The first version whose clients know zstd (KIP-110).
 const ZSTD_SINCE: i16 = 10;
