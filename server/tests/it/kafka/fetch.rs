@@ -19,7 +19,7 @@ async fn three_batches(topic: &str) -> (Fixture, Client) {
 }
 
 #[tokio::test]
-async fn every_version_is_answered() {
+async fn every_version_that_names_topics_is_answered() {
     let (_fixture, mut client) = three_batches("t").await;
     for version in 4..=12 {
         let data = client.fetch(version, fetch_from("t", 0)).await;
@@ -141,7 +141,7 @@ async fn the_wait_ends_in_time_and_with_what_there_is() {
 }
 
 /// How many fetches have begun.
-async fn fetches(fixture: &Fixture) -> f64 {
+pub(super) async fn fetches(fixture: &Fixture) -> f64 {
     let found = crate::observe::scrape(&fixture.server).await;
     found.get("minikafka_kafka_requests_total{api=\"Fetch\"}").copied().unwrap_or_default()
 }

@@ -6,7 +6,7 @@
 //! | clause | test |
 //! |---|---|
 //! | a newer ApiVersions is answered as version 0, with error 35 and the range of key 18; the connection goes on | `versions::a_version_to_come_is_answered_as_version_0_and_the_connection_goes_on` |
-//! | the header of its reply is that of version 0, always | `versions::what_is_answered_is_said_in_every_version` |
+//! | the header of its reply is that of version 0, always | `versions::behind_the_correlation_id_comes_the_error_in_every_version` |
 //! | a fetch in the middle of a batch returns all of it | `fetch::the_batch_that_holds_the_offset_comes_whole` |
 //! | at least one batch above every limit, in the order of the partitions | `fetch::at_least_one_batch_comes_whatever_the_limits_are`, `fetch::the_limit_goes_by_the_order_of_the_request` |
 //! | session id 0 is always legal | `fetch::there_are_no_sessions` |

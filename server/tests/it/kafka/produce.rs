@@ -19,12 +19,12 @@ async fn batches_are_taken_in_every_version() {
     let fixture = start().await;
     let mut client = Client::connect(&fixture).await;
     client.create("t").await;
-    for (offset, version) in (0..).step_by(2).zip(3..=9) {
+    for (offset, version) in (0..).step_by(2).zip(3..=11) {
         let answer = client.produce_version(version, "t", batch(&["a", "b"])).await;
         assert_eq!((answer.error_code, answer.base_offset, answer.log_append_time_ms), (0, offset, -1));
         assert_eq!(answer.log_start_offset, if version >= 5 { 0 } else { -1 });
     }
-    assert_eq!(values(&client.fetch(4, fetch_from("t", 0)).await).len(), 14);
+    assert_eq!(values(&client.fetch(4, fetch_from("t", 0)).await).len(), 18);
 }
 
 #[tokio::test]

@@ -7,7 +7,11 @@ use kafka_protocol::messages::{
 };
 use uuid::Uuid;
 
-use super::client::{Client, batch, start, values, wanted};
+use super::{
+    client::{Client, batch, start, values, wanted},
+    fetch::fetches,
+};
+use crate::support::soon;
 
 async fn id(client: &mut Client, topic: &str) -> Uuid {
     let request = MetadataRequest::default().with_topics(Some(vec![wanted(topic)]));
@@ -70,7 +74,7 @@ async fn who_waits_on_a_topic_that_is_deleted_is_told() {
     client.create("t").await;
     let request = from_start(id(&mut client, "t").await, &[0]).with_min_bytes(1).with_max_wait_ms(60_000);
     let sent = client.send(13, &request).await;
-    // Whether it waits by then or comes too late, it does not wait on.
+    soon(async { while fetches(&fixture).await < 1.0 {} }).await;
     fixture.server.broker().delete_topic("t").await.unwrap();
     let response = client.reply::<FetchRequest>(13, sent).await;
     assert!([3, 100].contains(&codes(&response)[0]), "{response:?}");

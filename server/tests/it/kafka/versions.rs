@@ -48,6 +48,21 @@ async fn what_is_answered_is_said_in_every_version() {
 }
 
 #[tokio::test]
+async fn behind_the_correlation_id_comes_the_error_in_every_version() {
+    let fixture = start().await;
+    let mut client = Client::connect(&fixture).await;
+    for version in 3..=4u8 {
+        // Header 2 and its tags, the names of the client's software, and tags.
+        client.send_frame(&[0, 18, 0, version, 0, 0, 0, 77, 0xff, 0xff, 0, 2, b'a', 2, b'b', 0]).await;
+        let mut frame = client.frame().await.unwrap();
+        assert_eq!((frame.get_i32(), frame.get_i16()), (77, 0), "no tags between them");
+        // One more than there are, and the first one's key and versions.
+        assert_eq!(frame.get_u8(), 35);
+        assert_eq!([(); 3].map(|()| frame.get_i16()), [0, 0, 11]);
+    }
+}
+
+#[tokio::test]
 async fn a_version_to_come_is_answered_as_version_0_and_the_connection_goes_on() {
     let fixture = start().await;
     let mut client = Client::connect(&fixture).await;
