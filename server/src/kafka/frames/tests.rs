@@ -1,3 +1,5 @@
+//! What is read, when, and into which memory.
+
 use super::*;
 
 fn incoming() -> Arc<Incoming> {

@@ -1,3 +1,5 @@
+//! What members say, in their own words and in ours.
+
 use proptest::{
     collection::{btree_map, vec},
     prelude::*,
