@@ -30,7 +30,7 @@ use self::opened::{Opened, Why};
 pub(super) use self::{
     bad::{TORN_SUFFIX, keep_aside},
     progress::Progress,
-    segments::{Found, list},
+    segments::{Files, Found, list},
 };
 use super::{
     Shared,

@@ -36,6 +36,7 @@ use super::{
     handles::SegmentKey,
     index::{IndexPoint, Lookup, SegmentIndex},
     scan::ScanError,
+    write::WriteError,
 };
 use crate::{Entry, Epoch, Index, Millis, StorageError};
 
@@ -84,22 +85,24 @@ pub(super) struct SegmentHeader {
 }
 
 impl Segment {
-    /// Creates the file of a new segment; durable on return, name and all.
-    pub(super) fn create(
-        dir: &Path,
-        header: SegmentHeader,
-        shared: &Shared,
-    ) -> Result<Segment, StorageError> {
+    /// Creates the file of a new segment; durable on return, name and all. One that cannot be finished goes again, for
+    /// good: the entries that come instead may have other places, and it would lie among them.
+    pub(super) fn create(dir: &Path, header: SegmentHeader, shared: &Shared) -> Result<Segment, WriteError> {
+        let disk = &*shared.disk;
         let path = dir.join(format!("{:020}.{SUFFIX}", header.base_index));
-        let create = || -> io::Result<Arc<dyn DiskFile>> {
-            // What is there under this name is left over from a creation that failed, or from before a reset.
-            let file = shared.disk.open(&path, OpenMode::Create)?;
-            durable::write_all_at(&*file, &mut [IoSlice::new(&header.encode())], 0)?;
-            file.sync()?;
-            Ok(file)
-        };
-        let file = create().map_err(|error| durable::io_or_full("creating", &path, error))?;
-        durable::sync_dir(&*shared.disk, dir)?;
+        let failed = |error| durable::io_or_full("creating", &path, error);
+        // What is there under this name is left over from before a reset.
+        let file = disk.open(&path, OpenMode::Create).map_err(|error| WriteError::Refused(failed(error)))?;
+        let made = durable::write_all_at(&*file, &mut [IoSlice::new(&header.encode())], 0)
+            .and_then(|_| file.sync())
+            .map_err(failed)
+            .and_then(|()| durable::sync_dir(disk, dir));
+        if let Err(error) = made {
+            durable::remove_file(disk, &path)
+                .and_then(|()| durable::sync_dir(disk, dir))
+                .map_err(WriteError::Failed)?;
+            return Err(WriteError::Refused(error));
+        }
         let segment = Segment::last(path, header, SegmentIndex::new(&header), shared);
         shared.handles.insert(segment.key, file);
         Ok(segment)

@@ -62,6 +62,14 @@ pub(super) enum WriteError {
     Failed(StorageError),
 }
 
+impl From<WriteError> for StorageError {
+    fn from(error: WriteError) -> StorageError {
+        match error {
+            WriteError::Refused(error) | WriteError::Failed(error) => error,
+        }
+    }
+}
+
 impl FileLog {
     /// Writes the entries before `upto` to the end of the last segment. Returns the file that was written to
     /// last, if any; those before are sealed and synced.
@@ -142,7 +150,8 @@ impl FileLog {
         } else if rolling == Rolling::Not {
             return Ok(None);
         }
-        self.begin_segment().map(Some).map_err(WriteError::Refused)
+        self.begin_segment()?;
+        self.last_target().map_err(WriteError::Refused)
     }
 
     /// The last segment, if there is one that may be written to.
@@ -171,8 +180,8 @@ impl FileLog {
         target.position >= options.segment_bytes || options.segment_age.is_some_and(is_aged)
     }
 
-    fn begin_segment(&self) -> Result<Target, StorageError> {
-        let salt = Salt::random()?;
+    fn begin_segment(&self) -> Result<(), WriteError> {
+        let salt = Salt::random().map_err(WriteError::Refused)?;
         let header = {
             let state = self.state();
             SegmentHeader {
@@ -184,16 +193,9 @@ impl FileLog {
             }
         };
         let segment = Segment::create(&self.dir, header, &self.shared)?;
-        let target = Target {
-            key: segment.key,
-            file: segment.file(&self.shared)?,
-            path: segment.path.clone(),
-            salt,
-            position: segment.end().position,
-            begun: None,
-        };
+        // Known before it is used: also one that cannot be opened then is cut back with the others.
         self.state().segments.push(segment);
-        Ok(target)
+        Ok(())
     }
 
     /// Makes a full segment durable, whatever the policy: only the last segment of a log can have a torn

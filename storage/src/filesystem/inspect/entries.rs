@@ -93,8 +93,7 @@ impl Inspection {
             if let Ok((manifest, _)) = newest(slots)
                 && manifest.id == *log
             {
-                let mut segments = recovery::list(&dir, &*self.disk)?;
-                segments.retain(|found| !found.is_void(&manifest));
+                let recovery::Files { mut segments, .. } = recovery::list(&dir, &manifest, &*self.disk)?;
                 segments.retain(|found| manifest.truncating.is_none_or(|from| found.base_index < from));
                 let base = |found: &Found| found.header.as_ref().ok().map(|header| header.base_offset);
                 // A segment that is followed by one that begins at or before the place has nothing to show.

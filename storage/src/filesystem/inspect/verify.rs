@@ -21,7 +21,7 @@ use crate::{
         disk::OpenMode,
         index::SegmentIndex,
         journal::{LogKey, RecordBody},
-        recovery::{self, Found},
+        recovery::{self, Files, Found},
         segment::{INDEX_SUFFIX, SEGMENT_HEADER_LEN, Segment, SegmentHeader},
     },
 };
@@ -105,7 +105,7 @@ impl<'a, F: FnMut(Event)> Verifier<'a, F> {
         let (_, others): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|path| Segment::base_index_of(path).is_some());
         self.pass(&others);
-        match recovery::list(dir, disk) {
+        match recovery::list(dir, &log.manifest, disk) {
             Ok(segments) => self.segments(&mut log, segments),
             Err(error) => log.damage(Place::whole(dir, format!("its segments cannot be read: {error}"))),
         }
@@ -113,12 +113,17 @@ impl<'a, F: FnMut(Event)> Verifier<'a, F> {
         Ok(Some(log))
     }
 
-    fn segments(&mut self, log: &mut LogCheck, found: Vec<Found>) {
-        self.totals.segments += found.len() as u64;
-        let (void, found): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|found| found.is_void(&log.manifest));
+    fn segments(&mut self, log: &mut LogCheck, Files { segments, void, unborn }: Files) {
+        self.totals.segments += (segments.len() + void.len() + unborn.len()) as u64;
+        for left in &unborn {
+            log.note(Place::whole(
+                &left.path,
+                "it was being made and has no frames, the next start removes it",
+            ));
+            self.done += left.len;
+        }
         let (found, cut): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|found| !log.is_truncated(found.base_index));
+            segments.into_iter().partition(|found| !log.is_truncated(found.base_index));
         for left in &cut {
             log.note(Place::whole(&left.path, "is being truncated, the next start removes it"));
             self.done += left.len;
@@ -140,10 +145,6 @@ impl<'a, F: FnMut(Event)> Verifier<'a, F> {
                     log.segment(&segment.path, header, is_first, is_last);
                     is_first = false;
                     self.segment(log, segment, header, is_last);
-                }
-                // The header is durable before the first frame is written: no frames, no header, nothing lost.
-                Err(what) if is_last && segment.len <= SEGMENT_HEADER_LEN => {
-                    log.note(Place::at(&segment.path, 0, format!("{what}: it was being made")));
                 }
                 Err(what) => log.suspect(Place::at(&segment.path, 0, what.clone())),
             }

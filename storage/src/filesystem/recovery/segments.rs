@@ -67,8 +67,28 @@ impl Found {
         match &self.header {
             Ok(header) => damage.holds(header.generation, header.base_index),
             // The header is durable before the first frame is written: no frames, no header, nothing lost.
-            Err(_) => self.len > SEGMENT_HEADER_LEN,
+            Err(_) => !self.is_frameless(),
         }
+    }
+
+    /// Whether nothing was ever written to it.
+    fn is_frameless(&self) -> bool {
+        self.len <= SEGMENT_HEADER_LEN
+    }
+
+    /// Whether it holds a frame of this entry, or of one behind it.
+    fn goes_beyond(&self, index: Index, disk: &dyn Disk) -> Result<bool, StorageError> {
+        let Ok(header) = &self.header else { return Ok(false) };
+        let stored = SegmentIndex::load(disk, &self.path.with_extension(INDEX_SUFFIX), header);
+        let stored = stored.filter(|stored| stored.end().position <= self.len);
+        let mut known = stored.unwrap_or_else(|| SegmentIndex::new(header));
+        let file = disk.open(&self.path, OpenMode::Existing);
+        let file = file.map_err(|error| durable::io_or_full("reading", &self.path, error))?;
+        let mut scan = FrameScan::new(file, header.salt, known.end().position, self.len, READ_CHUNK_LEN);
+        known
+            .push_frames(&mut scan, index.saturating_add(1), u64::MAX)
+            .map_err(|error| scan_error(&self.path, error))?;
+        Ok(known.end().index > index)
     }
 
     /// Left over from before a reset.
@@ -92,9 +112,8 @@ pub(super) struct Segments {
     pub(super) last_len: u64,
 }
 
-/// Finds the segments that hold something that is kept. What is left over from a reset or a trim is removed,
-/// unread; what cannot be a segment any more is set aside. The last segment is read as far as its checkpoint
-/// says, no further.
+/// Finds the segments that hold something that is kept. What is left over from a trim is removed, unread; what cannot
+/// be a segment any more is set aside. The last segment is read as far as its checkpoint says, no further.
 pub(super) fn find(
     dir: &Path,
     manifest: &Manifest,
@@ -102,12 +121,7 @@ pub(super) fn find(
     shared: &Shared,
     progress: &Arc<Progress>,
 ) -> Result<Segments, StorageError> {
-    let mut found = list(dir, &*shared.disk)?;
-    if let Some(ahead) = found.iter().find(|found| found.is_ahead(manifest)) {
-        return Err(StorageError::damaged(&ahead.path, 0, "the manifest is older than this segment"));
-    }
-    let (void, kept) = found.drain(..).partition::<Vec<_>, _>(|found| found.is_void(manifest));
-    void.iter().try_for_each(|found| found.remove(damage, shared))?;
+    let kept = clear(dir, manifest, damage, shared)?;
     let first = manifest.removed.next_index;
     let trimmed = kept.windows(2).take_while(|pair| pair[1].base_index <= first).count();
     kept[..trimmed].iter().try_for_each(|found| found.remove(damage, shared))?;
@@ -115,10 +129,6 @@ pub(super) fn find(
     for (at, found) in kept.iter().enumerate().skip(trimmed) {
         let header = match &found.header {
             Ok(header) => *header,
-            Err(_) if at + 1 == kept.len() && !found.is_damaged(damage) => {
-                found.remove(damage, shared)?;
-                continue;
-            }
             Err(what) => {
                 tracing::error!(path = ?found.path, what, "the segment is damaged, it is set aside");
                 set_aside(shared, &found.path)?;
@@ -143,6 +153,29 @@ pub(super) fn find(
     Ok(Segments { segments, checkpoint, last_len })
 }
 
+/// The segment files of a log. What is left over from a reset, and what never became a segment, is removed.
+pub(super) fn clear(
+    dir: &Path,
+    manifest: &Manifest,
+    damage: &Damage,
+    shared: &Shared,
+) -> Result<Vec<Found>, StorageError> {
+    let Files { segments, void, unborn } = list(dir, manifest, &*shared.disk)?;
+    if let Some(ahead) = segments.iter().chain(&unborn).find(|found| found.is_ahead(manifest)) {
+        return Err(StorageError::damaged(&ahead.path, 0, "the manifest is older than this segment"));
+    }
+    void.iter().try_for_each(|found| found.remove(damage, shared))?;
+    for found in &unborn {
+        tracing::info!(path = ?found.path, "removed a segment that was never written to");
+        found.remove(damage, shared)?;
+    }
+    if !unborn.is_empty() {
+        // For good, before anything else is cut or removed: such a file could look like the last segment then.
+        durable::sync_dir(&*shared.disk, dir)?;
+    }
+    Ok(segments)
+}
+
 /// Removes what nobody asks for: indexes whose segments are gone, and files that were being made. Nothing depends on
 /// it, so what cannot be removed stays.
 fn sweep(dir: &Path, disk: &dyn Disk) {
@@ -160,8 +193,21 @@ fn sweep(dir: &Path, disk: &dyn Disk) {
     }
 }
 
-/// The segment files in a directory, in order.
-pub(in crate::filesystem) fn list(dir: &Path, disk: &dyn Disk) -> Result<Vec<Found>, StorageError> {
+/// The segment files of a log, those of a kind in order.
+pub(in crate::filesystem) struct Files {
+    pub(in crate::filesystem) segments: Vec<Found>,
+    /// Left over from before a reset.
+    pub(in crate::filesystem) void: Vec<Found>,
+    /// They never became segments: whoever made them could not finish, and the log went on without them.
+    pub(in crate::filesystem) unborn: Vec<Found>,
+}
+
+/// The segment files in the directory of a log.
+pub(in crate::filesystem) fn list(
+    dir: &Path,
+    manifest: &Manifest,
+    disk: &dyn Disk,
+) -> Result<Files, StorageError> {
     let mut found = Vec::new();
     for path in disk.list(dir).map_err(|error| StorageError::io("reading", dir, error))? {
         if let Some(base_index) = Segment::base_index_of(&path) {
@@ -169,7 +215,26 @@ pub(in crate::filesystem) fn list(dir: &Path, disk: &dyn Disk) -> Result<Vec<Fou
         }
     }
     found.sort_by_key(|found| found.base_index);
-    Ok(found)
+    let (void, mut segments) = found.into_iter().partition::<Vec<_>, _>(|found| found.is_void(manifest));
+    let unborn = split_unborn(&mut segments, disk)?;
+    Ok(Files { segments, void, unborn })
+}
+
+/// Takes out what never became a segment. Of those without a frame only the last one is a segment, unless the one before
+/// has gone on beyond its beginning.
+fn split_unborn(found: &mut Vec<Found>, disk: &dyn Disk) -> Result<Vec<Found>, StorageError> {
+    let last = found.last().map(|last| last.base_index);
+    let is_followed = |found: &Found| Some(found.base_index) != last;
+    let mut unborn: Vec<Found> =
+        found.extract_if(.., |found| found.is_frameless() && is_followed(found)).collect();
+    let is_last_unborn = match &found[..] {
+        [.., last] if !last.is_frameless() => false,
+        [.., last] if last.header.is_err() => true,
+        [.., before, last] => before.goes_beyond(last.base_index, disk)?,
+        _ => false,
+    };
+    unborn.extend(found.pop_if(|_| is_last_unborn));
+    Ok(unborn)
 }
 
 /// Opens a segment that is followed by others: its index says where it ends, or all of it is read.

@@ -20,13 +20,8 @@ pub(super) fn finish(
     damage: &Damage,
     shared: &Shared,
 ) -> Result<(), StorageError> {
-    let mut found = segments::list(dir, &*shared.disk)?;
-    if found.iter().any(|found| found.is_ahead(manifest)) {
-        // Not the last manifest: whoever looks for the segments says so.
-        return Ok(());
-    }
+    let mut found = segments::clear(dir, manifest, damage, shared)?;
     tracing::warn!(?dir, from, "a truncation was interrupted, it is brought to its end");
-    found.retain(|found| !found.is_void(manifest));
     while let Some(last) = found.pop_if(|last| last.base_index >= from) {
         last.remove(damage, shared)?;
         durable::sync_dir(&*shared.disk, dir)?;

@@ -9,6 +9,7 @@
 //! - `points`: every crash point of small histories; `random`: long ones, crash upon crash.
 //! - `failing`: operations that fail, and a disk that fills up; `slow`: syncs that take their time.
 //! - `reopened`: logs that have failed and are opened again while the others go on; `panics`: threads that end.
+//! - `refused`: parts of which the disk takes the first half only.
 //! - `racing`: readers, and a log that changes under them; `checkpoints`: how much an opening reads.
 //! - `killed`: what one process did not sync, and the next one goes by.
 //! - `acks`: what is durable at the moment of an answer; `places`: in which file.
@@ -35,6 +36,7 @@ mod planted;
 mod points;
 mod racing;
 mod random;
+mod refused;
 mod reopened;
 mod run;
 mod script;
