@@ -1,6 +1,11 @@
 //! What can go wrong in a log. Variants say what the caller can do.
 
-use std::{io, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use minikafka_record::Offset;
 
@@ -159,14 +164,15 @@ impl StorageError {
         }
     }
 
-    /// As those are told who wait for an append when the log fails: whatever was tried, nobody knows what the disk
-    /// holds.
-    pub(crate) fn in_doubt(&self) -> StorageError {
+    /// As those are told who wait for an append when the log in `dir` fails: whatever was tried, nobody knows what the
+    /// disk holds. Also when something had only run out, by which they would take it that nothing is kept.
+    pub(crate) fn in_doubt(&self, dir: &Path) -> StorageError {
         match self {
+            StorageError::Io { .. } | StorageError::Crashed { .. } => self.clone(),
             StorageError::Unreadable { path, source, .. } => {
                 StorageError::Io { action: "reading", path: path.clone(), source: source.clone() }
             }
-            other => other.clone(),
+            other => StorageError::io("writing to", dir, io::Error::other(other.clone())),
         }
     }
 

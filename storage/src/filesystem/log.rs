@@ -158,7 +158,7 @@ impl FileLog {
     /// Takes no more appends until it is opened again: after a failed write or sync nobody knows what the
     /// disk holds. What has completed stays readable.
     pub(super) fn poison(&self, error: &StorageError) {
-        let error = &error.in_doubt();
+        let error = &error.in_doubt(&self.dir);
         let due = {
             let mut state = self.state();
             if state.closed.as_ref().is_some_and(|why| !matches!(why, StorageError::Closed)) {

@@ -7,7 +7,7 @@ use std::{
 
 use minikafka_record::Offset;
 use minikafka_storage::{
-    Entry, Log, Storage,
+    Entry, Log, Storage, StorageError,
     filesystem::{
         FileStorage, Options, SyncPolicy,
         inspect::{Event, Inspection, Severity},
@@ -19,7 +19,7 @@ use super::{
     tiny,
 };
 use crate::{
-    backend::{append, append_message, entry, id, read_values},
+    backend::{append, append_message, begin_append, entry, entry_at, id, read_values},
     fake_disk::{Class, Errno, FakeDisk, Fault, Image, PowerLoss},
 };
 
@@ -68,10 +68,13 @@ fn with_messages(messages: &[&[u8]], is_clean: bool) -> (Image, PathBuf) {
 }
 
 fn segments(image: &Image) -> Vec<PathBuf> {
-    let is_segment = |path: &&Path| path.extension().is_some_and(|extension| extension == "log");
-    let mut paths: Vec<_> = image.files().filter(is_segment).map(Path::to_owned).collect();
+    let mut paths: Vec<_> = image.files().filter(|path| is_segment(path)).map(Path::to_owned).collect();
     paths.sort();
     paths
+}
+
+fn is_segment(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "log")
 }
 
 /// A segment file with this index for its name and nothing in it but its header.
@@ -209,4 +212,49 @@ fn a_power_loss_behind_a_segment_that_could_not_be_made_loses_nothing() {
     }
     println!("losses of power: {losses}, of messages: 0");
     assert!(losses > 500, "{losses}");
+}
+
+/// Whoever is told that a message is not stored sends it again.
+#[test]
+fn what_could_not_be_taken_back_is_in_doubt() {
+    let disk = FakeDisk::new();
+    let (storage, log) = started(&disk);
+    append_message(&*log, 1, SMALL);
+    // The first entry goes to the segment that is open.
+    disk.run_out_of_files();
+    let outcome = append(&*log, straddling(&*log));
+    assert!(matches!(outcome, Err(StorageError::Io { .. })), "{outcome:?}");
+    disk.heal();
+    let log = storage.open(&id("t")).unwrap();
+    assert_eq!(read_values(&*log, Offset::ZERO, 1), [SMALL, LARGE], "it is stored all the same");
+}
+
+/// As above, of what was written early to a file that is not open any more when it is to be synced.
+#[test]
+fn what_was_written_and_cannot_be_synced_is_in_doubt() {
+    let disk = FakeDisk::new();
+    let options = Options { segment_bytes: 1 << 20, open_files: 1, early_bytes: 100, ..direct() };
+    let storage = open(&disk, &options).unwrap();
+    let logs = ["t", "other"].map(|topic| storage.open(&id(topic)).unwrap());
+    logs.iter().for_each(|log| _ = append_message(&**log, 1, SMALL));
+    let hold = disk.hold_syncs_in(&["flusher"]);
+    let send = |log: &Arc<dyn Log>| begin_append(&**log, vec![entry_at(&**log, 1, 0, &[LARGE])]);
+    let synced = send(&logs[1]);
+    disk.wait_for_held_sync();
+    // The file of the second one is open then, and no other.
+    let early = [("/t-", 1000), ("/other-", 2000)].map(|(dir, written)| {
+        let answer = send(&logs[usize::from(dir == "/other-")]);
+        let is_its = |path: &Path| is_segment(path) && path.to_string_lossy().contains(dir);
+        disk.wait_for_change(|name, path, bytes| name == "write" && is_its(path) && bytes.end > written);
+        answer
+    });
+    disk.run_out_of_files();
+    drop(hold);
+    synced.recv().unwrap().unwrap();
+    let [outcome, other] = early.map(|answer| answer.recv().unwrap());
+    assert!(matches!(outcome, Err(StorageError::Io { .. })), "{outcome:?}");
+    other.unwrap();
+    disk.heal();
+    let log = storage.open(&id("t")).unwrap();
+    assert_eq!(read_values(&*log, Offset::ZERO, 1), [SMALL, LARGE], "it is stored all the same");
 }

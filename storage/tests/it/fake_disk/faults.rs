@@ -23,6 +23,8 @@ pub(crate) enum Errno {
     Eio,
     /// The disk is full.
     Enospc,
+    /// The process has as many files open as it may.
+    Emfile,
 }
 
 impl Errno {
@@ -30,6 +32,7 @@ impl Errno {
         let code = match self {
             Errno::Eio => rustix::io::Errno::IO,
             Errno::Enospc => rustix::io::Errno::NOSPC,
+            Errno::Emfile => rustix::io::Errno::MFILE,
         };
         code.into()
     }
@@ -60,11 +63,21 @@ pub(super) struct Plan {
     pub(super) spoilt: Vec<(PathBuf, Range<u64>)>,
     /// All changes that a thread of this name asks for fail, or those of this kind.
     pub(super) fail_in: Option<(&'static str, Option<&'static str>)>,
+    /// No file or directory can be opened.
+    pub(super) is_short_of_files: bool,
     /// The next change that a thread of this name asks for panics.
     pub(super) panic_in: Option<&'static str>,
 }
 
+/// What takes a file descriptor, be it for a moment.
+const OPENINGS: [&str; 5] = ["open", "create", "empty", "list", "sync_dir"];
+
 impl Plan {
+    /// Whether this needs a file descriptor, and there is none.
+    pub(super) fn lacks_file(&self, operation: &str) -> bool {
+        self.is_short_of_files && OPENINGS.contains(&operation)
+    }
+
     /// Whether a read of these bytes fails.
     pub(super) fn is_spoilt(&self, path: &Path, bytes: &Range<u64>) -> bool {
         self.spoilt

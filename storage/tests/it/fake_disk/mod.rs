@@ -145,6 +145,11 @@ impl FakeDisk {
         self.state().plan.fail_in = Some((thread, Some("create")));
     }
 
+    /// From now on nothing can be opened: the process has as many files open as it may. Those that are open work.
+    pub(crate) fn run_out_of_files(&self) {
+        self.state().plan.is_short_of_files = true;
+    }
+
     /// The next change that a thread of this name asks for panics.
     pub(crate) fn panic_in(&self, thread: &'static str) {
         self.state().plan.panic_in = Some(thread);
@@ -154,6 +159,7 @@ impl FakeDisk {
     pub(crate) fn heal(&self) {
         let mut state = self.state();
         (state.plan.fault, state.plan.fail_in, state.plan.spared) = (None, None, None);
+        state.plan.is_short_of_files = false;
     }
 
     pub(crate) fn lie(&self, lies: Lies) {

@@ -193,6 +193,9 @@ impl State {
                 return Verdict::Stop;
             }
         }
+        if self.plan.lacks_file(name) {
+            return Verdict::Fail(Errno::Emfile.error());
+        }
         if let Some(fault) = self.plan.fault.as_mut().filter(|fault| fault.class == class)
             && self.plan.spared.is_some_and(|spared| std::thread::current().name() == Some(spared))
             && before < fault.after + fault.count

@@ -57,6 +57,22 @@ fn bytes_are_durable_after_their_sync() {
 }
 
 #[test]
+fn out_of_files_what_is_open_works_and_nothing_else_can_be_opened() {
+    let disk = FakeDisk::new();
+    let file = durable(&disk, "/f", b"content");
+    disk.run_out_of_files();
+    write(&*file, b"CONTENT", 0).unwrap();
+    file.sync().unwrap();
+    let opened = [OpenMode::Existing, OpenMode::Create].map(|mode| disk.open(path("/f"), mode).map(drop));
+    for outcome in opened.into_iter().chain([disk.sync_dir(path("/")), disk.list(path("/")).map(drop)]) {
+        assert_eq!(outcome.unwrap_err().raw_os_error(), Errno::Emfile.error().raw_os_error());
+    }
+    disk.remove_file(path("/f")).unwrap();
+    disk.heal();
+    disk.sync_dir(path("/")).unwrap();
+}
+
+#[test]
 fn a_name_is_durable_after_the_sync_of_its_directory() {
     let disk = FakeDisk::new();
     disk.create_dir(path("/d")).unwrap();
