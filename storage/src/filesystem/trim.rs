@@ -295,7 +295,11 @@ impl FileLog {
         let keep =
             state.segments.iter().take_while(|segment| segment.header.base_index < floor.index).count();
         let (synced, durable, taken, end) = (state.synced, state.durable, state.taken, state.end);
-        self.truncate_files(&mut state, keep, floor.index)?;
+        // What is trimmed goes when the manifest says so, which it may not yet.
+        let doomed = std::mem::take(&mut state.doomed);
+        let outcome = self.truncate_files(&mut state, keep, floor.index);
+        state.doomed = doomed;
+        outcome?;
         let earlier = |known: Next| if known.index < floor.index { known } else { floor };
         (state.taken, state.end, state.written) = (taken, end, floor);
         (state.synced, state.durable) = (earlier(synced), earlier(durable));

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
 use minikafka_record::Offset;
@@ -257,4 +258,39 @@ fn what_was_written_and_cannot_be_synced_is_in_doubt() {
     disk.heal();
     let log = storage.open(&id("t")).unwrap();
     assert_eq!(read_values(&*log, Offset::ZERO, 1), [SMALL, LARGE], "it is stored all the same");
+}
+
+/// What is trimmed stays until the manifest says so, also if that has failed and is owed.
+#[test]
+fn taking_a_part_back_removes_nothing_that_a_trim_still_has_to_write_down() {
+    for is_owed in [false, true] {
+        let disk = FakeDisk::new();
+        let (_storage, log) = started(&disk);
+        [LARGE, LARGE, LARGE, SMALL].iter().for_each(|message| _ = append_message(&*log, 1, message));
+        let trim = || log.trim(Offset::new(2));
+        thread::scope(|scope| {
+            let hold = disk.hold_syncs_in(&["trimmer"]);
+            let trimmer = if is_owed {
+                disk.fail(Fault { class: Class::Change, after: 0, count: 1, errno: Errno::Enospc });
+                trim().unwrap_err();
+                None
+            } else {
+                let trimmer = thread::Builder::new().name("trimmer".to_owned());
+                let trimmer = trimmer.spawn_scoped(scope, trim).unwrap();
+                disk.wait_for_held_sync();
+                Some(trimmer)
+            };
+            disk.fail_creations_in("flusher");
+            append(&*log, straddling(&*log)).unwrap_err();
+            disk.heal();
+            append(&*log, Vec::new()).expect("it was refused, and nothing else");
+            for image in images(&disk) {
+                let (_storage, log) = started(&FakeDisk::with(&image));
+                assert_eq!((log.bounds().damaged, log.bounds().end), (0, Offset::new(4)));
+            }
+            drop(hold);
+            trimmer.map_or_else(trim, |trimmer| trimmer.join().unwrap()).unwrap();
+        });
+        assert_eq!(segments(&disk.live_image()).len(), 2, "then they go");
+    }
 }
