@@ -2,16 +2,17 @@
 //!
 //! Nothing of what the failed log remembers is believed but what was durable: its files are read again from their
 //! last checkpoint on, written over themselves and synced, as at a start. What was durable in the journal only is
-//! still in memory; it goes to the segments now, and then the manifest makes void whatever the journal says of the
-//! log: a record whose sync has failed must not come back with entries that nobody was promised, behind others that
-//! have taken their numbers.
+//! still in memory, or written to a segment that is not synced; of that, what the segment has lost goes there again,
+//! and then the manifest makes void whatever the journal says of the log: a record whose sync has failed must not come
+//! back with entries that nobody was promised, behind others that have taken their numbers. If the segment has lost
+//! what is not in memory any more, only the journal has it: the log waits for a restart.
 //!
 //! The failed log can be read from until the new one takes its place.
 
 use std::sync::Arc;
 
 use crate::{
-    Entry, StorageError,
+    Entry, Index, StorageError,
     filesystem::{
         damage::Damage,
         edition::Edition,
@@ -30,7 +31,9 @@ struct Known {
     journal_from: u64,
     /// What was durable; `None` if a truncation was under way, which takes some of it back.
     durable: Option<Next>,
-    /// Entries that were durable in the journal only.
+    /// What was durable in segments. A file whose sync has failed may have lost what was written behind it.
+    synced: Next,
+    /// Entries that were durable in the journal only, as far as they are in memory.
     journaled: Vec<Entry>,
     /// What is damaged. Not all of it may be in its file yet.
     damage: Damage,
@@ -42,9 +45,17 @@ impl Known {
             generation: state.generation,
             journal_from: state.journal_from,
             durable: (state.truncation == Truncation::None).then_some(state.durable),
-            journaled: state.tail.entries(state.written.index..state.durable.index, usize::MAX),
+            synced: state.synced,
+            journaled: state.tail.entries(state.synced.index..state.durable.index, usize::MAX),
             damage: state.known_damage(),
         }
+    }
+
+    /// Whether whole segments up to `end` and memory have all that was durable in the journal only.
+    fn has_journaled(&self, end: Index) -> bool {
+        let durable = self.durable.unwrap_or(self.synced).index;
+        let first = self.journaled.first().map_or(durable, |first| first.index);
+        first <= self.synced.index.max(end)
     }
 }
 
@@ -53,7 +64,8 @@ impl FileLog {
     /// nobody does so at the same time.
     ///
     /// # Errors
-    /// When the disk fails or is full, or the log is damaged beyond opening: then everything stays as it was.
+    /// When the disk fails or is full, the log is damaged beyond opening, or it takes the journal to open it: then
+    /// everything stays as it was.
     pub(in crate::filesystem) fn reopen(&self) -> Result<Arc<FileLog>, StorageError> {
         // A round that is under way may still write entries of this log to the journal; no later one does.
         let journal_from = {
@@ -107,10 +119,14 @@ impl FileLog {
             && manifest.generation == known.generation
             && manifest.truncating.is_none();
         let progress = Arc::new(Progress::new(1));
-        let damaged = known.damage.segments;
+        let damaged = known.damage.segments.clone();
         let mut opened =
             Opened::open(&self.dir, manifest, sequence, Why::Failure { damaged }, &self.shared, &progress)?;
         if is_same {
+            if !known.has_journaled(opened.end.index) {
+                let what = "a segment has lost what only the journal has now, a restart brings it back";
+                return Err(StorageError::Poisoned(what.to_owned()));
+            }
             known.journaled.into_iter().for_each(|entry| opened.offer(entry));
             known.durable.into_iter().for_each(|durable| opened.mark(durable.index, durable.offset));
         }

@@ -10,6 +10,7 @@
 //! - `failing`: operations that fail, and a disk that fills up; `slow`: syncs that take their time.
 //! - `reopened`: logs that have failed and are opened again while the others go on; `panics`: threads that end.
 //! - `refused`: parts of which the disk takes the first half only.
+//! - `reverted`: a failed sync behind which the file is as it was before.
 //! - `racing`: readers, and a log that changes under them; `checkpoints`: how much an opening reads.
 //! - `killed`: what one process did not sync, and the next one goes by.
 //! - `acks`: what is durable at the moment of an answer; `places`: in which file.
@@ -38,6 +39,7 @@ mod racing;
 mod random;
 mod refused;
 mod reopened;
+mod reverted;
 mod run;
 mod script;
 mod slow;

@@ -65,6 +65,8 @@ pub(super) struct Plan {
     pub(super) fail_in: Option<(&'static str, Option<&'static str>)>,
     /// No file or directory can be opened.
     pub(super) is_short_of_files: bool,
+    /// A sync that fails shows everybody what is on the platter, instead of what it has not brought there.
+    pub(super) reverts: bool,
     /// The next change that a thread of this name asks for panics.
     pub(super) panic_in: Option<&'static str>,
 }

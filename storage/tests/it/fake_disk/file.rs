@@ -131,6 +131,14 @@ impl FileState {
         }
     }
 
+    /// What is not on the platter leaves the memory: everybody sees what is there, and nothing is to be written.
+    pub(super) fn revert(&mut self) {
+        let len = self.live.len();
+        self.live.clone_from(&self.durable);
+        self.live.resize(len, 0);
+        self.forgetful = false;
+    }
+
     /// Changes not yet synced: when, and how many bytes.
     pub(super) fn unsynced(&self) -> impl Iterator<Item = (u64, u64)> {
         self.unsynced.iter().map(|change| (change.sequence, change.bytes()))

@@ -10,7 +10,8 @@
 //! - Bytes: the sector is what is written in one piece; which snapshot of it survives is decided for each
 //!   sector alone, so that writes are lost, torn and reordered (module `file`).
 //! - Names: per directory, in order or any of them (module `names`).
-//! - A sync that fails forgets what was unsynced, as Linux does: visible, and never durable (module `file`).
+//! - A sync that fails forgets what was unsynced, as Linux does: visible, and never durable (module `file`). If wanted,
+//!   it is not even visible any more.
 //! - Everything that changes something is counted, and can fail or be the last (module `faults`).
 //!
 //! What it is not: it has no permissions, no links and no renames from one directory to another.
@@ -148,6 +149,12 @@ impl FakeDisk {
     /// From now on nothing can be opened: the process has as many files open as it may. Those that are open work.
     pub(crate) fn run_out_of_files(&self) {
         self.state().plan.is_short_of_files = true;
+    }
+
+    /// From now on a sync that fails shows readers what was there before: some file systems do so at once, and all of
+    /// them once they need the memory.
+    pub(crate) fn revert_failed_syncs(&self) {
+        self.state().plan.reverts = true;
     }
 
     /// The next change that a thread of this name asks for panics.

@@ -380,6 +380,9 @@ impl State {
     pub(super) fn forget_unsynced(&mut self, node: NodeId, path: &Path) {
         let mut rng = self.rng.fork();
         self.file_mut(node).forget(&mut rng);
+        if self.plan.reverts {
+            self.file_mut(node).revert();
+        }
         self.failed_syncs.insert(node, path.to_owned());
     }
 

@@ -246,6 +246,26 @@ fn a_failed_sync_forgets_what_was_unsynced_and_shows_it_all_the_same() {
 }
 
 #[test]
+fn a_failed_sync_may_show_what_is_on_the_platter() {
+    for changes_before in 0..20 {
+        let disk = FakeDisk::new();
+        for number in 0..changes_before {
+            durable(&disk, &format!("/{number}"), b"");
+        }
+        let file = durable(&disk, "/f", b"old");
+        disk.revert_failed_syncs();
+        write(&*file, b"newer", 0).unwrap();
+        disk.fail(Fault { class: Class::Change, after: 0, count: 1, errno: Errno::Eio });
+        file.sync().unwrap_err();
+        let live = disk.live_image().file(path("/f")).unwrap().to_vec();
+        // The length is not lost.
+        assert!([&b"old\0\0"[..], b"newer"].contains(&&live[..]), "{live:?}");
+        file.sync().unwrap();
+        assert_eq!(disk.image_after(&PowerLoss::NothingUnsynced).file(path("/f")).unwrap(), live);
+    }
+}
+
+#[test]
 fn after_the_last_change_nothing_works() {
     for changes in 0..3 {
         let disk = FakeDisk::new();
