@@ -36,6 +36,7 @@ use super::{
     disk::{Disk, LockGuard},
     durable::{self, DELETED_SUFFIX, NEW_SUFFIX},
     frame::Salt,
+    manifest::Manifest,
     sealed,
 };
 use crate::{LogId, StorageError};
@@ -129,9 +130,10 @@ impl Directory {
     }
 
     /// Makes durable what the last server has left, which may have been killed before it synced that. From here on what
-    /// is found is what the disk has, but for what a failed sync has lost: whatever is removed, written over or promised
-    /// because of it, a power loss does not bring an older state back. A disk that cannot do that is no reason not to
-    /// open what was opened before.
+    /// is found is what the disk has: whatever is removed, written over or promised because of it, a power loss does not
+    /// bring an older state back. What a failed sync has lost is written again for that: manifests here, the ends of
+    /// segments and of the journal when they are read. A disk that cannot do that is no reason not to open what was opened
+    /// before.
     fn make_durable(&self, disk: &dyn Disk) {
         // They may be on disks of their own.
         let dirs = [self.root.clone(), self.root.join(LOGS), self.journal_dir()];
@@ -141,12 +143,24 @@ impl Directory {
             tracing::info!(seconds, "waiting for the disk: what was left unsynced is synced first");
         };
         while_saying(SYNC_PAUSE, say, || {
+            self.write_manifests_again(disk);
             for dir in dirs.iter().filter(|dir| disk.is_dir(dir)) {
                 if let Err(error) = disk.sync_all(dir) {
                     tracing::warn!(?dir, %error, "what was left unsynced is not all synced: a power loss may take it");
                 }
             }
         });
+    }
+
+    /// Writes of each manifest what counts, which the first sync of all then brings to the disk: files are removed because
+    /// of what it says.
+    fn write_manifests_again(&self, disk: &dyn Disk) {
+        // If they cannot be listed, opening ends with that.
+        for dir in self.log_dirs(disk).unwrap_or_default() {
+            if let Err(error) = Manifest::write_again(disk, &dir) {
+                tracing::warn!(?dir, %error, "the manifest is not written again: a power loss may take it");
+            }
+        }
     }
 
     /// Removes what was being made or removed when the last server ended.

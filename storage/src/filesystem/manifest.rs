@@ -31,13 +31,14 @@
 use std::{
     io::{self, IoSlice},
     path::Path,
+    sync::Arc,
 };
 
 use bytes::{Buf, BufMut, Bytes};
 use minikafka_record::Offset;
 
 use super::{
-    disk::{Disk, OpenMode},
+    disk::{Disk, DiskFile, OpenMode},
     durable,
     journal::LogKey,
     sealed,
@@ -106,6 +107,25 @@ impl Manifest {
         Manifest::load_slots(disk, dir)?.map(newest).transpose()
     }
 
+    /// As [`load`](Manifest::load), for those who go by what it says: what must be in both slots is in both then, also
+    /// if whoever stored it came as far as one.
+    pub(super) fn load_whole(
+        disk: &dyn Disk,
+        dir: &Path,
+    ) -> Result<Option<(Manifest, Sequence)>, StorageError> {
+        let Some(slots) = Manifest::load_slots(disk, dir)? else { return Ok(None) };
+        let (manifest, mut sequence) = newest(slots.clone())?;
+        if slots.iter().flatten().any(|(other, _)| other.undoes(&manifest)) {
+            manifest.store_again(disk, dir, &mut sequence)?;
+        }
+        Ok(Some((manifest, sequence)))
+    }
+
+    /// Whether this one, which is older or the same, must not count any more.
+    fn undoes(&self, newest: &Manifest) -> bool {
+        self.generation != newest.generation || (self.truncating.is_some() && newest.truncating.is_none())
+    }
+
     /// As [`load`](Manifest::load), both slots.
     pub(super) fn load_slots(disk: &dyn Disk, dir: &Path) -> Result<Option<[Slot; 2]>, StorageError> {
         let path = dir.join(MANIFEST);
@@ -146,19 +166,37 @@ impl Manifest {
         dir: &Path,
         sequence: &mut Sequence,
     ) -> Result<(), StorageError> {
-        let path = dir.join(MANIFEST);
         let next = Sequence(sequence.0 + 1);
-        let write = || {
-            let file = disk.open(&path, OpenMode::Existing)?;
-            let position = (next.0 % 2) * SLOT_LEN as u64;
-            durable::write_all_at(&*file, &mut [IoSlice::new(&self.slot(next))], position)?;
-            Ok(file)
-        };
-        let file = write().map_err(|error| durable::io_or_full("writing", &path, error))?;
+        let file = self.write(disk, dir, next)?;
         // From here on nobody knows which manifest counts: no error of a sync passes.
-        durable::sync(&*file, &path)?;
+        durable::sync(&*file, &dir.join(MANIFEST))?;
         *sequence = next;
         Ok(())
+    }
+
+    /// Writes the slot that counts over itself, to be synced with all else. If a sync of it has failed, the system takes
+    /// it for written: see [`durable::rewrite`]. The other slot stays as it is. Either this one is on the disk, and a
+    /// write of the same bytes changes nothing there; or it is not, and the other one is what a torn write leaves.
+    pub(super) fn write_again(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+        let Some((manifest, sequence)) = Manifest::load(disk, dir)? else { return Ok(()) };
+        manifest.write(disk, dir, sequence).map(drop)
+    }
+
+    /// Writes the slot of this sequence. The file is to be synced.
+    fn write(
+        &self,
+        disk: &dyn Disk,
+        dir: &Path,
+        sequence: Sequence,
+    ) -> Result<Arc<dyn DiskFile>, StorageError> {
+        let path = dir.join(MANIFEST);
+        let write = || {
+            let file = disk.open(&path, OpenMode::Existing)?;
+            let position = (sequence.0 % 2) * SLOT_LEN as u64;
+            durable::write_all_at(&*file, &mut [IoSlice::new(&self.slot(sequence))], position)?;
+            Ok(file)
+        };
+        write().map_err(|error| durable::io_or_full("writing", &path, error))
     }
 
     /// As [`store`](Manifest::store), in both slots, so that the loss of one does not bring the last manifest
@@ -170,6 +208,11 @@ impl Manifest {
         sequence: &mut Sequence,
     ) -> Result<(), StorageError> {
         self.store(disk, dir, sequence)?;
+        self.store_again(disk, dir, sequence)
+    }
+
+    /// Stores in the other slot what one of them says.
+    fn store_again(&self, disk: &dyn Disk, dir: &Path, sequence: &mut Sequence) -> Result<(), StorageError> {
         match self.store(disk, dir, sequence) {
             // It counts already: an error that says that nothing was changed would be wrong.
             Err(StorageError::Full(what)) => {

@@ -165,7 +165,7 @@ impl Read {
         progress: &Arc<Progress>,
     ) -> Result<(), StorageError> {
         let mut id = None;
-        let opened = Manifest::load(&*shared.disk, dir).and_then(|found| {
+        let opened = Manifest::load_whole(&*shared.disk, dir).and_then(|found| {
             let Some((manifest, mut sequence)) = found else { return Ok(None) };
             id = Some(manifest.id.clone());
             Opened::open(dir, manifest, &mut sequence, Why::Start, shared, progress).map(Some)

@@ -112,26 +112,14 @@ fn fail_at(steps: &[Step], fault: Fault, write_bytes_max: usize, options: &Optio
             .map_err(|error| context(what, error))?;
     }
     // The server is started again, the machine is not: what a failed sync has forgotten can still be read. What
-    // is served then must be there for good; but a change of a log as a whole that has failed stays in doubt.
-    let mut served =
+    // is served then must be there for good.
+    let served =
         reopen(&disk, &ledger, Trust::Answers, options).map_err(|error| context("restarted", error))?;
-    served.logs.extend(ledger.logs.into_iter().filter(|(_, worlds)| is_in_doubt(worlds)));
     for loss in [PowerLoss::NothingUnsynced, PowerLoss::seeded(fault.after + 1)] {
         reopen(&FakeDisk::with(&disk.image_after(&loss)), &served, Trust::Answers, options)
             .map_err(|error| context("restarted, then power lost", error))?;
     }
     Ok(happened)
-}
-
-/// Whether a trim, a truncation, a reset, a creation, a removal or a blob is in doubt.
-fn is_in_doubt(worlds: &[World]) -> bool {
-    match worlds {
-        [World::Present(content)] => {
-            content.starts.0 != content.starts.1 || content.blobs.values().any(|blobs| blobs.len() > 1)
-        }
-        [World::Absent] => false,
-        _ => true,
-    }
 }
 
 /// Takes all steps that can be taken, whatever fails.

@@ -135,6 +135,33 @@ fn kill_in(change: Change, seed: u64) -> usize {
     kills
 }
 
+/// Has one change that a process makes fail and kills it, lets another one open what is there and append, and has the
+/// power go. What a sync that failed has lost is there for the other one to see, and only it can bring it to the disk.
+/// Returns the number of failures.
+fn fail_in(change: Change, seed: u64) -> usize {
+    let mut failures = 0;
+    for options in options() {
+        for after in 0.. {
+            let disk = FakeDisk::new();
+            let (storage, log) = started(&disk, &options);
+            let planned = disk.changes() + after;
+            disk.fail(Fault { class: Class::Change, after, count: 1, errno: Errno::Eio });
+            let outcome = change(&storage, &log);
+            if disk.changes() <= planned {
+                outcome.unwrap();
+                break;
+            }
+            failures += 1;
+            let disk = disk.after_kill();
+            drop((storage, log));
+            let when = format!("failed after {after} changes, killed");
+            lose_power_behind_opening(&disk, &options, LOSSES * seed..LOSSES * (seed + 1), &when);
+        }
+    }
+    println!("failures: {failures}");
+    failures
+}
+
 #[test]
 fn a_trim() {
     assert!(kill_in(|_, log| log.trim(Offset::new(15)), 1) > 10);
@@ -166,6 +193,77 @@ fn a_removal() {
     assert!(kill_in(|storage, _| storage.remove(&id("t")), 5) > 10);
 }
 
+#[test]
+fn a_trim_that_failed() {
+    assert!(fail_in(|_, log| log.trim(Offset::new(15)), 8) > 10);
+}
+
+#[test]
+fn a_trim_of_all_that_failed() {
+    assert!(fail_in(|_, log| log.trim(Offset::new(20)), 9) > 10);
+}
+
+#[test]
+fn a_truncation_that_failed() {
+    assert!(fail_in(|_, log| log.truncate(9), 10) > 10);
+}
+
+#[test]
+fn a_reset_that_failed() {
+    let change: Change = |_, log| log.reset(Removed { next_index: 100, epoch: 3 }, Offset::new(500));
+    assert!(fail_in(change, 11) > 10);
+}
+
+#[test]
+fn a_blob_that_failed() {
+    assert!(fail_in(|storage, _| storage.store_blob(&id("t"), BLOB, b"after"), 12) > 10);
+}
+
+/// Of the two slots of a manifest the disk may lose one: what has come to its end, with both of them written or because
+/// the next process has found one, is not undone by that.
+#[test]
+fn a_slot_that_is_lost_behind_a_kill() {
+    let changes: [Change; 3] = [
+        |_, log| log.truncate(9),
+        |_, log| log.truncate(0),
+        |_, log| log.reset(Removed { next_index: 100, epoch: 3 }, Offset::new(500)),
+    ];
+    let mut kills = 0;
+    for (change, options) in
+        changes.into_iter().flat_map(|change| options().into_iter().map(move |o| (change, o)))
+    {
+        for changes in 0.. {
+            let disk = FakeDisk::new();
+            let (storage, log) = started(&disk, &options);
+            disk.stop_after(changes);
+            let outcome = change(&storage, &log);
+            if !disk.is_stopped() {
+                outcome.unwrap();
+                break;
+            }
+            // A write that is cut short spoils a slot itself.
+            if disk.last_change() == "write" {
+                continue;
+            }
+            kills += 1;
+            let disk = disk.after_kill();
+            drop((storage, log));
+            let storage = open(&disk, &options).unwrap();
+            let log = storage.open(&id("t")).unwrap();
+            (0..5).for_each(|_| _ = append_message(&*log, 1, b"after"));
+            let shown = Shown::by(&storage);
+            for slot in 0..2 {
+                let mut image = disk.image_after(&PowerLoss::NothingUnsynced);
+                let manifest = image.files().find(|path| path.ends_with("manifest")).unwrap().to_owned();
+                image.file_mut(&manifest).unwrap()[slot * 4096] ^= 1;
+                let there = open(&FakeDisk::with(&image), &options).unwrap();
+                assert_eq!(Shown::by(&there), shown, "killed after {changes}, slot {slot}, {options:?}");
+            }
+        }
+    }
+    assert!(kills > 50, "{kills}");
+}
+
 /// What was opened before is opened still: whatever is found may only be less durable.
 #[test]
 fn a_disk_that_cannot_make_durable_what_was_left() {
@@ -175,8 +273,8 @@ fn a_disk_that_cannot_make_durable_what_was_left() {
     let shown = Shown::by(&storage);
     let disk = disk.after_kill();
     drop((storage, log));
-    // The whole, the logs and the journal, before anything else is changed.
-    disk.fail(Fault { class: Class::Change, after: 0, count: 3, errno: Errno::Eio });
+    // The manifest, the whole, the logs and the journal, before anything else is changed.
+    disk.fail(Fault { class: Class::Change, after: 0, count: 4, errno: Errno::Eio });
     let storage = open(&disk, options).unwrap();
     let is_sync_all = |name: &str, _: &Path, _: &Range<u64>| name == "sync_all";
     disk.wait_for_changes(&[&is_sync_all, &is_sync_all, &is_sync_all]);
