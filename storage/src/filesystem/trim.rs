@@ -10,7 +10,7 @@ use super::{
     manifest::{Manifest, Sequence},
     read::{Scanned, Seen, Step},
     segment::Segment,
-    state::{State, Truncation},
+    state::{Due, State, Truncation},
 };
 use crate::{
     Index, Millis, Removed, StorageError,
@@ -330,25 +330,8 @@ impl FileLog {
         })?;
         let (due, doomed) = {
             let mut state = self.state();
-            let next = Next {
-                index: removed.next_index,
-                offset: start,
-                epoch_min: removed.epoch,
-                append_time_min: Millis::MIN,
-            };
-            let due = state.roll_back(next);
-            state.tail.clear();
-            (state.synced, state.written, state.durable) = (next, next, next);
-            (state.release_before, state.completed) = (0, next.index);
-            state.cuts += 1;
+            let due = state.begin_anew(&manifest);
             self.shared.writer.wrote(std::mem::take(&mut state.behind_bytes));
-            state.generation = manifest.generation;
-            state.journal_from = manifest.journal_from;
-            state.removed = removed;
-            (state.start, state.evicted) = (start, start);
-            state.damage.clear();
-            state.truncation = Truncation::None;
-            state.owes_manifest = false;
             // What an earlier trim has not removed yet goes now: its names may be used again.
             let mut doomed = std::mem::take(&mut state.doomed);
             doomed.extend(state.segments.split_front(usize::MAX));
@@ -357,6 +340,32 @@ impl FileLog {
         self.cursors.clear();
         due.fail(&StorageError::Truncated);
         doomed.into_iter().try_for_each(|segment| segment.remove(&self.shared))
+    }
+}
+
+impl State {
+    /// A new generation has made void all that was there: the log is empty, and begins where its manifest says. Gives the
+    /// completions of all that waited.
+    pub(super) fn begin_anew(&mut self, manifest: &Manifest) -> Due {
+        let next = Next {
+            index: manifest.removed.next_index,
+            offset: manifest.start,
+            epoch_min: manifest.removed.epoch,
+            append_time_min: manifest.last_append_time.unwrap_or(Millis::MIN),
+        };
+        let due = self.roll_back(next);
+        self.tail.clear();
+        (self.synced, self.written, self.durable) = (next, next, next);
+        (self.release_before, self.completed) = (0, next.index);
+        self.cuts += 1;
+        self.generation = manifest.generation;
+        self.journal_from = manifest.journal_from;
+        self.removed = manifest.removed;
+        (self.start, self.evicted) = (manifest.start, manifest.start);
+        self.damage.clear();
+        self.truncation = Truncation::None;
+        self.owes_manifest = false;
+        due
     }
 }
 

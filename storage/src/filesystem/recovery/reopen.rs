@@ -114,6 +114,7 @@ impl FileLog {
             // It may be in the system's cache only: written again, before anything is removed because of it.
             manifest.store(disk, &self.dir, sequence)?;
         }
+        self.go_by(&manifest);
         // A truncation or a reset that has failed may have made it void.
         let is_same = manifest.journal_from == known.journal_from
             && manifest.generation == known.generation
@@ -131,6 +132,18 @@ impl FileLog {
             known.durable.into_iter().for_each(|durable| opened.mark(durable.index, durable.offset));
         }
         opened.finish(&self.shared)
+    }
+
+    /// A truncation or a reset has happened if the manifest says so, although this log has only seen it fail: files go
+    /// now. Should the new log fail behind that, what this one writes and remembers is no longer from before.
+    fn go_by(&self, manifest: &Manifest) {
+        let mut state = self.state();
+        if manifest.generation != state.generation {
+            // Nobody waits: the log has failed.
+            let _ = state.begin_anew(manifest);
+        } else if let Some(from) = manifest.truncating {
+            state.truncation = Truncation::From(from);
+        }
     }
 
     /// Brings the new log to where this one was.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use minikafka_record::Offset;
 use minikafka_storage::{
-    Log, Storage, StorageError,
+    Log, Removed, Storage, StorageError,
     filesystem::{FileStorage, Options, SyncPolicy},
 };
 
@@ -183,6 +183,83 @@ fn reopening_behind_a_second_truncation_that_failed_finds_no_damage() {
         let bounds = storage.open(&id("t")).unwrap().bounds();
         assert!(bounds.damaged == 0 && [5, 10].contains(&bounds.next_index), "{bounds:?}");
     });
+}
+
+/// Lets a change of a log fail at each of its changes of the disk, behind a truncation that has not, and a reopening
+/// behind it at each of its own: the next one finds no damage, nor does a restart, whatever was evicted meanwhile.
+fn fail_and_fail_to_reopen(change: impl Fn(&dyn Log) -> Result<(), StorageError>, next_indexes: [u64; 2]) {
+    let mut failures = 0;
+    let evictions = [None, Some(9)];
+    let variants = variants(SyncPolicy::Always).into_iter();
+    for (options, eviction) in
+        variants.flat_map(|options| evictions.map(|eviction| (options.clone(), eviction)))
+    {
+        let fail = |failing| {
+            let disk = FakeDisk::new();
+            let (storage, logs) = truncated(&disk, &options);
+            disk.spare("writer");
+            disk.fail(Fault { after: failing, ..EIO });
+            let outcome = change(&*logs[0]);
+            disk.heal();
+            disk.forgive_failed_syncs("/data/logs");
+            outcome.is_err().then_some((disk, storage, logs))
+        };
+        for failing in (0..).take_while(|failing| fail(*failing).is_some()) {
+            for after in 0.. {
+                let Some((disk, storage, logs)) = fail(failing) else { break };
+                disk.spare("writer");
+                disk.fail(Fault { after, ..EIO });
+                let reopened = storage.open(&id("t"));
+                disk.heal();
+                disk.forgive_failed_syncs("/data/logs");
+                if reopened.is_ok() {
+                    break;
+                }
+                failures += 1;
+                // Refused where nothing is left.
+                eviction.into_iter().for_each(|to| _ = logs[0].trim(Offset::new(to)));
+                let when = format!("failed after {failing}, {after}, evicted {eviction:?}, {options:?}");
+                for image in [disk.live_image(), disk.image_after(&PowerLoss::NothingUnsynced)] {
+                    let storage = open(&FakeDisk::with(&image), &options).unwrap();
+                    let bounds = storage.open(&id("t")).unwrap().bounds();
+                    assert_eq!(bounds.damaged, 0, "{when}: {bounds:?}");
+                }
+                let bounds = storage.open(&id("t")).unwrap().bounds();
+                assert_eq!(bounds.damaged, 0, "{when}: {bounds:?}");
+                // What was evicted although it was truncated is not given again.
+                let is_right =
+                    [next_indexes.as_slice(), eviction.as_slice()].concat().contains(&bounds.next_index);
+                assert!(is_right, "{when}: {bounds:?}");
+            }
+        }
+    }
+    println!("reopenings that failed: {failures}");
+    assert!(failures > 100, "{failures}");
+}
+
+/// A storage with a log that was truncated to ten messages.
+fn truncated(disk: &FakeDisk, options: &Options) -> (FileStorage, Vec<Arc<dyn Log>>) {
+    let (storage, logs) = started(disk, options, &["t"]);
+    (0..20).for_each(|_| _ = append_message(&*logs[0], 1, b"more"));
+    logs[0].truncate(10).unwrap();
+    (storage, logs)
+}
+
+/// The reopening that fails may have brought the truncation to its end.
+#[test]
+fn reopening_that_fails_behind_a_truncation_that_failed_finds_no_damage_later() {
+    fail_and_fail_to_reopen(|log| log.truncate(5), [5, 10]);
+}
+
+#[test]
+fn reopening_that_fails_behind_a_truncation_of_all_that_failed_finds_no_damage_later() {
+    fail_and_fail_to_reopen(|log| log.truncate(0), [0, 10]);
+}
+
+#[test]
+fn reopening_that_fails_behind_a_reset_that_failed_finds_no_damage_later() {
+    let removed = Removed { next_index: 100, epoch: 3 };
+    fail_and_fail_to_reopen(|log| log.reset(removed, Offset::new(500)), [100, 10]);
 }
 
 /// What is not acknowledged and gone stays gone, although the journal may still have it.
