@@ -24,7 +24,8 @@ impl Partition {
     /// When the log cannot be read.
     pub async fn leader_epoch_at(&self, offset: Offset) -> Result<Epoch, Error> {
         let current = self.leader_epoch();
-        if is_of_one_term(&*self.core.log()) {
+        let log = self.core.log();
+        if offset >= log.bounds().end || is_of_one_term(&*log) {
             return Ok(current);
         }
         let found = self.core.read_cold(move |log| epoch_at(log, offset)).await?;

@@ -47,6 +47,8 @@ const PRODUCE_BYTES: usize = 4 << 20;
 const BATCHES: u32 = 99_000;
 /// Those of one such request and the next one, while it is read.
 const ANSWERS_ALLOWED_BYTES: usize = 64 << 20;
+/// In which a client sends what is taken at once.
+const A_MOMENT: Duration = Duration::from_secs(1);
 /// A count or a length that claims as much as it can: classic, and compact.
 const CLASSIC: &[u8] = &[0x7f, 0xff, 0xff, 0xff];
 const COMPACT: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0x0f];
@@ -69,12 +71,13 @@ async fn hostile_clients_take_up_little_memory() {
     // A long name for each of many partitions, in what only members understand.
     let grown = growth_by(address, &sync_with_a_long_name()).await;
     assert!(grown < ALLOWED_BYTES, "{grown} bytes for an assignment");
-    let (grown, is_taken) = growth_behind_a_join(address, b'w', &describe_long_names()).await;
+    let (grown, is_taken) = growth_behind_a_join(address, b'w', &describe_long_names(), A_MOMENT).await;
     assert!(grown < ALLOWED_BYTES && !is_taken, "{grown} bytes behind a join that waits");
     // Nobody keeps a frame for its topic's name.
-    let (grown, is_taken) = growth_behind_a_join(address, b'x', &produce_nothing(0, PRODUCE_BYTES)).await;
+    let (grown, is_taken) =
+        growth_behind_a_join(address, b'x', &produce_nothing(0, PRODUCE_BYTES), REPLIES_TIME).await;
     assert!(grown < 5 * PRODUCE_BYTES && is_taken, "{grown} bytes of batches behind a join that waits");
-    let (grown, is_taken) = growth_behind_a_join(address, b'y', &produce_nothing(BATCHES, 0)).await;
+    let (grown, is_taken) = growth_behind_a_join(address, b'y', &produce_nothing(BATCHES, 0), A_MOMENT).await;
     assert!(grown < ANSWERS_ALLOWED_BYTES && !is_taken, "{grown} bytes of answers behind a join that waits");
     drop(held);
     let unread = growth_by_replies_that_are_not_read(address, server.local_addr());
@@ -159,7 +162,12 @@ fn sync_with_a_long_name() -> Vec<u8> {
 
 /// Bytes that the server's memory grows by when a client sends requests behind a JoinGroup that waits, and whether it takes
 /// as many as it is sent.
-async fn growth_behind_a_join(address: SocketAddr, group: u8, request: &[u8]) -> (usize, bool) {
+async fn growth_behind_a_join(
+    address: SocketAddr,
+    group: u8,
+    request: &[u8],
+    patience: Duration,
+) -> (usize, bool) {
     // JoinGroup 0.
     let mut join =
         b"\0\x0b\0\0\0\0\0\x01\xff\xff\0\x01w\0\0\xff\xff\0\0\0\x01c\0\0\0\x01\0\x01p\0\0\0\0".to_vec();
@@ -179,7 +187,7 @@ async fn growth_behind_a_join(address: SocketAddr, group: u8, request: &[u8]) ->
             newcomer.write_all(&request).await.unwrap();
         }
     };
-    let is_taken = timeout(Duration::from_secs(1), sending).await.is_ok();
+    let is_taken = timeout(patience, sending).await.is_ok();
     (MEMORY.peak_usage().saturating_sub(before), is_taken)
 }
 

@@ -133,18 +133,15 @@ fn kafka(source: &Source) -> Result<KafkaConfig, ConfigError> {
 
 /// What is set and does not count at that door.
 fn about_kafka(source: &Source, kafka: &KafkaConfig, message_bytes_max: usize) -> Option<String> {
-    let is_off = kafka.listen == Listen::Off;
-    let (given, why) = if is_off {
-        (source.get("advertised_host", |s| &s.advertised_host), "no Kafka clients are served".to_owned())
-    } else if message_bytes_max > KAFKA_REQUEST_BYTES_MAX {
-        let max = format_byte_size(KAFKA_REQUEST_BYTES_MAX as u64);
-        (source.get("message_max", |s| &s.message_max), format!("a request of theirs has at most {max}"))
-    } else {
-        return None;
-    };
-    let (name, text) = (given.name, given.text?);
-    let whom = if is_off { "" } else { " on Kafka clients" };
-    Some(format!("{name}={text} has no effect{whom}: {why}"))
+    if kafka.listen == Listen::Off {
+        let Given { name, text } = source.get("advertised_host", |s| &s.advertised_host);
+        return text.map(|text| format!("{name}={text} has no effect: no Kafka clients are served"));
+    }
+    let max = KAFKA_REQUEST_BYTES_MAX;
+    let Given { name, text } = source.get("message_max", |s| &s.message_max);
+    let text = text.filter(|_| message_bytes_max > max)?;
+    let max = format_byte_size(max as u64);
+    Some(format!("{name}={text} counts for Kafka clients up to {max} only: a request of theirs has no more"))
 }
 
 /// Partitions of a topic that nobody has chosen them for.

@@ -212,7 +212,7 @@ fn settings_without_effect_are_a_warning() {
     let large = warnings(&[], &["-message-max", "101MiB"]);
     assert_eq!(
         large,
-        ["-message-max=101MiB has no effect on Kafka clients: a request of theirs has at most 100MiB"]
+        ["-message-max=101MiB counts for Kafka clients up to 100MiB only: a request of theirs has no more"]
     );
     assert!(warnings(&[], &["-message-max", "100MiB", "-advertised-host", "x"]).is_empty());
 }

@@ -120,16 +120,22 @@ async fn take<R: AsyncRead + Unpin>(
 ) -> Result<(), FrameError> {
     while frames.begins().await? {
         backlog.begin();
-        let behind = match frames.announced().await? {
+        let (len, size) = frames.announced().await?;
+        let behind = match size {
             // Those have a bound of their own, and what is kept of them is counted once that is known.
-            (_, Size::Messages) => 0,
-            (len, Size::Names | Size::Credentials) => len,
+            Size::Messages => 0,
+            Size::Names | Size::Credentials => len,
         };
         tokio::select! {
             // In this order: what comes last before a client says no more is answered, too.
             biased;
             () = backlog.room(behind) => {}
-            gone = frames.gone() => return Ok(gone?),
+            gone = frames.gone() => {
+                gone?;
+                if size != Size::Messages {
+                    return Ok(());
+                }
+            }
         }
         // Not in a race with the end: what has come before that is stored, although no reply may be wanted.
         backlog.turn().await;

@@ -1,11 +1,11 @@
 //! ListOffsets: where a partition begins and ends, and which record is the first from a time on.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use kafka_protocol::{
     ResponseError,
     messages::{
-        ListOffsetsRequest, ListOffsetsResponse,
+        ListOffsetsRequest, ListOffsetsResponse, TopicName,
         list_offsets_request::ListOffsetsPartition,
         list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
     },
@@ -41,12 +41,13 @@ const NONE: i64 = -1;
 /// Everything that is asked. Both isolation levels are the same without transactions.
 pub(super) async fn list(door: &Door, version: i16, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
-    let mut seen = HashSet::new();
+    let mut seen: HashMap<TopicName, HashSet<i32>> = HashMap::new();
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
+        let seen = seen.entry(topic.name.clone()).or_default();
         for wanted in &topic.partitions {
             // To look for a time is work: a request asks for each partition once, as in Kafka.
-            let found = match seen.insert((topic.name.clone(), wanted.partition_index)) {
+            let found = match seen.insert(wanted.partition_index) {
                 true => look_up(door, version, &topic.name, wanted).await,
                 false => Err(ResponseError::InvalidRequest),
             };

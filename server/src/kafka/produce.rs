@@ -5,7 +5,8 @@
 //! to wait until they are committed.
 //!
 //! The two things that change are outside of a batch's checksum: the base offset and the leader epoch. A batch
-//! without any timestamps gets the append time, and a checksum for that.
+//! without any timestamps gets the append time, one whose maximum timestamp is not that of its records gets that, and a
+//! checksum for it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -72,9 +73,8 @@ pub(super) async fn begin(
     let is_lone = is_lone(&request, frame_len);
     let mut kept = 0;
     let mut topics = Vec::with_capacity(request.topic_data.len());
-    for TopicProduceData { name, partition_data, .. } in request.topic_data {
-        // What waits holds nothing of the frame.
-        let name = TopicName(StrBytes::from_string(name.to_string()));
+    for TopicProduceData { name: in_frame, partition_data, .. } in request.topic_data {
+        let name = take_out(in_frame);
         kept += name.len();
         let mut partitions = Vec::with_capacity(partition_data.len());
         for data in partition_data {
@@ -106,6 +106,13 @@ async fn begin_batch(
     let partition = door.partition(topic, data.index)?;
     let payload = check(door, version, data.records.unwrap_or_default(), is_lone)?;
     Ok(partition.produce(payload).await?)
+}
+
+/// The name in memory of its own: what waits holds nothing of the frame, which a large batch is to hold alone.
+fn take_out(name: TopicName) -> TopicName {
+    let own = name.to_string();
+    drop(name);
+    TopicName(StrBytes::from_string(own))
 }
 
 /// Whether the request is one large batch and little else. Then the frame is left to the batch.
@@ -236,9 +243,10 @@ mod tests {
         assert!(is_lone(&request, frame.len()));
         drop(frame);
         let TopicProduceData { name, partition_data, .. } = request.topic_data.remove(0);
-        drop(name);
+        let name = take_out(name);
         let records = partition_data.into_iter().next().unwrap().records.unwrap();
         assert!(records.try_into_mut().is_ok());
+        assert_eq!(name.as_str(), "topic");
     }
 
     #[test]

@@ -98,6 +98,9 @@ impl Field {
     }
 }
 
+/// Longest text, as in Kafka, also where the encoding has room for more.
+const TEXT_BYTES_MAX: usize = i16::MAX as usize;
+
 /// Bytes that do not have the shape that they should have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -186,7 +189,10 @@ impl Walk<'_> {
             Encoding::Classic => self.classic_len::<2>()?,
             Encoding::Flexible => self.compact_len()?,
         };
-        self.skip(len.unwrap_or(0))
+        match len.unwrap_or(0) {
+            len if len > TEXT_BYTES_MAX => Err(Malformed("a text is longer than there may be")),
+            len => self.skip(len),
+        }
     }
 
     /// Tagged fields: those that are known have to be what they should be, others are skipped.

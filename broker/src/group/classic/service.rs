@@ -11,7 +11,7 @@ use super::{
         ClassicSync, ClassicSynced,
     },
     group::Group,
-    limits::{REBALANCE_TIMEOUTS, SESSION_TIMEOUTS_MS},
+    limits::{MEMBERS_MAX, REBALANCE_TIMEOUTS, SESSION_TIMEOUTS_MS},
     member::{Outcome, Waiter},
     registry::{Done, unknown},
 };
@@ -91,12 +91,15 @@ impl Broker {
         check_group_name(group)?;
         let groups = &self.0.groups;
         let now = groups.now();
-        let leave = |of: &mut Group| leavers.iter().map(|leaver| of.leave(leaver, now)).collect::<Vec<_>>();
-        // All at once: what a group weighs is looked at before and after.
-        let outcomes = match groups.classic().change(group, now, leave) {
-            Some(done) => done.outcome,
-            None => leavers.iter().map(|leaver| Err(unknown(group, &leaver.member_id))).collect(),
+        // Many at once, as what a group weighs is looked at before and after; and as many as it can have, for others wait.
+        let leave = |some: &[ClassicLeaver]| {
+            let leave = |of: &mut Group| some.iter().map(|leaver| of.leave(leaver, now)).collect::<Vec<_>>();
+            match groups.classic().change(group, now, leave) {
+                Some(done) => done.outcome,
+                None => some.iter().map(|leaver| Err(unknown(group, &leaver.member_id))).collect(),
+            }
         };
+        let outcomes: Vec<_> = leavers.chunks(MEMBERS_MAX).flat_map(leave).collect();
         if outcomes.iter().any(Result::is_ok) {
             groups.follow_leaving(group, now).await;
         }

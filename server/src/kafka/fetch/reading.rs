@@ -1,6 +1,11 @@
 //! [`Reading`]: all partitions of a fetch, until there is enough.
 
-use std::{collections::HashSet, future::Future, pin::Pin, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    pin::Pin,
+    time::Duration,
+};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kafka_protocol::{
@@ -55,17 +60,16 @@ type News = Pin<Box<dyn Future<Output = usize> + Send>>;
 impl<'a> Reading<'a> {
     /// Finds the partitions.
     pub(super) fn new(door: &'a Door, version: i16, request: FetchRequest) -> Reading<'a> {
-        let (mut parts, mut seen) = (Vec::new(), HashSet::new());
+        let (mut parts, mut seen) = (Vec::new(), HashMap::<Named, HashSet<i32>>::new());
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let named =
                 if version >= IDS_SINCE { Named::Id(topic.topic_id) } else { Named::Name(topic.topic) };
+            let seen = seen.entry(named.clone()).or_default();
             // Each waits and is woken by itself: a request asks for each partition once.
-            parts.extend(topic.partitions.iter().map(|wanted| {
-                match seen.insert((named.clone(), wanted.partition)) {
-                    true => Part::resolve(door, version, &named, wanted),
-                    false => Part::refuse(door, wanted.partition, ResponseError::InvalidRequest),
-                }
+            parts.extend(topic.partitions.iter().map(|wanted| match seen.insert(wanted.partition) {
+                true => Part::resolve(door, version, &named, wanted),
+                false => Part::refuse(door, wanted.partition, ResponseError::InvalidRequest),
             }));
             topics.push((named, topic.partitions.len()));
         }

@@ -187,6 +187,23 @@ fn a_request_has_so_many_elements_and_no_more() {
 }
 
 #[test]
+fn a_text_has_so_many_bytes_and_no_more() {
+    for (len, is_taken) in [(0x7fff, true), (0x8000, false)] {
+        // Metadata 9, of one topic.
+        let mut frame = BytesMut::from(&[0, 3, 0, 9, 0, 0, 0, 1, 0xff, 0xff, 0, 2][..]);
+        let claimed = len as u32 + 1;
+        frame.put_slice(&[
+            (claimed & 0x7f) as u8 | 0x80,
+            (claimed >> 7 & 0x7f) as u8 | 0x80,
+            (claimed >> 14) as u8,
+        ]);
+        frame.put_bytes(b'a', len);
+        frame.put_slice(&[0, 0, 0, 0, 0]);
+        assert_eq!(read(&frame.freeze()).is_ok(), is_taken, "{len}");
+    }
+}
+
+#[test]
 fn the_corpus_is_read_as_it_says() {
     for line in CORPUS.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         let (hex, rest) = line.split_once(' ').expect("bytes, and what they are");

@@ -19,8 +19,8 @@ const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
-/// The settings of a topic that Kafka 4.1 documents.
-/// What Kafka knows of topics, and its value where nobody has chosen one; none of what the storage decides from case to case.
+/// The settings of a topic that Kafka 4.1 documents, and their values in the test below; none of what the storage decides from
+/// case to case.
 const STANDARD: [(&str, Option<&str>); 33] = [
     ("cleanup.policy", Some("delete")),
     ("compression.gzip.level", Some("-1")),
