@@ -1,7 +1,7 @@
 //! Whose term a record is of: the leader epoch under which it was appended, and where the records of a term end.
 //!
-//! Leader epochs never fall within a log, so that a search by halves finds where one ends. A log of one term, as every log
-//! without a cluster is, is not looked at for that.
+//! Leader epochs never fall within a log, so that a search by halves finds where one ends. A log of term 0 alone, as
+//! every log is that never was in a cluster, is not looked at for that.
 
 use minikafka_record::{Offset, RecordBatch};
 use minikafka_storage::{Epoch, Log, StorageError};
@@ -25,7 +25,7 @@ impl Partition {
     pub async fn leader_epoch_at(&self, offset: Offset) -> Result<Epoch, Error> {
         let current = self.leader_epoch();
         let log = self.core.log();
-        if offset >= log.bounds().end || is_of_one_term(&*log) {
+        if offset >= log.bounds().end || is_known_to_be_of_one_term(&*log) {
             return Ok(current);
         }
         let found = self.core.read_cold(move |log| epoch_at(log, offset)).await?;
@@ -47,8 +47,8 @@ impl Partition {
     }
 }
 
-/// Whether all its records were appended under the same leader epoch.
-fn is_of_one_term(log: &dyn Log) -> bool {
+/// Whether all its records are known to have been appended under the same leader epoch.
+fn is_known_to_be_of_one_term(log: &dyn Log) -> bool {
     let bounds = log.bounds();
     bounds.removed.epoch == bounds.last_epoch
 }

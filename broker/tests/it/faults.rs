@@ -7,7 +7,7 @@ use minikafka_record::Offset;
 use minikafka_storage::{StorageError, memory::MemoryStorage};
 
 use crate::{
-    rig::Rig,
+    rig::{Rig, RigStorage},
     setup::{logs, messages, produce, values},
 };
 
@@ -207,28 +207,28 @@ async fn a_log_that_has_not_failed_after_all_commits_nothing_by_being_asked_for(
     assert_eq!(partition.bounds().high_watermark, partition.bounds().end);
 }
 
-#[tokio::test]
-async fn a_failed_removal_is_finished_by_the_next_start() {
+/// A storage with the log of a topic "t" that was deleted, and could not be removed.
+async fn failed_removal() -> (Arc<RigStorage>, Arc<Rig>) {
     let (storage, rig) = Rig::new();
     let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
     produce(&broker, "t", "old").await.unwrap();
     rig.fail("remove t");
     broker.delete_topic("t").await.unwrap_err();
-    drop(broker);
     rig.mend("remove t");
+    assert_eq!(logs(&*storage).len(), 1);
+    (storage, rig)
+}
+
+#[tokio::test]
+async fn a_failed_removal_is_finished_by_the_next_start() {
+    let (storage, _) = failed_removal().await;
     let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
     assert!(broker.topics("", 10).is_empty() && logs(&*storage).is_empty());
 }
 
 #[tokio::test]
 async fn a_deleted_topic_whose_log_cannot_be_opened_does_not_come_back() {
-    let (storage, rig) = Rig::new();
-    let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
-    produce(&broker, "t", "old").await.unwrap();
-    rig.fail("remove t");
-    broker.delete_topic("t").await.unwrap_err();
-    drop(broker);
-    rig.mend("remove t");
+    let (storage, rig) = failed_removal().await;
     rig.fail("open t");
     let broker = Broker::open(storage.clone(), BrokerConfig::default()).await.unwrap();
     assert!(broker.topics("", 10).is_empty() && logs(&*storage).is_empty());

@@ -105,6 +105,25 @@ fn end_in_opening(disk: &FakeDisk, options: &Options, seed: u64, expected: &[Sho
     }
 }
 
+/// Kills a process at each change that it makes, and shows what another one finds then, and what was done last. Returns the
+/// number of kills.
+fn each_kill(change: Change, options: &Options, mut look: impl FnMut(u64, &'static str, &FakeDisk)) -> usize {
+    for changes in 0.. {
+        let disk = FakeDisk::new();
+        let (storage, log) = started(&disk, options);
+        disk.stop_after(changes);
+        let outcome = change(&storage, &log);
+        if !disk.is_stopped() {
+            outcome.unwrap();
+            return changes as usize;
+        }
+        let (last, disk) = (disk.last_change(), disk.after_kill());
+        drop((storage, log));
+        look(changes, last, &disk);
+    }
+    unreachable!("a change ends")
+}
+
 /// Kills a process at each change that it makes, lets another one open what is there and append, and has the power go.
 /// Returns the number of kills.
 fn kill_in(change: Change, seed: u64) -> usize {
@@ -114,22 +133,11 @@ fn kill_in(change: Change, seed: u64) -> usize {
         let (after, log) = started(&FakeDisk::new(), &options);
         change(&after, &log).unwrap();
         let expected = [Shown::by(&before), Shown::by(&after)];
-        for changes in 0.. {
-            let disk = FakeDisk::new();
-            let (storage, log) = started(&disk, &options);
-            disk.stop_after(changes);
-            let outcome = change(&storage, &log);
-            if !disk.is_stopped() {
-                outcome.unwrap();
-                break;
-            }
-            kills += 1;
+        kills += each_kill(change, &options, |changes, _, disk| {
             let when = format!("killed after {changes} changes");
-            let disk = disk.after_kill();
-            drop((storage, log));
-            end_in_opening(&disk, &options, 1000 * seed + changes, &expected, &when);
-            lose_power_behind_opening(&disk, &options, LOSSES * seed..LOSSES * (seed + 1), &when);
-        }
+            end_in_opening(disk, &options, 1000 * seed + changes, &expected, &when);
+            lose_power_behind_opening(disk, &options, LOSSES * seed..LOSSES * (seed + 1), &when);
+        });
     }
     println!("kills: {kills}");
     kills
@@ -210,23 +218,13 @@ fn a_slot_that_is_lost_behind_a_kill() {
     for (change, options) in
         changes.into_iter().flat_map(|change| options().into_iter().map(move |o| (change, o)))
     {
-        for changes in 0.. {
-            let disk = FakeDisk::new();
-            let (storage, log) = started(&disk, &options);
-            disk.stop_after(changes);
-            let outcome = change(&storage, &log);
-            if !disk.is_stopped() {
-                outcome.unwrap();
-                break;
-            }
+        each_kill(change, &options, |changes, last, disk| {
             // A write that is cut short spoils a slot itself.
-            if disk.last_change() == "write" {
-                continue;
+            if last == "write" {
+                return;
             }
             kills += 1;
-            let disk = disk.after_kill();
-            drop((storage, log));
-            let storage = open(&disk, &options).unwrap();
+            let storage = open(disk, &options).unwrap();
             let log = storage.open(&id("t")).unwrap();
             (0..5).for_each(|_| _ = append_message(&*log, 1, b"after"));
             let shown = Shown::by(&storage);
@@ -237,7 +235,7 @@ fn a_slot_that_is_lost_behind_a_kill() {
                 let there = open(&FakeDisk::with(&image), &options).unwrap();
                 assert_eq!(Shown::by(&there), shown, "killed after {changes}, slot {slot}, {options:?}");
             }
-        }
+        });
     }
     assert!(kills > 50, "{kills}");
 }
