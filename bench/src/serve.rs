@@ -33,7 +33,7 @@ pub(crate) enum Kind {
     KafkaStub,
     /// The same, but it writes what it gets to a file, and does not sync it.
     KafkaFile,
-    /// The same, but it syncs the file, in groups, before it answers.
+    /// The same, but it writes over the same bytes of the file again and again, and syncs them, in groups, before it answers.
     KafkaCommit,
 }
 
@@ -94,7 +94,8 @@ pub(crate) async fn run(kind: Kind, dir: &Path) -> anyhow::Result<()> {
             return Ok(());
         }
         Kind::Echo | Kind::KafkaSource | Kind::KafkaStub | Kind::KafkaFile => None,
-        Kind::Commit | Kind::KafkaSink | Kind::KafkaCommit => Some(GroupCommit::create(dir)?),
+        Kind::Commit | Kind::KafkaSink => Some(GroupCommit::create(dir)?),
+        Kind::KafkaCommit => Some(GroupCommit::in_place(dir)?),
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);

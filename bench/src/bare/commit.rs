@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, IoSlice, Write},
+    io::{self, IoSlice, Seek, SeekFrom, Write},
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
@@ -17,8 +17,12 @@ const COPIED_MAX: usize = 16 * 1024;
 /// Bytes that one call writes: whoever writes much more takes memory that the host of a virtual machine has taken back. The
 /// log does not either.
 const WRITE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a file that is written over: more than are written at once, and no more than the system keeps in memory anyway.
+const IN_PLACE_BYTES: usize = 64 * 1024 * 1024;
+const PAGE_LEN: u64 = 4096;
 
-/// The least that group commit takes: one file, one thread that writes what waits, syncs it and answers.
+/// The least that group commit takes: one file, one thread that writes what waits, syncs it and answers. The file grows, as
+/// a log does, or does not.
 #[derive(Debug)]
 pub(crate) struct GroupCommit {
     shared: Arc<Shared>,
@@ -43,11 +47,25 @@ struct Waiting {
 impl GroupCommit {
     /// Onto a new file in a directory.
     pub(crate) fn create(dir: &Path) -> io::Result<GroupCommit> {
-        let file = File::create(dir.join("bare"))?;
+        GroupCommit::start(File::create(dir.join("bare"))?, None)
+    }
+
+    /// Over the same bytes of a new file again and again, which are there already: of all that is synced this is the
+    /// cheapest, and no log, which keeps what it gets.
+    pub(crate) fn in_place(dir: &Path) -> io::Result<GroupCommit> {
+        let mut file = File::create(dir.join("bare"))?;
+        // No zeros: there are file systems that give those no room.
+        let ones = vec![1; WRITE_BYTES_MAX];
+        (0..IN_PLACE_BYTES / WRITE_BYTES_MAX).try_for_each(|_| file.write_all(&ones))?;
+        file.sync_all()?;
+        GroupCommit::start(file, Some(IN_PLACE_BYTES))
+    }
+
+    fn start(file: File, in_place: Option<usize>) -> io::Result<GroupCommit> {
         let shared = Arc::new(Shared::default());
         let committer = std::thread::spawn({
             let shared = shared.clone();
-            move || shared.commit(file)
+            move || shared.commit(file, in_place)
         });
         Ok(GroupCommit { shared, committer: Some(committer) })
     }
@@ -82,7 +100,7 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn commit(&self, mut file: File) {
+    fn commit(&self, mut file: File, in_place: Option<usize>) {
         // Kept from group to group: growing a buffer anew each time is no limit of the machine.
         let mut spare = Vec::new();
         loop {
@@ -97,13 +115,22 @@ impl Shared {
             let large = std::mem::take(&mut waiting.large);
             let producers = std::mem::take(&mut waiting.producers);
             drop(waiting);
-            let outcome = write(&mut file, &copied, &large).and_then(|()| file.sync_data());
+            let begun = in_place.map_or(Ok(()), |bytes| rewind(&mut file, bytes));
+            let written = begun.and_then(|()| write(&mut file, &copied, &large));
+            let outcome = written.and_then(|()| file.sync_data());
             let outcome = outcome.map_err(|error| error.to_string());
             producers.into_iter().for_each(|done| done(outcome.clone()));
             copied.clear();
             spare = copied;
         }
     }
+}
+
+/// Begins again where so many bytes are written; elsewhere goes on with the next page, so that none is read to be filled up.
+fn rewind(file: &mut File, bytes: usize) -> io::Result<()> {
+    let position = file.stream_position()?.next_multiple_of(PAGE_LEN);
+    file.seek(SeekFrom::Start(if position < bytes as u64 { position } else { 0 }))?;
+    Ok(())
 }
 
 fn write(file: &mut File, copied: &[u8], large: &[Bytes]) -> io::Result<()> {

@@ -4,33 +4,28 @@
 //! their way; the other finishes what was begun, one after the other. Between them is a queue with an end, and beyond it a
 //! client is not read from: see [`Backlog`].
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use bytes::Buf as _;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
-    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, debug};
 
 use super::{
+    answers::Answers,
     api::Size,
     backlog::Backlog,
     dispatch::{self, Caller, Work},
     door::Door,
     frames::{Frame, FrameError, Frames},
     rarely::Rarely,
-    reply::{Outcome, Reply},
+    reply::Outcome,
     request::Request,
     trace,
 };
 use crate::linger::Linger;
-
-/// How long a client may take for so many bytes of a reply, which others may wait for the room of.
-const WRITE_TIME: Duration = Duration::from_secs(30);
-const WRITE_BYTES: usize = 2 * 1024 * 1024;
 
 /// A request that was begun.
 struct Begun {
@@ -154,78 +149,20 @@ async fn take<R: AsyncRead + Unpin>(
 }
 
 /// Finishes what was begun, in order, and writes the replies.
-async fn answer(mut write: impl AsyncWrite + Unpin, backlog: &Backlog<Begun>) -> io::Result<()> {
-    while let Some(Begun { work, span, behind }) = backlog.next().await {
-        match work.instrument(span.clone()).await {
-            Outcome::Reply(reply) => {
-                let bytes = reply.remaining();
-                write_out(&mut write, reply).await?;
-                span.in_scope(|| debug!(bytes, "replied"));
+async fn answer(write: impl AsyncWrite + Unpin, backlog: &Backlog<Begun>) -> io::Result<()> {
+    let mut answers = Answers::new(write, backlog);
+    while let Some(Begun { work, span, behind }) = answers.until(backlog.next()).await? {
+        match answers.until(work.instrument(span.clone())).await? {
+            Outcome::Reply(reply) => answers.push(reply, span, behind),
+            Outcome::Silence => {
+                span.in_scope(|| debug!("done, and no reply is wanted"));
+                backlog.done(behind);
             }
-            Outcome::Silence => span.in_scope(|| debug!("done, and no reply is wanted")),
             Outcome::Close => {
                 span.in_scope(|| debug!("the connection ends instead of a reply"));
                 break;
             }
         }
-        backlog.done(behind);
     }
-    Ok(())
-}
-
-async fn write_out(write: &mut (impl AsyncWrite + Unpin), mut reply: Reply) -> io::Result<()> {
-    while reply.has_remaining() {
-        let rest = reply.remaining().saturating_sub(WRITE_BYTES);
-        let written = timeout(WRITE_TIME, write_down_to(write, &mut reply, rest)).await;
-        written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    }
-    Ok(())
-}
-
-/// Writes until so many bytes are left.
-async fn write_down_to(
-    write: &mut (impl AsyncWrite + Unpin),
-    reply: &mut Reply,
-    rest: usize,
-) -> io::Result<()> {
-    while reply.remaining() > rest {
-        if write.write_buf(reply).await? == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::{io::AsyncReadExt as _, time::sleep};
-
-    use super::*;
-
-    /// What comes of a reply to a client that takes so many bytes a second.
-    async fn written(reply: usize, per_second: usize) -> io::Result<()> {
-        let (mut client, mut server) = tokio::io::duplex(1024);
-        let reply = Reply::of_pieces([vec![0; reply].into()].into(), None);
-        let taking = async {
-            let mut taken = vec![0; per_second];
-            loop {
-                sleep(Duration::from_secs(1)).await;
-                client.read_exact(&mut taken).await.unwrap();
-            }
-        };
-        tokio::select! {
-            written = write_out(&mut server, reply) => written,
-            () = taking => unreachable!(),
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_takes_a_reply_at_a_pace() {
-        let pace = WRITE_BYTES / WRITE_TIME.as_secs() as usize;
-        written(3 * WRITE_BYTES, pace + pace / 10).await.unwrap();
-        let slow = written(3 * WRITE_BYTES, pace - pace / 10).await;
-        assert_eq!(slow.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        // What is less has as much time.
-        written(WRITE_BYTES / 10, pace / 9).await.unwrap();
-    }
+    answers.write_out().await
 }

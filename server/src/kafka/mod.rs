@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   socket -> frames -----> request -----> dispatch -----------> pending replies -> socket
-//!             limits on     header, shape  one file for each     in the order       in pieces: records
-//!             each and all  of the body    API; produce begins   of the requests    are not copied
-//!                                          at once
+//!             limits on     header, shape  one file for each     in the order       in pieces, records are
+//!             each and all  of the body    API; produce begins   of the requests    not copied; what is ready
+//!                                          at once                                  goes by one call
 //! ```
 //!
 //! Messages are those of the crate `kafka-protocol`; what is ours is the framing, the check of a frame before it is
@@ -20,6 +20,7 @@
 //! - **Invariant:** what a client does wrong ends its own connection at most.
 
 mod admin;
+mod answers;
 mod api;
 mod api_versions;
 mod backlog;
@@ -41,6 +42,7 @@ mod metadata;
 mod produce;
 mod rarely;
 mod refused;
+mod replies;
 mod reply;
 mod request;
 mod sasl;
