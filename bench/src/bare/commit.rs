@@ -115,7 +115,8 @@ impl Shared {
             let large = std::mem::take(&mut waiting.large);
             let producers = std::mem::take(&mut waiting.producers);
             drop(waiting);
-            let begun = in_place.map_or(Ok(()), |bytes| rewind(&mut file, bytes));
+            let len = copied.len() + large.iter().map(Bytes::len).sum::<usize>();
+            let begun = in_place.map_or(Ok(()), |bytes| rewind(&mut file, bytes, len));
             let written = begun.and_then(|()| write(&mut file, &copied, &large));
             let outcome = written.and_then(|()| file.sync_data());
             let outcome = outcome.map_err(|error| error.to_string());
@@ -126,10 +127,11 @@ impl Shared {
     }
 }
 
-/// Begins again where so many bytes are written; elsewhere goes on with the next page, so that none is read to be filled up.
-fn rewind(file: &mut File, bytes: usize) -> io::Result<()> {
+/// Goes to the next page of a file of so many bytes, or to the first where a group of `len` bytes would make it longer.
+fn rewind(file: &mut File, bytes: usize, len: usize) -> io::Result<()> {
     let position = file.stream_position()?.next_multiple_of(PAGE_LEN);
-    file.seek(SeekFrom::Start(if position < bytes as u64 { position } else { 0 }))?;
+    let is_within = position + len as u64 <= bytes as u64;
+    file.seek(SeekFrom::Start(if is_within { position } else { 0 }))?;
     Ok(())
 }
 

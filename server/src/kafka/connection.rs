@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, debug};
 
 use super::{
-    answers::Answers,
     api::Size,
     backlog::Backlog,
     dispatch::{self, Caller, Work},
     door::Door,
     frames::{Frame, FrameError, Frames},
     rarely::Rarely,
+    replies::Replies,
     reply::Outcome,
     request::Request,
     trace,
@@ -150,10 +150,10 @@ async fn take<R: AsyncRead + Unpin>(
 
 /// Finishes what was begun, in order, and writes the replies.
 async fn answer(write: impl AsyncWrite + Unpin, backlog: &Backlog<Begun>) -> io::Result<()> {
-    let mut answers = Answers::new(write, backlog);
-    while let Some(Begun { work, span, behind }) = answers.until(backlog.next()).await? {
-        match answers.until(work.instrument(span.clone())).await? {
-            Outcome::Reply(reply) => answers.push(reply, span, behind),
+    let mut replies = Replies::new(write, backlog);
+    while let Some(Begun { work, span, behind }) = replies.until(backlog.next()).await? {
+        match replies.until(work.instrument(span.clone())).await? {
+            Outcome::Reply(reply) => replies.push(reply, span, behind),
             Outcome::Silence => {
                 span.in_scope(|| debug!("done, and no reply is wanted"));
                 backlog.done(behind);
@@ -164,5 +164,5 @@ async fn answer(write: impl AsyncWrite + Unpin, backlog: &Backlog<Begun>) -> io:
             }
         }
     }
-    answers.write_out().await
+    replies.write_out().await
 }

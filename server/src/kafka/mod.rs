@@ -20,7 +20,6 @@
 //! - **Invariant:** what a client does wrong ends its own connection at most.
 
 mod admin;
-mod answers;
 mod api;
 mod api_versions;
 mod backlog;

@@ -1,5 +1,6 @@
 //! [`stub`]: what Kafka's clients reach with a server that answers them and stores nothing, or no more than the bytes of
-//! their requests, one behind the other, in a file that nobody syncs, or that is synced in groups before it answers.
+//! their requests: one behind the other in a file that nobody syncs, or over each other in one that is synced, in groups,
+//! before it answers. Each reply is a call of its own.
 //!
 //! ```text
 //!   Produce -------------> counts the messages, keeps the largest batch of the topic
@@ -88,7 +89,7 @@ pub(crate) enum Keep {
     Nothing,
     /// Writes them to a file.
     Written(File),
-    /// Writes them to a file, and syncs it.
+    /// Writes them over the same bytes again and again, and syncs those.
     Synced(GroupCommit),
 }
 
