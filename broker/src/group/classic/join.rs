@@ -108,19 +108,22 @@ impl Group {
         }
     }
 
-    /// Another process takes the place of an instance. If it says what the one before has said, it takes the
-    /// assignment over, and nobody notices.
+    /// Another process takes the place of an instance. If it wants to read the same topics, and the group assigns them as
+    /// before, it takes the assignment over, and nobody notices. Its metadata may differ, as in Kafka: a consumer that has
+    /// joined before also says there what it had.
     fn replace(&mut self, holder: &str, join: ClassicJoin, id: &str, now: Millis) -> Waiter<ClassicJoined> {
         let mut member = self.members.remove(holder).expect("it was just found");
         member.refuse(&self.fenced(member.instance_id.as_deref().unwrap_or_default()));
         let leads = self.leader.as_deref() == Some(holder);
-        let (says_the_same, can_skip) = (member.protocols == join.protocols, join.can_skip_assignment);
+        let (reads_the_same, can_skip) = (member.reads_as(&join), join.can_skip_assignment);
         member.update(join, now);
+        // What the one before has under way ends under its own name.
+        member.commits = 0;
         self.members.insert(id.to_owned(), member);
         if leads {
             self.leader = Some(id.to_owned());
         }
-        if self.phase != Phase::Stable || !says_the_same {
+        if self.phase != Phase::Stable || !reads_the_same || self.next_protocol() != self.protocol {
             return self.join_next(id, now);
         }
         let mut joined = self.joined(id, can_skip);

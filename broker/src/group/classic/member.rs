@@ -84,6 +84,14 @@ impl Member {
         *self = Member { assignment, owes_sync, commits, ..Member::new(join, now) };
     }
 
+    /// Whether somebody who joins in its place wants to read the same topics, in whatever order. What reads none that could
+    /// be told, as Kafka Connect does, reads as before.
+    pub(super) fn reads_as(&self, join: &ClassicJoin) -> bool {
+        let (own, others): (HashSet<_>, HashSet<_>) =
+            (self.topics.iter().collect(), join.topics.iter().collect());
+        own == others
+    }
+
     pub(super) fn wait_for_join(&mut self) -> Waiter<ClassicJoined> {
         let (answer, waiter) = oneshot::channel();
         (self.joining, self.has_hung_up) = (Some(answer), false);

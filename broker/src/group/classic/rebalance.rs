@@ -98,6 +98,11 @@ impl Group {
     /// Of the protocols that all members have, each member votes for the one that it likes best. Where two have as many
     /// votes, it is the one that the leader likes better.
     fn choose_protocol(&mut self) {
+        self.protocol = self.next_protocol().to_owned();
+    }
+
+    /// The protocol of the next generation, if these are its members; empty if they share none.
+    pub(super) fn next_protocol(&self) -> &str {
         let shared = shared_protocols(self.members.values());
         let mut votes: HashMap<&str, usize> = HashMap::new();
         for member in self.members.values() {
@@ -112,7 +117,7 @@ impl Group {
         let chosen = candidates.max_by_key(|protocol| {
             (shared.contains(&*protocol.name), votes.get(&*protocol.name).copied().unwrap_or_default())
         });
-        self.protocol = chosen.map(|protocol| protocol.name.clone()).unwrap_or_default();
+        chosen.map(|protocol| &*protocol.name).unwrap_or_default()
     }
 
     fn become_empty(&mut self) {

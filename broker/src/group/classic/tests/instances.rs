@@ -42,10 +42,63 @@ fn a_leader_that_comes_back_is_told_not_to_assign_anything() {
 #[test]
 fn one_that_wants_something_else_has_everybody_join_again() {
     let mut rig = of_two();
-    let mut back = rig.try_join(Rig::request("", Some("b"), "y")).unwrap();
+    let other_topics = ClassicJoin { topics: vec!["t".into()], ..Rig::request("", Some("b"), "y") };
+    let mut back = rig.try_join(other_topics).unwrap();
     assert!(waits(&mut back));
     let leader = told(rig.try_join(Rig::request("m1", Some("a"), "x")).unwrap());
     assert_eq!((leader.generation, leader.members[1].metadata.as_ref()), (2, &b"y"[..]));
+}
+
+#[test]
+fn one_that_makes_the_group_assign_in_another_way_has_everybody_join_again() {
+    let mut rig = Rig::new();
+    let ways = |instance, ways: [&str; 2]| ClassicJoin {
+        protocols: ways.map(|name| protocol(name, "")).into(),
+        ..Rig::request("", Some(instance), "")
+    };
+    let one = rig.try_join(ways("a", ["range", "sticky"])).unwrap();
+    let two = rig.try_join(ways("b", ["range", "sticky"])).unwrap();
+    rig.pass(OPENING_DELAY_MS);
+    assert_eq!(told(one).protocol, "range");
+    drop(two);
+    drop(rig.sync("m1", &[]).unwrap());
+    // As many votes for each: it is the leader who decides, as before.
+    let back = rig.try_join(ways("b", ["sticky", "range"])).unwrap();
+    assert_eq!(told(back).generation, 1);
+    let only = ClassicJoin { protocols: vec![protocol("sticky", "")], ..ways("b", ["", ""]) };
+    assert!(waits(&mut rig.try_join(only).unwrap()));
+}
+
+#[test]
+fn what_else_a_process_says_when_it_comes_back_nobody_notices() {
+    let mut rig = Rig::new();
+    let reads = |id: &str, metadata, topics: [&str; 2]| ClassicJoin {
+        topics: topics.map(str::to_owned).into(),
+        ..Rig::request(id, Some("b"), metadata)
+    };
+    // The second to join has the first join again, and is told by it which partitions it had: so say all but newcomers.
+    let one = rig.try_join(reads("", "had some", ["t", "u"])).unwrap();
+    rig.pass(OPENING_DELAY_MS);
+    assert_eq!(told(one).generation, 1);
+    drop(rig.sync("m1", &[("m1", "one")]).unwrap());
+    let back = told(rig.try_join(reads("", "new", ["u", "t"])).unwrap());
+    assert_eq!((back.member_id.as_str(), back.generation), ("m2", 1));
+    assert_eq!(told(rig.sync("m2", &[]).unwrap()).assignment, "one");
+}
+
+#[test]
+fn a_commit_that_a_process_has_left_under_way_keeps_nobody_alive() {
+    let mut rig = of_two();
+    let old = ClassicMember { instance_id: Some("b".into()), ..rig.by("m2") };
+    rig.group.begin_commit(&old, rig.now).unwrap();
+    assert_eq!(told(rig.try_join(Rig::request("", Some("b"), "x")).unwrap()).member_id, "m3");
+    rig.group.end_commit("m2", rig.now);
+    // The other one lives, this one has gone for good.
+    let mut leader = rig.try_join(Rig::request("m1", Some("a"), "x")).unwrap();
+    rig.pass(SESSION_MS - 1);
+    assert!(waits(&mut leader));
+    rig.pass(1);
+    assert_eq!(told(leader).members.len(), 1);
 }
 
 #[test]
