@@ -176,6 +176,11 @@ fn check_still_served(run: &mut Run, topic: &str) -> Result<(), String> {
     match answer.wait() {
         Ok(()) => return Ok(()),
         Err(StorageError::Poisoned(_)) => {}
+        // It was the writer's fault, of which the log learns only now: who waits is told what it was, and nobody after.
+        Err(error @ StorageError::Io { .. }) => {
+            let next = run.send(topic, 1, 10).map_err(|error| error.to_string())?.wait();
+            ensure!(matches!(next, Err(StorageError::Poisoned(_))), "an append after \"{error}\": {next:?}");
+        }
         Err(error) => return Err(format!("an append after the fault: {error}")),
     }
     check_acknowledged(&*log, content)?;
