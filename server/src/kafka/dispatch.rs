@@ -18,9 +18,8 @@ use super::{
     sasl, trace,
 };
 
-/// What is left to do for a reply. It begins when the replies before it are known and all but little of them is written, and is
-/// dropped when the connection fails; a produce has its place in the
-/// order of its partition already.
+/// What is left to do for a reply. It begins when the replies before it are known and all but little of them is written; a
+/// produce has its place in the order of its partition already. It is dropped when the connection fails.
 pub(super) type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// Who asks.

@@ -29,7 +29,7 @@ use tracing::{Span, debug};
 use super::{backlog::Backlog, reply::Reply};
 
 /// So many bytes wait for no other reply, and no other is worked at before they are written: they are few calls as it is,
-/// and memory that is held. Less than that a client may leave lying, without an end to what it asked for next.
+/// and memory that is held. Behind less, what a client asked for next goes on also while it takes nothing.
 const GATHERED_BYTES: usize = 64 * 1024;
 /// How long a client may take for so many bytes of its replies, which others may wait for the room of.
 const WRITE_TIME: Duration = Duration::from_secs(30);

@@ -65,7 +65,7 @@ fn one_that_makes_the_group_assign_in_another_way_has_everybody_join_again() {
     // As many votes for each: it is the leader who decides, as before.
     let back = rig.try_join(ways("b", ["sticky", "range"])).unwrap();
     assert_eq!(told(back).generation, 1);
-    let only = ClassicJoin { protocols: vec![protocol("sticky", "")], ..ways("b", ["", ""]) };
+    let only = ClassicJoin { protocols: vec![protocol("sticky", "")], ..Rig::request("", Some("b"), "") };
     assert!(waits(&mut rig.try_join(only).unwrap()));
 }
 
@@ -76,7 +76,7 @@ fn what_else_a_process_says_when_it_comes_back_nobody_notices() {
         topics: topics.map(str::to_owned).into(),
         ..Rig::request(id, Some("b"), metadata)
     };
-    // The second to join has the first join again, and is told by it which partitions it had: so say all but newcomers.
+    // As Java's say what they had, once they have joined before; a new process has had nothing.
     let one = rig.try_join(reads("", "had some", ["t", "u"])).unwrap();
     rig.pass(OPENING_DELAY_MS);
     assert_eq!(told(one).generation, 1);
